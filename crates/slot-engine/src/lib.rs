@@ -1,0 +1,1 @@
+//! The Engine trait and the engines; today the journal.

@@ -1,0 +1,1 @@
+//! The replicated state machine: plans, approvals, claims, epochs; pure and total.

@@ -1,0 +1,1 @@
+//! Decides where masters and replicas go; pure.

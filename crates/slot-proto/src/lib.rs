@@ -1,0 +1,1 @@
+//! The wire: slot.v1 compiled, and conversions with one error type.

@@ -1,0 +1,8 @@
+//! The words, values and canonical bytes every other room shares.
+//!
+//! What always holds: nothing here does I/O, reads a clock, draws a random number or logs; every collection is ordered;
+//! every byte that is replicated, stored or hashed goes through [`codec`].
+
+pub mod codec;
+pub mod ids;
+pub mod position;
