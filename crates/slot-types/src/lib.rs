@@ -3,6 +3,9 @@
 //! What always holds: nothing here does I/O, reads a clock, draws a random number or logs; every collection is ordered;
 //! every byte that is replicated, stored or hashed goes through [`codec`].
 
+pub mod cluster;
 pub mod codec;
+pub mod engine;
 pub mod ids;
+pub mod order;
 pub mod position;

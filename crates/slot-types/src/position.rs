@@ -127,3 +127,17 @@ impl FromStr for ShortDigest {
         Ok(Self(bytes))
     }
 }
+
+/// Where a copy's data ends and what it hashes to: a position with the chain digest at that length.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub struct Tip {
+    /// The position.
+    pub position: Position,
+    /// The chain digest over all records up to it.
+    pub digest: Digest,
+}
+impl fmt::Display for Tip {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.position, self.digest)
+    }
+}

@@ -1,0 +1,474 @@
+//! The replicated picture of the fleet: hosts, slots, stores, copies, epochs, loss cases, policy.
+//!
+//! What always holds: this is what was *declared and committed*, never what was observed (that is [`crate::evidence`]); a
+//! store's `version` and a host's `version` grow with every change a plan could have been computed from (R14).
+
+use crate::ids::*;
+use crate::position::Tip;
+use borsh::{BorshDeserialize, BorshSerialize};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::SocketAddr;
+
+/// A failure domain path, outermost first: `ny/r1`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub struct Domain(pub Vec<String>);
+
+impl fmt::Display for Domain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0.join("/"))
+    }
+}
+
+/// What a person declared of a host; never mixed with what is observed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub enum HostState {
+    /// Carries masters and replicas.
+    Active,
+    /// Being emptied of masters by a running or stopped plan.
+    Draining,
+    /// No masters, engines stopped cleanly, copies stay: safe to switch off (S8).
+    Maintenance,
+    /// No copies.
+    Empty,
+    /// Declared off by a person or a fence.
+    Off,
+    /// Gone for good.
+    Retired,
+}
+impl fmt::Display for HostState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            HostState::Active => "Active",
+            HostState::Draining => "Draining",
+            HostState::Maintenance => "Maintenance",
+            HostState::Empty => "Empty",
+            HostState::Off => "Off",
+            HostState::Retired => "Retired",
+        })
+    }
+}
+
+/// A place for one copy, as the cluster file describes it.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub struct SlotSpec {
+    /// Bytes it can hold.
+    pub size_bytes: u64,
+    /// Where its engine listens: clients, replication and control.
+    pub address: SocketAddr,
+}
+
+/// A storage machine.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub struct Host {
+    /// Its failure domain.
+    pub at: Domain,
+    /// Where its agent listens.
+    pub address: SocketAddr,
+    /// What a person declared.
+    pub declared: HostState,
+    /// Its slots by number.
+    pub slots: BTreeMap<u16, SlotSpec>,
+    /// The admitted disk; `None` until its agent is first seen.
+    pub incarnation: Option<Incarnation>,
+    /// The latest boot an admitted agent reported (R27).
+    pub boot: Option<BootId>,
+    /// An incarnation that is not the admitted one, or an older disk put back: no order goes there (S2).
+    pub quarantined: Option<HostQuarantine>,
+    /// Highest StartStep index this host's ledger acknowledged: a disk that reports less was put back (S2).
+    pub acknowledged: LogIndex,
+    /// Masters a drain took off, in the order to hand them back.
+    pub drained_masters: BTreeSet<StoreName>,
+    /// Grows with every change a plan could depend on.
+    pub version: u64,
+}
+
+/// Why nothing is sent to a host although it answers.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub enum HostQuarantine {
+    /// The disk is not the admitted one: wiped, replaced or cloned.
+    OtherDisk {
+        /// What the agent presented.
+        presented: Incarnation,
+    },
+    /// The admitted disk, but older than what it acknowledged before.
+    OlderDisk {
+        /// Its ledger's highest order index.
+        presented: LogIndex,
+        /// What it had acknowledged.
+        acknowledged: LogIndex,
+    },
+}
+
+/// Master or replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub enum Role {
+    /// Takes writes.
+    Master,
+    /// Follows the master.
+    Replica,
+}
+
+/// What a copy is doing, as committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub enum CopyState {
+    /// Master serving clients, or replica following.
+    Serving,
+    /// A master inside a hand-over.
+    Frozen,
+    /// Not yet a full copy; never counted (R16).
+    Building,
+    /// Must not serve or follow until its loss case is settled.
+    Quarantined,
+    /// Deliberately stopped; counts as existing (S9).
+    Stopped,
+    /// Gone for good.
+    Retired,
+}
+
+/// A store's data on one slot.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub struct Copy {
+    /// Master or replica.
+    pub role: Role,
+    /// What it is doing.
+    pub state: CopyState,
+    /// Grows with every provision of this store on this slot (R11).
+    pub generation: CopyGeneration,
+    /// Whom it follows, at which epoch (R16).
+    pub follows: Option<(SlotId, Epoch)>,
+}
+
+/// How surely a former master can no longer acknowledge, strongest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub enum FenceLevel {
+    /// Its agent's durable answer to Demote (R2, R5).
+    Demoted,
+    /// A person says the host is off (R8).
+    Attested,
+    /// Nothing proves it; only by waiver.
+    None,
+}
+impl fmt::Display for FenceLevel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            FenceLevel::Demoted => "demoted by its agent",
+            FenceLevel::Attested => "attested off by a person",
+            FenceLevel::None => "not fenced",
+        })
+    }
+}
+
+/// A slot that may still hold a master role below the current epoch (R3, R28).
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub struct PossibleMaster {
+    /// The epoch at which it was, or may have become, master.
+    pub since: Epoch,
+    /// The copy generation it had then.
+    pub generation: CopyGeneration,
+}
+
+/// Where clients of a store must go now.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub struct Route {
+    /// The master's slot.
+    pub slot: SlotId,
+    /// Its address.
+    pub address: SocketAddr,
+    /// The epoch clients send with each request.
+    pub epoch: Epoch,
+}
+
+/// What the cluster file says of a store.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub struct StoreSpec {
+    /// Which engine serves it.
+    pub engine: EngineKind,
+    /// How many copies, the master included.
+    pub copies: u8,
+    /// Bytes reserved on each slot.
+    pub size_bytes: u64,
+    /// How many levels of the domain path must differ between copies: 0 host only, 1 the innermost level (rack), and so on.
+    pub spread: Spread,
+    /// Replicas that must hold a record before it is acknowledged; committed configuration of the epoch (R24).
+    pub sync_copies: u8,
+}
+
+/// What two copies of a store may not share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub enum Spread {
+    /// A host.
+    Host,
+    /// The whole domain path, so a rack when domains are `site/rack`.
+    Rack,
+}
+
+/// Which engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub enum EngineKind {
+    /// The embedded record store: for trial, tests and simulation.
+    Journal,
+}
+
+/// A logical server.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub struct Store {
+    /// What the cluster file says.
+    pub spec: StoreSpec,
+    /// The committed epoch.
+    pub epoch: Epoch,
+    /// The slot whose Promote at `epoch` is done.
+    pub master: Option<SlotId>,
+    /// The slot that `epoch` was allocated to and that is not master yet (S3).
+    pub pending: Option<SlotId>,
+    /// Whether a Promote order at `epoch` was ever started: from then on `pending` may be a master.
+    pub promote_started: bool,
+    /// All copies.
+    pub copies: BTreeMap<SlotId, Copy>,
+    /// Slots that may still hold a master role below `epoch` (R3).
+    pub possible_masters: BTreeMap<SlotId, PossibleMaster>,
+    /// Where clients go.
+    pub route: Option<Route>,
+    /// The last epoch whose Promote order was started: R7's bound needs its start record.
+    pub last_promoted: Epoch,
+    /// Grows with every change a plan could depend on.
+    pub version: u64,
+}
+
+/// A person's word that a host is off (R8): names host and boot, expires, void at any later sign of life.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub struct Attestation {
+    /// The boot that is said to have ended.
+    pub boot: BootId,
+    /// How the person knows: "unplugged", "power button".
+    pub how: String,
+    /// Who said so.
+    pub by: OperatorName,
+    /// When, in log time.
+    pub at: LogTime,
+    /// Void from then on.
+    pub expires: LogTime,
+}
+
+/// How a loss case ended, or stands.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub enum LossState {
+    /// The old master has not come back: its stranded records are not known.
+    AwaitingReturn,
+    /// Listed exactly; waits for a person.
+    Listed,
+    /// Put into the new master.
+    Reinjected {
+        /// By whom.
+        by: OperatorName,
+    },
+    /// Kept aside on the old slot and given up by name.
+    Discarded {
+        /// By whom.
+        by: OperatorName,
+    },
+}
+
+/// What an unplanned failover left behind on a former master or a divergent replica.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub struct LossCase {
+    /// The store.
+    pub store: StoreName,
+    /// The slot whose data may be stranded.
+    pub slot: SlotId,
+    /// Its copy generation.
+    pub generation: CopyGeneration,
+    /// The plan that promoted past it.
+    pub plan: PlanId,
+    /// The epoch its successor was promoted at.
+    pub epoch: Epoch,
+    /// What the sheet said would be lost.
+    pub stated: LossStatement,
+    /// Where it stands.
+    pub state: LossState,
+    /// The slot's final position, once it was demoted.
+    pub final_tip: Option<Tip>,
+    /// Exactly the records it holds that its successor lacks, once listed.
+    pub stranded: Vec<RecordId>,
+    /// When it was opened.
+    pub opened: LogTime,
+}
+
+/// How sure the loss is, for approving in groups; ordered from best to worst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub enum LossClass {
+    /// Provably none: the old master's final position will be matched, or the acknowledgement bound proves it (R7).
+    NoneProvable,
+    /// The candidate holds everything reported no longer than the policy time before silence.
+    CaughtUp,
+    /// The candidate is known to be behind.
+    Lagging,
+    /// The candidate was not verified recently enough.
+    Unverified,
+    /// Nothing is known.
+    Unknown,
+}
+impl fmt::Display for LossClass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            LossClass::NoneProvable => "NONE PROVABLE",
+            LossClass::CaughtUp => "CAUGHT UP",
+            LossClass::Lagging => "LAGGING",
+            LossClass::Unverified => "UNVERIFIED",
+            LossClass::Unknown => "UNKNOWN",
+        })
+    }
+}
+
+/// What a failover may lose, as shown to the person who approves it (R7).
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub struct LossStatement {
+    /// The class.
+    pub class: LossClass,
+    /// Where the candidate ends: what is promoted may not be behind this, else a new approval is needed.
+    pub candidate: Tip,
+    /// The old master's last reported end.
+    pub last_known: Option<Tip>,
+    /// How old that report was when the sheet was made, in milliseconds.
+    pub last_known_age_ms: Option<u64>,
+    /// Records known to be missing on the candidate (last known lag).
+    pub known_lag: Option<u64>,
+}
+
+/// Site policy, as the cluster file says it; every time in milliseconds.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub struct Policy {
+    /// Hand-overs at once in the cluster.
+    pub handover_at_once: u16,
+    /// Hand-overs at once touching one host.
+    pub handover_per_host: u16,
+    /// A hand-over starts only when the target is at most this many records behind.
+    pub max_lag_records: u64,
+    /// A replica counts as verified when its chain digest agreed with its master's at most this long ago.
+    pub max_stamp_age_ms: u64,
+    /// A frozen master thaws by itself after this long.
+    pub freeze_limit_ms: u64,
+    /// "Caught up" allows the last report to be at most this old at silence.
+    pub caught_up_ms: u64,
+    /// People for an unplanned failover that needs no second opinion (1), or throughout.
+    pub failover_people: u8,
+    /// Ask two people when the loss is lagging, unverified or unknown.
+    pub two_if_loss: bool,
+    /// Ask two people when the old master is attested off or not fenced.
+    pub two_if_unfenced: bool,
+    /// Whether a master that nothing fences may be promoted past at all.
+    pub allow_unfenced: bool,
+    /// More silent hosts than this look like our own partition: two people (R23).
+    pub brake_silent_hosts: u16,
+    /// A host counts as silent when nothing was heard of it this long.
+    pub silent_ms: u64,
+    /// An attestation is void after this long.
+    pub attestation_ms: u64,
+    /// A plan nobody approved is void after this long, in log time.
+    pub plan_valid_ms: u64,
+    /// Everyday starts of masters per minute (R25: bounded rate).
+    pub everyday_per_minute: u16,
+}
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            handover_at_once: 4,
+            handover_per_host: 2,
+            max_lag_records: 1_000,
+            max_stamp_age_ms: 8 * 24 * 3_600_000,
+            freeze_limit_ms: 15_000,
+            caught_up_ms: 10_000,
+            failover_people: 1,
+            two_if_loss: true,
+            two_if_unfenced: true,
+            allow_unfenced: false,
+            brake_silent_hosts: 3,
+            silent_ms: 3_000,
+            attestation_ms: 30 * 60_000,
+            plan_valid_ms: 15 * 60_000,
+            everyday_per_minute: 120,
+        }
+    }
+}
+
+/// What the cluster file says of a host.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub struct HostSpec {
+    /// Its failure domain.
+    pub at: Domain,
+    /// Where its agent listens.
+    pub address: SocketAddr,
+    /// Its slots.
+    pub slots: BTreeMap<u16, SlotSpec>,
+}
+
+/// The whole cluster file, ranges expanded.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub struct FleetSpec {
+    /// The cluster's name.
+    pub cluster: ClusterName,
+    /// Coordinators and where they listen.
+    pub coordinators: BTreeMap<CoordinatorName, SocketAddr>,
+    /// Hosts.
+    pub hosts: BTreeMap<HostName, HostSpec>,
+    /// Stores.
+    pub stores: BTreeMap<StoreName, StoreSpec>,
+    /// Policy.
+    pub policy: Policy,
+}
+
+/// The replicated picture of the fleet.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub struct Cluster {
+    /// Drawn at init; every order carries it.
+    pub id: ClusterId,
+    /// The name.
+    pub name: ClusterName,
+    /// Grows only by a restore (R10).
+    pub generation: u32,
+    /// Policy.
+    pub policy: Policy,
+    /// Hosts.
+    pub hosts: BTreeMap<HostName, Host>,
+    /// Stores.
+    pub stores: BTreeMap<StoreName, Store>,
+    /// Attestations in force or expired, by host.
+    pub attestations: BTreeMap<HostName, Attestation>,
+    /// Loss cases, settled ones included.
+    pub loss_cases: BTreeMap<LossCaseId, LossCase>,
+}
+
+impl Cluster {
+    /// A cluster with nothing in it.
+    pub fn new(id: ClusterId, name: ClusterName) -> Self {
+        Self {
+            id,
+            name,
+            generation: 0,
+            policy: Policy::default(),
+            hosts: BTreeMap::new(),
+            stores: BTreeMap::new(),
+            attestations: BTreeMap::new(),
+            loss_cases: BTreeMap::new(),
+        }
+    }
+    /// The spec of a slot.
+    pub fn slot(&self, slot: &SlotId) -> Option<&SlotSpec> {
+        self.hosts.get(&slot.host)?.slots.get(&slot.number)
+    }
+    /// The store that has a copy on a slot, with that copy. A slot holds at most one copy.
+    pub fn copy_on(&self, slot: &SlotId) -> Option<(&StoreName, &Store, &Copy)> {
+        self.stores.iter().find_map(|(name, store)| store.copies.get(slot).map(|copy| (name, store, copy)))
+    }
+    /// The stores whose master or pending master is on a host.
+    pub fn masters_on<'a>(&'a self, host: &'a HostName) -> impl Iterator<Item = (&'a StoreName, &'a Store)> {
+        self.stores.iter().filter(move |(_, s)| s.master.iter().chain(s.pending.iter()).any(|slot| slot.host == *host))
+    }
+    /// Every copy on a host.
+    pub fn copies_on<'a>(&'a self, host: &'a HostName) -> impl Iterator<Item = (&'a StoreName, &'a SlotId, &'a Copy)> {
+        self.stores.iter().flat_map(move |(name, s)| {
+            s.copies.iter().filter(move |(slot, _)| slot.host == *host).map(move |(slot, copy)| (name, slot, copy))
+        })
+    }
+}

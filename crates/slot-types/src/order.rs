@@ -1,0 +1,327 @@
+//! What the coordinator sends an agent, what the agent answers, and what it reports by itself.
+//!
+//! What always holds: an order is identified by plan, task, step and attempt and carries the raft index of its StartStep
+//! entry (R4); role orders carry the boot they are meant for (R27); budgets are never safety. A [`Receipt`] is durable at the
+//! agent before it is sent: it is "done" or "never will". Anything else is [`Answer::NotYet`] and proves nothing.
+
+use crate::codec::Versioned;
+use crate::engine::{EngineStatus, Source};
+use crate::ids::*;
+use crate::position::{EpochStart, Tip};
+use borsh::{BorshDeserialize, BorshSerialize};
+use serde::{Deserialize, Serialize};
+
+/// What the coordinator sends an agent for a step.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub struct Order {
+    /// The cluster's identity (S15).
+    pub cluster: ClusterId,
+    /// The sender's term: the agent refuses a lower one than it has seen (S15).
+    pub term: Term,
+    /// The raft index of its StartStep entry (R4).
+    pub index: LogIndex,
+    /// Which attempt at which step of which plan.
+    pub id: OrderId,
+    /// The disk it is meant for (S15).
+    pub incarnation: Incarnation,
+    /// The boot it is meant for (R27).
+    pub boot: BootId,
+    /// The copy it is about; `None` for an order about the whole host.
+    pub subject: Option<Subject>,
+    /// How long the agent should try before it answers NotYet; never safety.
+    pub budget_ms: u64,
+    /// What to do.
+    pub action: Action,
+}
+
+/// The copy an order is about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub struct Subject {
+    /// The store.
+    pub store: StoreName,
+    /// The slot's number on the agent's host.
+    pub slot: u16,
+    /// The copy generation (R11).
+    pub generation: CopyGeneration,
+    /// The epoch the order is for.
+    pub epoch: Epoch,
+}
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub enum Action {
+    /// Make an empty copy at the subject's generation and start its engine, idle.
+    Provision,
+    /// Stop acknowledging writes; the freeze's id is the order's id (R1).
+    Freeze {
+        /// It thaws by itself then.
+        limit_ms: u64,
+    },
+    /// End a freeze for good.
+    Thaw {
+        /// Which.
+        freeze: FreezeId,
+    },
+    /// Be equal to `target`, pulling from `source`.
+    CatchUp {
+        /// From where.
+        source: Source,
+        /// To what.
+        target: Tip,
+    },
+    /// Hold the subject's epoch durably, answer the final tip (R2). Starts a dead engine read-only to learn it (protocol step 5).
+    Demote,
+    /// Durably hold the subject's epoch.
+    Raise,
+    /// Become master at the subject's epoch when equal to `expect`, catching up from `source` first if given.
+    Promote {
+        /// What to be equal to.
+        expect: Tip,
+        /// From where to catch up.
+        source: Option<Source>,
+        /// R24.
+        sync_copies: u8,
+    },
+    /// Everyday recovery: start the same master at the same epoch (R25, R5).
+    StartMaster {
+        /// R24.
+        sync_copies: u8,
+    },
+    /// Start the engine if needed and follow `source` at the subject's epoch.
+    Follow {
+        /// The master.
+        source: Source,
+    },
+    /// Stop the engine cleanly and reap its process.
+    Stop,
+    /// List records the subject's copy has and `against` lacks.
+    ListStranded {
+        /// The present master.
+        against: Source,
+    },
+    /// Put the stranded records into `to`.
+    Reinject {
+        /// The present master.
+        to: Source,
+    },
+    /// Write and read back a canary in `store` through its route; the subject is `None`.
+    Canary {
+        /// The store.
+        store: StoreName,
+        /// Its epoch.
+        epoch: Epoch,
+        /// Its master.
+        to: Source,
+    },
+    /// Prove that no engine process and no order runs on this host (S8).
+    ConfirmStopped,
+    /// Make sure that order never takes effect, or answer what it did (R4).
+    Cancel {
+        /// Which.
+        order: OrderId,
+    },
+}
+
+impl Action {
+    /// A short name for logs, failpoints and refusals.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Provision => "provision",
+            Self::Freeze { .. } => "freeze",
+            Self::Thaw { .. } => "thaw",
+            Self::CatchUp { .. } => "catch-up",
+            Self::Demote => "demote",
+            Self::Raise => "raise",
+            Self::Promote { .. } => "promote",
+            Self::StartMaster { .. } => "start-master",
+            Self::Follow { .. } => "follow",
+            Self::Stop => "stop",
+            Self::ListStranded { .. } => "list-stranded",
+            Self::Reinject { .. } => "reinject",
+            Self::Canary { .. } => "canary",
+            Self::ConfirmStopped => "confirm-stopped",
+            Self::Cancel { .. } => "cancel",
+        }
+    }
+    /// Whether it changes which role a copy has, so that it is bound to one boot (R27).
+    pub fn is_role_order(&self) -> bool {
+        matches!(
+            self,
+            Self::Freeze { .. } | Self::Demote | Self::Raise | Self::Promote { .. } | Self::StartMaster { .. } | Self::Follow { .. }
+        )
+    }
+}
+
+/// An agent's durable word on one order.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub struct Receipt {
+    /// Which order.
+    pub id: OrderId,
+    /// Its StartStep index.
+    pub index: LogIndex,
+    /// What came of it.
+    pub outcome: Outcome,
+}
+
+/// Done, or never will.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub enum Outcome {
+    /// It took effect, once (S6).
+    Done(Done),
+    /// It never took and never will take effect (R4).
+    NeverWill(NeverWill),
+}
+
+/// What an order's effect answered.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub enum Done {
+    /// Nothing to tell.
+    Plain,
+    /// Where the copy ends, durably.
+    Tip {
+        /// Where.
+        tip: Tip,
+        /// The history behind it.
+        history: Vec<EpochStart>,
+    },
+    /// The stranded records.
+    Stranded(Vec<RecordId>),
+    /// How many were put in, how many were there.
+    Reinjected {
+        /// Appended now.
+        appended: u64,
+        /// Already there.
+        present: u64,
+    },
+}
+
+/// Why an order never will take effect.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize, thiserror::Error)]
+pub enum NeverWill {
+    /// A higher order index was already accepted for this slot (R4).
+    #[error("a later order, of log index {held}, was already accepted for this slot")]
+    Superseded {
+        /// The highest accepted.
+        held: LogIndex,
+    },
+    /// The copy holds a higher epoch (S2).
+    #[error("the copy holds epoch {held}")]
+    OlderEpoch {
+        /// Held.
+        held: Epoch,
+    },
+    /// The same epoch was used for another role order.
+    #[error("epoch {epoch} was already used for {role}")]
+    SameEpochOtherRole {
+        /// The epoch.
+        epoch: Epoch,
+        /// For what.
+        role: String,
+    },
+    /// Another copy generation lives there (R11).
+    #[error("the slot holds {held}")]
+    OtherCopy {
+        /// What it holds.
+        held: String,
+    },
+    /// That boot has ended (R27).
+    #[error("boot {0} has ended")]
+    BootEnded(BootId),
+    /// Cancelled before it took effect.
+    #[error("it was cancelled before it took effect")]
+    Cancelled,
+    /// The engine refused for good.
+    #[error("the engine refuses: {0}")]
+    Engine(String),
+    /// The freeze's id was thawed (R1).
+    #[error("the freeze was thawed")]
+    Thawed,
+    /// The copy is not equal to what Promote or CatchUp asked.
+    #[error("the copy ends at {have}, asked was {want}")]
+    NotEqual {
+        /// Where it ends.
+        have: Tip,
+        /// What was asked.
+        want: Tip,
+    },
+    /// Engines or orders still run there.
+    #[error("still running on this host: {0}")]
+    StillRunning(String),
+}
+
+/// What an agent answers to a delivery.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub enum Answer {
+    /// Durable.
+    Receipt(Receipt),
+    /// Nothing durable yet: deliver again.
+    NotYet {
+        /// Why, for a person.
+        why: String,
+    },
+    /// The order was not even considered: wrong cluster, incarnation, host or an older term (S15). Not durable.
+    Refused {
+        /// Why, for a person.
+        why: String,
+    },
+}
+
+/// What an agent says of one of its slots.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub struct SlotReport {
+    /// The slot's number.
+    pub slot: u16,
+    /// The store it holds.
+    pub store: StoreName,
+    /// The copy generation.
+    pub generation: CopyGeneration,
+    /// The highest epoch in the ledger.
+    pub ledger_epoch: Epoch,
+    /// Whether the last finished role order left it as master (intact ledger: R25).
+    pub ledger_master: bool,
+    /// The engine process.
+    pub engine: EngineSeen,
+}
+
+/// What an agent sees of an engine process; agent and engine are separate signs of life (R8).
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub enum EngineSeen {
+    /// No process.
+    NotRunning,
+    /// A process that does not answer.
+    Silent,
+    /// It answered.
+    Running(Box<EngineStatus>),
+}
+
+/// What an agent pushes to the leader.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub struct AgentReport {
+    /// The cluster it belongs to.
+    pub cluster: ClusterId,
+    /// Its host.
+    pub host: HostName,
+    /// Its disk.
+    pub incarnation: Incarnation,
+    /// Its boot.
+    pub boot: BootId,
+    /// The highest order index its ledger holds, over all slots (S2).
+    pub high_water: LogIndex,
+    /// Its slots that hold something.
+    pub slots: Vec<SlotReport>,
+    /// Orders accepted and without an outcome.
+    pub running: Vec<OrderId>,
+}
+
+impl Versioned for Order {
+    const NAME: &'static str = "order";
+    const VERSION: u16 = 1;
+}
+impl Versioned for Answer {
+    const NAME: &'static str = "answer to an order";
+    const VERSION: u16 = 1;
+}
+impl Versioned for AgentReport {
+    const NAME: &'static str = "agent report";
+    const VERSION: u16 = 1;
+}
