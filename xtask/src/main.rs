@@ -1,2 +1,85 @@
-//! Every command of the workshop.
-fn main() {}
+//! Every command of the workshop: `cargo xtask test | demo | up | down | bench | ci`.
+//!
+//! What always holds: nothing goes through a shell; every program is started from an argument list and its exit code is
+//! handed on; each command line is printed before it runs; failpoint builds never share a target folder with others,
+//! since cargo's features and flags unify across a workspace.
+
+mod build;
+mod run;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Every command of the workshop.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Build what the tests need, the failpoint programs too, and run all tests.
+    Test {
+        /// Handed to `cargo test`: a filter, `-p CRATE`, `--test NAME`, `-- --nocapture`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// A small cluster of real processes does the main job and says what it does.
+    Demo {
+        #[command(flatten)]
+        options: RigOptions,
+    },
+    /// Start a small cluster and leave it running, with the first five commands to type.
+    Up {
+        #[command(flatten)]
+        options: RigOptions,
+    },
+    /// Stop the cluster that `up` started.
+    Down {
+        #[command(flatten)]
+        options: RigOptions,
+    },
+    /// List the benchmarks, or run one.
+    Bench {
+        /// Which one; without it, they are listed.
+        name: Option<String>,
+        /// Handed to the benchmark.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// What CI runs: `.ci/run`.
+    Ci,
+}
+
+/// How the rig's programs are built, and what the rig itself is told.
+#[derive(Debug, clap::Args)]
+struct RigOptions {
+    /// Use unoptimised programs: built sooner, slower to run.
+    #[arg(long)]
+    dev: bool,
+    /// Handed to the rig, for instance `--json FILE`.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    args: Vec<String>,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = match cli.command {
+        Command::Test { args } => run::test(&args),
+        Command::Demo { options } => run::rig("demo", options.dev, &options.args),
+        Command::Up { options } => run::rig("up", options.dev, &options.args),
+        Command::Down { options } => run::rig("down", options.dev, &options.args),
+        Command::Bench { name, args } => run::bench(name.as_deref(), &args),
+        Command::Ci => run::ci(),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("xtask: {failure}");
+            failure.exit_code()
+        }
+    }
+}
