@@ -12,7 +12,9 @@ use std::fmt;
 use std::net::SocketAddr;
 
 /// A failure domain path, outermost first: `ny/r1`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+#[derive(
+    Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize, Serialize, Deserialize,
+)]
 pub struct Domain(pub Vec<String>);
 
 impl fmt::Display for Domain {
@@ -22,7 +24,9 @@ impl fmt::Display for Domain {
 }
 
 /// What a person declared of a host; never mixed with what is observed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize, Serialize, Deserialize,
+)]
 pub enum HostState {
     /// Carries masters and replicas.
     Active,
@@ -102,7 +106,9 @@ pub enum HostQuarantine {
 }
 
 /// Master or replica.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize, Serialize, Deserialize,
+)]
 pub enum Role {
     /// Takes writes.
     Master,
@@ -111,7 +117,9 @@ pub enum Role {
 }
 
 /// What a copy is doing, as committed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize, Serialize, Deserialize,
+)]
 pub enum CopyState {
     /// Master serving clients, or replica following.
     Serving,
@@ -141,7 +149,9 @@ pub struct Copy {
 }
 
 /// How surely a former master can no longer acknowledge, strongest first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize, Serialize, Deserialize,
+)]
 pub enum FenceLevel {
     /// Its agent's durable answer to Demote (R2, R5).
     Demoted,
@@ -296,7 +306,9 @@ pub struct LossCase {
 }
 
 /// How sure the loss is, for approving in groups; ordered from best to worst.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize, Serialize, Deserialize,
+)]
 pub enum LossClass {
     /// Provably none: the old master's final position will be matched, or the acknowledgement bound proves it (R7).
     NoneProvable,

@@ -18,7 +18,9 @@ pub trait Versioned: BorshSerialize + BorshDeserialize {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CodecError {
     /// Written by a build this one does not understand.
-    #[error("{name}: format version {found} is unknown, this build reads version {supported}; upgrade this program before going on")]
+    #[error(
+        "{name}: format version {found} is unknown, this build reads version {supported}; upgrade this program before going on"
+    )]
     UnknownVersion {
         /// The format's name.
         name: &'static str,
@@ -49,8 +51,9 @@ pub fn encode<T: Versioned>(value: &T) -> Vec<u8> {
 
 /// Decodes a value, refusing unknown versions, damage and trailing bytes.
 pub fn decode<T: Versioned>(bytes: &[u8]) -> Result<T, CodecError> {
-    let (version, body) =
-        bytes.split_first_chunk::<2>().ok_or_else(|| CodecError::Damaged { name: T::NAME, detail: "shorter than its version".into() })?;
+    let (version, body) = bytes
+        .split_first_chunk::<2>()
+        .ok_or_else(|| CodecError::Damaged { name: T::NAME, detail: "shorter than its version".into() })?;
     let found = u16::from_le_bytes(*version);
     if found != T::VERSION {
         return Err(CodecError::UnknownVersion { name: T::NAME, found, supported: T::VERSION });

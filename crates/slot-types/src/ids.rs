@@ -185,10 +185,11 @@ macro_rules! prefixed_from_str {
         impl FromStr for $type {
             type Err = IdError;
             fn from_str(text: &str) -> Result<Self, IdError> {
-                text.strip_prefix($prefix)
-                    .and_then(|n| n.parse().ok())
-                    .map(Self)
-                    .ok_or_else(|| IdError::Number { text: text.to_string(), kind: $kind, example: $example })
+                text.strip_prefix($prefix).and_then(|n| n.parse().ok()).map(Self).ok_or_else(|| IdError::Number {
+                    text: text.to_string(),
+                    kind: $kind,
+                    example: $example,
+                })
             }
         }
     };
@@ -306,7 +307,9 @@ impl<'de> Deserialize<'de> for SlotId {
 }
 
 /// Per store: the fencing token, compared generation first. `n` grows by one with every change of master.
-#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize, Serialize, Deserialize,
+)]
 pub struct Epoch {
     /// The cluster's: grows only when a coordinator is restored from a backup or a minority (R10).
     pub generation: u32,
@@ -336,7 +339,9 @@ impl fmt::Debug for Epoch {
 }
 
 /// Names one attempt at one step of one plan; with the StartStep index it is an order's identity (R4).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize, Serialize, Deserialize,
+)]
 pub struct OrderId {
     /// The plan.
     pub plan: PlanId,

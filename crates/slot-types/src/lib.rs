@@ -6,6 +6,8 @@
 pub mod cluster;
 pub mod codec;
 pub mod engine;
+pub mod evidence;
 pub mod ids;
 pub mod order;
+pub mod plan;
 pub mod position;

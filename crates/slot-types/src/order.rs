@@ -147,7 +147,12 @@ impl Action {
     pub fn is_role_order(&self) -> bool {
         matches!(
             self,
-            Self::Freeze { .. } | Self::Demote | Self::Raise | Self::Promote { .. } | Self::StartMaster { .. } | Self::Follow { .. }
+            Self::Freeze { .. }
+                | Self::Demote
+                | Self::Raise
+                | Self::Promote { .. }
+                | Self::StartMaster { .. }
+                | Self::Follow { .. }
         )
     }
 }

@@ -10,7 +10,9 @@ use std::fmt;
 use std::str::FromStr;
 
 /// (epoch of the last record, number of records); ordered in that order.
-#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize, Serialize, Deserialize,
+)]
 pub struct Position {
     /// The epoch of the last record; [`Epoch::ZERO`] for an empty copy.
     pub epoch: Epoch,
@@ -115,7 +117,11 @@ impl fmt::Debug for ShortDigest {
 impl FromStr for ShortDigest {
     type Err = crate::ids::IdError;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let refused = || crate::ids::IdError::Number { text: text.to_string(), kind: "a plan's digest", example: "9f3c-41d0-77ab-e215" };
+        let refused = || crate::ids::IdError::Number {
+            text: text.to_string(),
+            kind: "a plan's digest",
+            example: "9f3c-41d0-77ab-e215",
+        };
         let digits: String = text.chars().filter(|c| *c != '-').collect();
         if digits.len() != 16 || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Err(refused());
@@ -129,7 +135,21 @@ impl FromStr for ShortDigest {
 }
 
 /// Where a copy's data ends and what it hashes to: a position with the chain digest at that length.
-#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Debug,
+    BorshSerialize,
+    BorshDeserialize,
+    Serialize,
+    Deserialize,
+)]
 pub struct Tip {
     /// The position.
     pub position: Position,

@@ -1,0 +1,400 @@
+//! Intents, plans, tasks and steps.
+//!
+//! What always holds: a plan is immutable; its canonical bytes, and nothing else, are what is recorded, hashed, shown and
+//! approved (R15). It leaves no choice to the executor: every slot and epoch is named; only tips, which no one can know
+//! before a demote, are filled in while it runs. Tasks are about one store or one host; a fault in one stops no other (L2).
+
+use crate::cluster::*;
+use crate::codec::{self, Versioned};
+use crate::evidence::Evidence;
+use crate::ids::*;
+use crate::position::Digest;
+use borsh::{BorshDeserialize, BorshSerialize};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+/// What an operator wants, or, for the last three, what the coordinator proposes by itself and needs no approval for.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub enum Intent {
+    /// Make the fleet as this file says.
+    Apply(Box<FleetSpec>),
+    /// Masters off, replicas stopped, safe to switch off.
+    DrainHost(HostName),
+    /// Start the replicas again, hand the same masters back.
+    UndrainHost(HostName),
+    /// Another master for the store on this slot; planned if the master is well, else unplanned.
+    FailOverSlot {
+        /// The slot whose master role ends.
+        slot: SlotId,
+        /// The slot that should get it.
+        to: Option<SlotId>,
+    },
+    /// One sheet for every master of a dead host.
+    FailOverHost(HostName),
+    /// Settle a loss case: put its records into the master, or give them up by name; then the copy follows again.
+    SettleLoss {
+        /// Which.
+        case: LossCaseId,
+        /// How.
+        how: Settlement,
+    },
+    /// Everyday: start the same master at the same epoch again (R25).
+    StartMaster {
+        /// The slot.
+        slot: SlotId,
+    },
+    /// Everyday: a replica follows its master again (R25, R16).
+    Follow {
+        /// The slot.
+        slot: SlotId,
+    },
+    /// The standing Demote of a possible master that is back (R8), then the exact list of what it holds alone.
+    FenceReturned {
+        /// The slot.
+        slot: SlotId,
+    },
+}
+
+impl Intent {
+    /// Whether the coordinator may carry it out without a person's yes (R25 and R8's standing order; nothing else).
+    pub fn is_everyday(&self) -> bool {
+        matches!(self, Self::StartMaster { .. } | Self::Follow { .. } | Self::FenceReturned { .. })
+    }
+}
+
+impl fmt::Display for Intent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Apply(_) => write!(f, "apply cluster file"),
+            Self::DrainHost(host) => write!(f, "drain {host}"),
+            Self::UndrainHost(host) => write!(f, "undrain {host}"),
+            Self::FailOverSlot { slot, .. } => write!(f, "fail over {slot}"),
+            Self::FailOverHost(host) => write!(f, "fail over host {host}"),
+            Self::SettleLoss { case, how: Settlement::Reinject } => write!(f, "reinject {case}"),
+            Self::SettleLoss { case, how: Settlement::Discard } => write!(f, "discard {case}"),
+            Self::StartMaster { slot } => write!(f, "start master {slot}"),
+            Self::Follow { slot } => write!(f, "follow {slot}"),
+            Self::FenceReturned { slot } => write!(f, "fence returned {slot}"),
+        }
+    }
+}
+
+/// How a loss case is settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub enum Settlement {
+    /// Append every stranded record to the present master under its own id.
+    Reinject,
+    /// Keep them aside on the old slot and give them up by name.
+    Discard,
+}
+
+/// What a task is about.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub enum TaskKind {
+    /// Add, change or re-address hosts, slots and policy as the file says.
+    Fleet,
+    /// Make a store: provision its copies, promote the first master.
+    CreateStore {
+        /// The spec.
+        spec: StoreSpec,
+        /// Its copies, each with the generation it will have.
+        copies: BTreeMap<SlotId, CopyGeneration>,
+        /// Which becomes master.
+        master: SlotId,
+    },
+    /// A planned hand-over.
+    HandOver {
+        /// From.
+        from: SlotId,
+        /// To.
+        to: SlotId,
+    },
+    /// An unplanned failover.
+    FailOver {
+        /// The master that is gone.
+        from: SlotId,
+        /// The candidate.
+        to: SlotId,
+        /// How `from`, and every other possible master in `waived`, is kept from acknowledging.
+        fence: FenceLevel,
+        /// Possible masters that are not going to be demoted, named (R3, R28).
+        waived: BTreeSet<SlotId>,
+        /// Copies that are not raised because nothing answers there, named (R16).
+        unreachable: BTreeSet<SlotId>,
+        /// The copy that is furthest and feeds `to`, when that is not `to` itself.
+        feed: Option<SlotId>,
+        /// What may be lost.
+        loss: LossStatement,
+    },
+    /// Stop a replica cleanly.
+    StopCopy {
+        /// Where.
+        slot: SlotId,
+    },
+    /// Start a stopped, dead or lagging-behind replica: it follows the present master.
+    StartCopy {
+        /// Where.
+        slot: SlotId,
+    },
+    /// Start the same master at the same epoch (R25).
+    StartMaster {
+        /// Where.
+        slot: SlotId,
+    },
+    /// Demote a possible master that is back and list what it holds alone.
+    FenceReturned {
+        /// Where.
+        slot: SlotId,
+    },
+    /// Settle a loss case.
+    SettleLoss {
+        /// Which.
+        case: LossCaseId,
+        /// Where its records are.
+        slot: SlotId,
+        /// How.
+        how: Settlement,
+    },
+    /// Change a host's declared state.
+    HostState {
+        /// Which.
+        host: HostName,
+        /// To what.
+        to: HostState,
+    },
+}
+
+/// Part of a plan that is about one store or one host; its steps run one after another.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub struct Task {
+    /// What it is about.
+    pub kind: TaskKind,
+    /// The store, unless it is about a host or the fleet.
+    pub store: Option<StoreName>,
+    /// The store's epoch when the plan was made; role steps use the next one where the kind changes the master.
+    pub epoch: Epoch,
+    /// Tasks of this plan (by number) that must be done first.
+    pub after: Vec<u16>,
+    /// In order.
+    pub steps: Vec<Step>,
+}
+
+/// One agent call, or one change of the replicated state.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub struct Step {
+    /// What.
+    pub kind: StepKind,
+    /// Where; `None` for a change of the replicated state.
+    pub at: Option<Place>,
+    /// After this long in log time the step counts as stuck; never safety. Milliseconds.
+    pub deadline_ms: u64,
+}
+
+/// Where a step is carried out.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub enum Place {
+    /// By the agent of this slot's host, on this slot's copy.
+    Slot(SlotId),
+    /// By the agent of this host.
+    Host(HostName),
+}
+
+impl Place {
+    /// The host that carries it out.
+    pub fn host(&self) -> &HostName {
+        match self {
+            Place::Slot(slot) => &slot.host,
+            Place::Host(host) => host,
+        }
+    }
+}
+
+/// What a step does.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize, Serialize, Deserialize,
+)]
+pub enum StepKind {
+    /// Make an empty copy.
+    Provision,
+    /// Stop acknowledging writes (protocol, hand-over 2).
+    Freeze,
+    /// Be equal to the freeze's tip (hand-over 3): an early stop only.
+    CatchUp,
+    /// Allocate the next epoch (hand-over 4): the point of no return. Replicated state only.
+    CommitEpoch,
+    /// Hold the new epoch durably, answer the final tip (hand-over 5).
+    Demote,
+    /// Hold the new epoch durably (unplanned 3).
+    Raise,
+    /// Pull from the furthest copy after raising (unplanned 3).
+    Feed,
+    /// Become master (hand-over 6).
+    Promote,
+    /// Point clients at the new master. Replicated state only.
+    Repoint,
+    /// Follow the new master (R16).
+    Follow,
+    /// Write and read back through the route, from another host.
+    Canary,
+    /// Start the same master again (R25).
+    StartMaster,
+    /// Stop cleanly.
+    Stop,
+    /// Prove that nothing runs on the host (S8).
+    ConfirmStopped,
+    /// Declare a host's state. Replicated state only.
+    DeclareHost,
+    /// List what only this copy holds.
+    ListStranded,
+    /// Put it into the master.
+    Reinject,
+    /// Close the loss case. Replicated state only.
+    CloseLossCase,
+    /// Change hosts, slots and policy. Replicated state only.
+    ChangeFleet,
+}
+
+impl StepKind {
+    /// Whether it changes only the replicated state and needs no agent.
+    pub fn is_internal(self) -> bool {
+        matches!(self, Self::CommitEpoch | Self::Repoint | Self::DeclareHost | Self::CloseLossCase | Self::ChangeFleet)
+    }
+}
+
+/// An entity a plan was computed from, with its version then.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub enum EntityRef {
+    /// A host.
+    Host(HostName),
+    /// A store.
+    Store(StoreName),
+    /// A loss case.
+    LossCase(LossCaseId),
+    /// The set of hosts and stores and the policy, for plans that change it.
+    Fleet,
+}
+impl fmt::Display for EntityRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host(h) => write!(f, "{h}"),
+            Self::Store(s) => write!(f, "{s}"),
+            Self::LossCase(c) => write!(f, "{c}"),
+            Self::Fleet => write!(f, "the fleet"),
+        }
+    }
+}
+
+/// The complete list of steps that fulfils an intent; immutable.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub struct Plan {
+    /// The cluster it is for.
+    pub cluster: ClusterId,
+    /// The cluster's generation (R10).
+    pub generation: u32,
+    /// What was wanted.
+    pub intent: Intent,
+    /// Who asked; `None` for everyday recovery.
+    pub requested_by: Option<OperatorName>,
+    /// Why, in the person's words.
+    pub reason: String,
+    /// The revision it was computed at; for display.
+    pub revision: Revision,
+    /// When it was computed, in log time.
+    pub created: LogTime,
+    /// When it was computed, in wall time; for display.
+    pub created_wall: WallTime,
+    /// How long an approval may wait, in log time.
+    pub valid_ms: u64,
+    /// The versions of everything it was computed from (R14).
+    pub facts: BTreeMap<EntityRef, u64>,
+    /// What was observed of the hosts it touches.
+    pub evidence: Evidence,
+    /// Hosts that were silent when it was made, in the whole cluster (R23).
+    pub silent_hosts: u16,
+    /// Approvals it needs.
+    pub people: u8,
+    /// Why it needs more than one.
+    pub two_because: Vec<String>,
+    /// The tasks.
+    pub tasks: Vec<Task>,
+    /// What a person should know: where load goes, what one more loss would stop, what is not possible.
+    pub notes: Vec<Note>,
+}
+
+/// A remark shown with a plan.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub struct Note {
+    /// Its heading, as in `WHILE IT IS OFF`.
+    pub heading: String,
+    /// The text.
+    pub text: String,
+}
+
+impl Versioned for Plan {
+    const NAME: &'static str = "plan";
+    const VERSION: u16 = 1;
+}
+
+impl Plan {
+    /// The canonical bytes.
+    pub fn bytes(&self) -> Vec<u8> {
+        codec::encode(self)
+    }
+    /// The digest of canonical bytes; `slotctl` hashes what it shows, `apply` what it recorded (R15).
+    pub fn digest_of(bytes: &[u8]) -> Digest {
+        Digest::of(bytes)
+    }
+    /// Every store the tasks touch.
+    pub fn stores(&self) -> BTreeSet<&StoreName> {
+        self.tasks.iter().filter_map(|t| t.store.as_ref()).collect()
+    }
+    /// Every host the steps touch, with those whose declared state changes.
+    pub fn hosts(&self) -> BTreeSet<&HostName> {
+        let places = self.tasks.iter().flat_map(|t| t.steps.iter()).filter_map(|s| s.at.as_ref()).map(Place::host);
+        let declared = self.tasks.iter().filter_map(|t| match &t.kind {
+            TaskKind::HostState { host, .. } => Some(host),
+            _ => None,
+        });
+        places.chain(declared).collect()
+    }
+    /// The failovers in it.
+    pub fn failovers(&self) -> impl Iterator<Item = (&StoreName, FenceLevel, &LossStatement)> {
+        self.tasks.iter().filter_map(|t| match (&t.kind, &t.store) {
+            (TaskKind::FailOver { fence, loss, .. }, Some(store)) => Some((store, *fence, loss)),
+            _ => None,
+        })
+    }
+}
+
+/// Why a plan needs two people, by policy; empty when one is enough (`protocol.md`, "Who approves"). Used by the planner to
+/// show it and by `apply` to enforce it (S5).
+pub fn two_people_because(plan: &Plan, policy: &Policy) -> Vec<String> {
+    let mut because = Vec::new();
+    let mut worst_fence = FenceLevel::Demoted;
+    let mut worst_loss = LossClass::NoneProvable;
+    let mut any = false;
+    for (_, fence, loss) in plan.failovers() {
+        any = true;
+        worst_fence = worst_fence.max(fence);
+        worst_loss = worst_loss.max(loss.class);
+    }
+    if any && policy.two_if_loss && worst_loss > LossClass::CaughtUp {
+        because.push(format!("loss is {worst_loss}"));
+    }
+    if any && policy.two_if_unfenced && worst_fence > FenceLevel::Demoted {
+        because.push(format!("the old master is {worst_fence}"));
+    }
+    if any && plan.silent_hosts > policy.brake_silent_hosts {
+        because.push(format!("{} hosts are silent at once, which looks like our own partition", plan.silent_hosts));
+    }
+    because
+}
+
+/// How many people must approve a plan.
+pub fn people_needed(plan: &Plan, policy: &Policy) -> u8 {
+    if plan.intent.is_everyday() {
+        return 0;
+    }
+    if two_people_because(plan, policy).is_empty() { 1 } else { 2 }
+}
