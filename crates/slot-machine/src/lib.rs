@@ -1,1 +1,8 @@
-//! The replicated state machine: plans, approvals, claims, epochs; pure and total.
+//! The replicated state machine: plans, approvals, claims, step ledger, epochs, loss cases, audit.
+//!
+//! What always holds: [`apply::apply`] is total, reads no clock, calls nothing back and never panics; the planner is never
+//! called here; whatever the proposer checked is checked again here, and only this check counts (S3, S5, S7, S9).
+
+pub mod audit;
+pub mod command;
+pub mod state;

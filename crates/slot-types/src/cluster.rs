@@ -268,6 +268,8 @@ pub enum LossState {
     AwaitingReturn,
     /// Listed exactly; waits for a person.
     Listed,
+    /// Listed, and the list is empty: the successor has everything.
+    NothingStranded,
     /// Put into the new master.
     Reinjected {
         /// By whom.
@@ -278,6 +280,13 @@ pub enum LossState {
         /// By whom.
         by: OperatorName,
     },
+}
+
+impl LossState {
+    /// Whether a person, or the host's return, is still waited for.
+    pub fn is_open(&self) -> bool {
+        matches!(self, Self::AwaitingReturn | Self::Listed)
+    }
 }
 
 /// What an unplanned failover left behind on a former master or a divergent replica.
