@@ -398,3 +398,8 @@ pub fn people_needed(plan: &Plan, policy: &Policy) -> u8 {
     }
     if two_people_because(plan, policy).is_empty() { 1 } else { 2 }
 }
+
+impl Versioned for Intent {
+    const NAME: &'static str = "intent";
+    const VERSION: u16 = 1;
+}
