@@ -11,3 +11,4 @@ pub mod ids;
 pub mod order;
 pub mod plan;
 pub mod position;
+pub mod view;
