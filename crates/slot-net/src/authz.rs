@@ -34,7 +34,6 @@ pub struct Rule {
     pub deadline: Deadline,
 }
 
-#[expect(dead_code, reason = "the first user comes with control.proto")]
 const fn answer(path: &'static str, roles: &'static [Role]) -> Rule {
     Rule { path, roles, deadline: Deadline::Seconds(30) }
 }
@@ -49,6 +48,19 @@ const fn stream(path: &'static str, roles: &'static [Role]) -> Rule {
 
 /// Deny by default: what is not here nobody may call.
 pub const RULES: &[Rule] = &[
+    // Control: people, except for the routes, which everybody who follows a store needs.
+    answer("/slot.v1.Control/OpenSession", &[Operator]),
+    answer("/slot.v1.Control/MakePlan", &[Operator]),
+    answer("/slot.v1.Control/ApprovePlan", &[Operator]),
+    answer("/slot.v1.Control/RejectPlan", &[Operator]),
+    answer("/slot.v1.Control/AbortPlan", &[Operator]),
+    answer("/slot.v1.Control/Attest", &[Operator]),
+    answer("/slot.v1.Control/AdmitHost", &[Operator]),
+    answer("/slot.v1.Control/View", &[Operator]),
+    stream("/slot.v1.Control/WatchPlan", &[Operator]),
+    stream("/slot.v1.Control/Routes", &[Operator, Client, Agent, Coordinator]),
+    // Peer: coordinators among themselves. Any other certificate speaking Raft would be a master of the cluster.
+    stream("/slot.v1.Peer/Raft", &[Coordinator]),
     // Agent: the leader alone gives orders and reads reports. An order has its own time budget, shorter than this.
     answer_within(300, "/slot.v1.Agent/Deliver", &[Coordinator]),
     stream("/slot.v1.Agent/Watch", &[Coordinator]),

@@ -31,9 +31,10 @@ use tonic::transport::server::Connected;
 /// How long a client may take for its TLS handshake.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How many handshakes run at a time; further connections wait in the kernel's queue.
-pub const HANDSHAKES_MAX: usize = 256;
-/// How many authenticated connections there may be; further ones are closed.
-pub const CONNECTIONS_MAX: usize = 4096;
+pub const HANDSHAKES_MAX: usize = 128;
+/// How many authenticated connections there may be; further ones are closed. With the handshakes they stay below the
+/// 1024 file descriptors a process usually has, so that the store's own files can still be opened.
+pub const CONNECTIONS_MAX: usize = 640;
 /// How many calls may run at a time on one connection. tonic has no limit of its own.
 pub const STREAMS_PER_CONNECTION_MAX: u32 = 256;
 /// The largest list of headers a request may have, in bytes.

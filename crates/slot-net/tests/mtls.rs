@@ -339,3 +339,41 @@ async fn a_server_ends_when_asked_even_with_a_connection_open() {
     tokio::time::timeout(HANG, server.served).await.expect("the server does not end").unwrap().unwrap();
     assert!(call(&mut channel, DELIVER).await.is_err());
 }
+
+const STARVED: &str = "SLOT_NET_TEST_STARVED";
+
+/// Runs only inside the process that the test below starts, since it uses up the process's file descriptors.
+#[tokio::test]
+async fn child_survives_being_out_of_file_descriptors() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    if std::env::var_os(STARVED).is_none() {
+        return;
+    }
+    let dir = cluster();
+    let server = start(folder(&dir, "coordinator-c1")).await;
+    let mut channel = dial(folder(&dir, "coordinator-c2"), server.addr, &identity(Role::Coordinator, "c1"));
+    setrlimit(Resource::Nofile, Rlimit { current: Some(128), ..getrlimit(Resource::Nofile) }).unwrap();
+    let mut hoard = Vec::new();
+    while let Ok(file) = std::fs::File::open("/dev/null") {
+        hoard.push(file);
+    }
+    hoard.pop(); // for the client's end of the connection; there is none for the server's
+    let mut waiting = TcpStream::connect(server.addr).await.unwrap();
+    let answered = tokio::time::timeout(Duration::from_millis(500), waiting.read(&mut [0u8; 1])).await;
+    assert!(answered.is_err(), "not accepted, and not refused either");
+    assert!(!server.served.is_finished(), "an accept error ended the server");
+    drop(hoard);
+    assert_eq!(call(&mut channel, DELIVER).await.unwrap().code(), Code::Aborted);
+    println!("served after the famine");
+}
+
+#[test]
+fn being_out_of_file_descriptors_does_not_end_a_server() {
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "--nocapture", "child_survives_being_out_of_file_descriptors"])
+        .env(STARVED, "1")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("served after the famine"), "{text}");
+}
