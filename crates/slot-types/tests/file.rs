@@ -1,0 +1,184 @@
+//! The cluster file: the example parses to exactly what it says, and every fault is refused at its place.
+
+use slot_types::cluster::{EngineKind, Policy, Spread};
+use slot_types::file::{FileError, FileProblem, parse};
+use slot_types::ids::{HostName, StoreName};
+
+const HEAD: &str = "version = 1\ncluster = \"fm1\"\ncoordinators = { c1 = \"10.0.0.1\" }\n";
+const KIND: &str = "[kind.box]\nslots = 2\nslot = { size = \"1 GB\", address = \"10.20.{n}.{slot}\" }\n";
+
+fn fault(text: &str) -> FileError {
+    parse(text, "cluster.toml").expect_err("the file has a fault")
+}
+
+fn host(name: &str) -> HostName {
+    HostName::new(name).unwrap()
+}
+
+fn store(name: &str) -> StoreName {
+    StoreName::new(name).unwrap()
+}
+
+#[test]
+fn the_example_parses() {
+    let spec = parse(include_str!("../../../cluster.toml.example"), "cluster.toml.example").unwrap();
+    assert_eq!(spec.cluster.as_str(), "fm1");
+    assert_eq!(spec.coordinators.len(), 3);
+    assert_eq!(spec.coordinators.values().next().unwrap().to_string(), "10.1.1.101:7400");
+    assert_eq!(spec.hosts.len(), 4);
+    let imap3 = &spec.hosts[&host("imap3")];
+    assert_eq!((imap3.at.to_string().as_str(), imap3.address.to_string().as_str()), ("ny/r3", "10.1.3.3:7420"));
+    assert_eq!(imap3.slots.len(), 8);
+    assert_eq!(imap3.slots[&7].address.to_string(), "10.20.3.7:7430");
+    assert_eq!(imap3.slots[&7].size_bytes, 500_000_000_000);
+    assert_eq!(spec.stores.len(), 12);
+    let store7 = &spec.stores[&store("store7")];
+    assert_eq!((store7.engine, store7.copies, store7.spread), (EngineKind::Journal, 2, Spread::Rack));
+    assert_eq!((store7.size_bytes, store7.sync_copies), (100_000_000_000, 1));
+    assert_eq!(spec.stores[&store("store8")].sync_copies, 0);
+    // The example writes out what holds when nothing is said.
+    assert_eq!(spec.policy, Policy::default());
+}
+
+#[test]
+fn a_policy_is_read_field_by_field() {
+    let text = format!(
+        "{HEAD}[policy]\nhandover = {{ at_once = 7, per_host = 3, max_lag = \"12 records\", max_stamp_age = \"2h\", \
+         freeze = \"5s\" }}\nfailover = {{ people = 1, two_if = [], caught_up = \"2s\", attestation = \"10m\", \
+         allow_unfenced = true }}\nbrake = {{ silent_hosts = 9, silent = \"8s\" }}\napproval = {{ valid = \"1m\" }}\n\
+         everyday = {{ per_minute = 3 }}\n"
+    );
+    let policy = parse(&text, "f").unwrap().policy;
+    let expected = Policy {
+        handover_at_once: 7,
+        handover_per_host: 3,
+        max_lag_records: 12,
+        max_stamp_age_ms: 7_200_000,
+        freeze_limit_ms: 5_000,
+        caught_up_ms: 2_000,
+        failover_people: 1,
+        two_if_loss: false,
+        two_if_unfenced: false,
+        allow_unfenced: true,
+        brake_silent_hosts: 9,
+        silent_ms: 8_000,
+        attestation_ms: 600_000,
+        plan_valid_ms: 60_000,
+        everyday_per_minute: 3,
+    };
+    assert_eq!(policy, expected);
+}
+
+#[test]
+fn ports_and_addresses_as_written() {
+    let text = "version = 1\ncluster = \"t\"\ncoordinators = { c1 = \"127.0.0.1:9000\", c2 = \"[::1]:9000\", c3 = \"::1\" }\n\
+        [hosts]\n\"h[1-2]\" = { at = \"r{n}\", address = \"127.6.{n}.1:7421\", kind = \"box\" }\n\
+        [kind.box]\nslots = 2\nslot = { size = \"1 GB\", address = \"127.7.{n}.{slot}:7431\" }\n";
+    let spec = parse(text, "f").unwrap();
+    let addresses: Vec<String> = spec.coordinators.values().map(ToString::to_string).collect();
+    assert_eq!(addresses, ["127.0.0.1:9000", "[::1]:9000", "[::1]:7400"]);
+    assert_eq!(spec.hosts[&host("h2")].address.to_string(), "127.6.2.1:7421");
+    assert_eq!(spec.hosts[&host("h2")].slots[&1].address.to_string(), "127.7.2.1:7431");
+}
+
+#[test]
+fn another_version_is_refused_naming_both() {
+    let error = fault("version = 2\nnewer_field = 1\n");
+    assert_eq!(error.problem, FileProblem::OtherVersion { found: "2".into(), supported: 1 });
+    insta::assert_snapshot!(error);
+    assert_eq!(fault("cluster = \"fm1\"\n").problem, FileProblem::NoVersion { supported: 1 });
+}
+
+#[test]
+fn what_only_a_later_version_does_is_refused_by_name() {
+    let cases = [
+        format!("{HEAD}[frontends]\nfe1 = {{ address = \"10.0.0.9\" }}\n"),
+        format!("{HEAD}[fence_options.ipmi]\nusername = \"fence\"\n"),
+        format!("{HEAD}[engine.cyrus]\nuser = \"cyrus\"\n"),
+        format!("{HEAD}[policy]\nalarm = {{ silent = \"30s\" }}\n"),
+        format!("{HEAD}[policy]\ncopy = {{ at_once = 6 }}\n"),
+        format!("{HEAD}[policy]\nfailover = {{ people = 2 }}\n"),
+        format!("{HEAD}[policy]\nfailover = {{ two_if = [\"lagging\"] }}\n"),
+        format!("{HEAD}[stores]\ns1 = {{ engine = \"cyrus\", copies = 1, spread = \"host\" }}\n"),
+        format!("{HEAD}[stores]\ns1 = {{ engine = \"journal\", copies = 1, spread = \"host\", pin = \"never h1\" }}\n"),
+        format!("{HEAD}[kind.box]\nslots = 1\nslot = {{ size = \"1 GB\", address = \"10.0.0.8\", dir = \"/mnt\" }}\n"),
+        format!("{HEAD}{KIND}fence = {{ agent = \"fence_ipmilan\" }}\n"),
+    ];
+    for text in cases {
+        let error = fault(&text);
+        assert!(matches!(error.problem, FileProblem::NotYet { .. }), "{error}");
+        assert!(error.to_string().contains("not supported by this version yet"), "{error}");
+        assert!(error.line > 3, "{error}");
+    }
+}
+
+#[test]
+fn faults_are_shown_at_their_place() {
+    let hosts = |lines: &str| format!("{HEAD}[hosts]\n{lines}\n{KIND}");
+    let line = "{ at = \"r1\", address = \"10.1.0.{n}\", kind = \"box\" }";
+    let overlap = hosts(&format!("\"imap[1-4]\" = {line}\n\"imap[4-6]\" = {line}"));
+    insta::assert_snapshot!("overlap", fault(&overlap));
+    insta::assert_snapshot!("unknown_field", fault(&format!("{HEAD}stores_ = 1\n")));
+    insta::assert_snapshot!("not_toml", fault("version = 1\ncluster = \n"));
+    let twice = hosts("h1 = { at = \"r1\", address = \"10.0.0.1:7400\", kind = \"box\" }");
+    insta::assert_snapshot!("address_twice", fault(&twice));
+    let lag = format!("{HEAD}[policy]\nhandover = {{ max_lag = \"10 kB\" }}\n");
+    insta::assert_snapshot!("lag_in_bytes", fault(&lag));
+    let wide = format!(
+        "{HEAD}[stores]\n\"s[1-9]\" = {{ engine = \"journal\", copies = 2, spread = \"rack\", size = \
+        \"100 GB\", sync_copies = 2 }} # no replica would be left to hold anything\n"
+    );
+    insta::assert_snapshot!("wide_line", fault(&wide));
+}
+
+#[test]
+fn bounds_are_kept_before_anything_is_expanded() {
+    let stores =
+        |key: &str| format!("{HEAD}[stores]\n\"{key}\" = {{ engine = \"journal\", copies = 1, spread = \"host\" }}\n");
+    assert_eq!(parse(&stores("s[1-20000]"), "f").unwrap().stores.len(), 20_000);
+    for key in ["s[1-20001]", "s[0-999999999]"] {
+        assert!(matches!(fault(&stores(key)).problem, FileProblem::TooMany { what: "stores", max: 20_000 }));
+    }
+    let hosts = |key: &str| {
+        format!("{HEAD}[hosts]\n\"{key}\" = {{ at = \"r1\", address = \"10.1.0.{{n}}\", kind = \"box\" }}\n{KIND}")
+    };
+    assert!(matches!(fault(&hosts("h[1-1001]")).problem, FileProblem::TooMany { what: "hosts", .. }));
+    let slots = |n: i64| {
+        format!(
+            "{HEAD}[hosts]\nh1 = {{ at = \"r1\", address = \"10.1.0.1\", kind = \"box\" }}\n[kind.box]\n\
+        slots = {n}\nslot = {{ size = \"1 GB\", address = \"10.20.{{n}}.{{slot}}\" }}\n"
+        )
+    };
+    assert_eq!(parse(&slots(200), "f").unwrap().hosts[&host("h1")].slots.len(), 200);
+    for n in [-1, 0, 201, i64::MAX] {
+        assert!(matches!(fault(&slots(n)).problem, FileProblem::OutOfBounds { what: "slots", .. }));
+    }
+}
+
+#[test]
+fn ranges_and_names_that_mean_nothing_are_refused() {
+    for key in ["s[1-", "s1]", "s[4-1]", "s[01-12]", "s[a-b]", "s[1-2][1-2]", "s[-]", "s[1]"] {
+        let text = format!("{HEAD}[stores]\n\"{key}\" = {{ engine = \"journal\", copies = 1, spread = \"host\" }}\n");
+        assert!(matches!(fault(&text).problem, FileProblem::Range { .. }), "{key}");
+    }
+    for key in ["../s", "S1", "-s", "s 1", "s\\u0000"] {
+        let text = format!("{HEAD}[stores]\n\"{key}\" = {{ engine = \"journal\", copies = 1, spread = \"host\" }}\n");
+        assert!(matches!(fault(&text).problem, FileProblem::Name { .. }), "{key}");
+    }
+}
+
+#[test]
+fn an_even_number_of_coordinators_is_refused() {
+    let error = fault("version = 1\ncluster = \"t\"\ncoordinators = { c1 = \"10.0.0.1\", c2 = \"10.0.0.2\" }\n");
+    assert_eq!(error.problem, FileProblem::CoordinatorCount { count: 2 });
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_panics(text in "(version = 1\n)?([a-z\\[\\]{}\"=.,0-9 \n\t#é-]{0,200})") {
+        if let Err(error) = parse(&text, "cluster.toml") {
+            let shown = error.to_string();
+            proptest::prop_assert!(shown.lines().count() >= 5);
+        }
+    }
+}
