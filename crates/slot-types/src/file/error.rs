@@ -13,15 +13,20 @@ const SHOWN_COLUMNS: usize = 88;
 /// Why a cluster file was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileError {
-    /// The file's name, as given.
-    pub file: String,
     /// From 1.
     pub line: usize,
     /// From 1, in characters.
     pub column: usize,
     /// What is wrong.
     pub problem: FileProblem,
-    shown: String,
+    shown: Box<Shown>,
+}
+
+/// The file's name and the part of its line that is shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Shown {
+    file: String,
+    text: String,
     indent: usize,
     width: usize,
 }
@@ -30,10 +35,10 @@ impl fmt::Display for FileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let number = self.line.to_string();
         let margin = " ".repeat(number.len());
-        writeln!(f, "cannot read the cluster file {}: line {}, column {}", self.file, self.line, self.column)?;
+        writeln!(f, "cannot read the cluster file {}: line {}, column {}", self.shown.file, self.line, self.column)?;
         writeln!(f, "{margin} |")?;
-        writeln!(f, "{number} | {}", self.shown)?;
-        writeln!(f, "{margin} | {}{}", " ".repeat(self.indent), "^".repeat(self.width))?;
+        writeln!(f, "{number} | {}", self.shown.text)?;
+        writeln!(f, "{margin} | {}{}", " ".repeat(self.shown.indent), "^".repeat(self.shown.width))?;
         writeln!(f, "{}", self.problem)?;
         write!(f, "next: {}", self.problem.next())
     }
@@ -227,13 +232,15 @@ impl Text<'_> {
         let from = if full.len() > SHOWN_COLUMNS { column.saturating_sub(SHOWN_COLUMNS / 4) } else { 0 };
         let shown: String = full.iter().skip(from).take(SHOWN_COLUMNS).collect();
         FileError {
-            file: self.file.to_string(),
             line: self.text[..start].matches('\n').count() + 1,
             column: column + 1,
             problem,
-            shown: shown.trim_end().to_string(),
-            indent: column - from,
-            width: width.min(SHOWN_COLUMNS.saturating_sub(column - from).max(1)),
+            shown: Box::new(Shown {
+                file: self.file.to_string(),
+                text: shown.trim_end().to_string(),
+                indent: column - from,
+                width: width.min(SHOWN_COLUMNS.saturating_sub(column - from).max(1)),
+            }),
         }
     }
 
