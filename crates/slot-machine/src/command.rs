@@ -210,7 +210,9 @@ pub enum Refused {
     #[error("this cluster was founded already")]
     Founded,
     /// R21.
-    #[error("session {0} is not known (any more); whether the request took effect is unknown: look before you ask again")]
+    #[error(
+        "session {0} is not known (any more); whether the request took effect is unknown: look before you ask again"
+    )]
     SessionUnknown(u64),
     /// R21.
     #[error("request {sequence} of session {session} is older than what is remembered; look before you ask again")]
@@ -256,7 +258,9 @@ pub enum Refused {
         status: String,
     },
     /// R15, S5.
-    #[error("digest {given} is not that of plan {plan}, which is {digest}; read the plan again: slotctl plan show {plan}")]
+    #[error(
+        "digest {given} is not that of plan {plan}, which is {digest}; read the plan again: slotctl plan show {plan}"
+    )]
     OtherDigest {
         /// The plan.
         plan: PlanId,

@@ -3,6 +3,16 @@
 //! What always holds: [`apply::apply`] is total, reads no clock, calls nothing back and never panics; the planner is never
 //! called here; whatever the proposer checked is checked again here, and only this check counts (S3, S5, S7, S9).
 
+pub mod apply;
 pub mod audit;
 pub mod command;
+mod effects;
+pub mod guard;
+mod hosts;
+pub mod plans;
+mod ready;
+pub mod runnable;
+mod sessions;
 pub mod state;
+mod steps;
+pub mod unwind;

@@ -1,0 +1,331 @@
+//! What a step that took effect means for the replicated picture.
+//!
+//! What always holds: an epoch is allocated once, to one slot, by one entry (S3); a former master leaves the possible
+//! masters only by its durable Demote, or by being promoted itself (R3, R28); whoever is promoted past without that gets
+//! an open loss case before its successor's Promote order exists.
+
+use crate::apply::Stamp;
+use crate::state::PlanRecord;
+use slot_types::cluster::*;
+use slot_types::ids::*;
+use slot_types::order::Done;
+use slot_types::plan::{Place, StepKind, Task, TaskKind};
+
+/// Allocates the next epoch of a store to a slot (S3). The present and any half-made master become possible masters.
+pub(crate) fn commit_epoch(store: &mut Store, generation: u32, to: &SlotId, keep_from: bool) {
+    let old = store.epoch;
+    let former: Vec<SlotId> = store
+        .master
+        .take()
+        .into_iter()
+        // R3: a slot whose Promote order was ever started may have become master.
+        .chain(store.pending.take().filter(|_| store.promote_started))
+        .collect();
+    for slot in former {
+        let copy_generation = store.copies.get(&slot).map(|c| c.generation).unwrap_or_default();
+        store
+            .possible_masters
+            .entry(slot.clone())
+            .or_insert(PossibleMaster { since: old, generation: copy_generation });
+        if let Some(copy) = store.copies.get_mut(&slot)
+            && slot != *to
+        {
+            copy.role = Role::Replica;
+            copy.follows = None;
+            copy.state = if keep_from { CopyState::Frozen } else { CopyState::Quarantined };
+        }
+    }
+    store.epoch = Epoch { generation: generation.max(old.generation), n: old.n + 1 };
+    store.pending = Some(to.clone());
+    store.promote_started = false;
+    store.version += 1;
+}
+
+/// The Promote order is about to exist: from now on the slot may be master, and what is left behind has a loss case.
+pub(crate) fn promote_starts(
+    cluster: &mut Cluster,
+    last_loss_case: &mut LossCaseId,
+    record: &PlanRecord,
+    task: &Task,
+    stamp: Stamp,
+) -> Vec<(LossCaseId, SlotId)> {
+    let mut opened = Vec::new();
+    let Some(name) = &task.store else { return opened };
+    let Some(store) = cluster.stores.get_mut(name) else { return opened };
+    store.promote_started = true;
+    store.last_promoted = store.epoch;
+    store.version += 1;
+    let TaskKind::FailOver { to, loss, .. } = &task.kind else { return opened };
+    for (slot, possible) in store.possible_masters.iter().filter(|(slot, _)| *slot != to) {
+        let known = cluster
+            .loss_cases
+            .values()
+            .any(|c| c.store == *name && c.slot == *slot && c.generation == possible.generation && c.state.is_open());
+        if known {
+            continue;
+        }
+        *last_loss_case = last_loss_case.next();
+        opened.push((*last_loss_case, slot.clone()));
+        cluster.loss_cases.insert(
+            *last_loss_case,
+            LossCase {
+                store: name.clone(),
+                slot: slot.clone(),
+                generation: possible.generation,
+                plan: record.id,
+                epoch: store.epoch,
+                stated: loss.clone(),
+                state: LossState::AwaitingReturn,
+                final_tip: None,
+                stranded: Vec::new(),
+                opened: stamp.now,
+            },
+        );
+    }
+    for (_, slot) in &opened {
+        if let Some(copy) = store.copies.get_mut(slot) {
+            copy.state = CopyState::Quarantined;
+        }
+    }
+    opened
+}
+
+/// What an agent's "done" means. `Err` is a verdict that stops the task, for a person.
+pub(crate) fn done(
+    cluster: &mut Cluster,
+    task: &Task,
+    kind: StepKind,
+    at: Option<&Place>,
+    done: &Done,
+) -> Result<(), String> {
+    let (Some(name), Some(Place::Slot(slot))) = (&task.store, at) else { return Ok(()) };
+    if kind == StepKind::Promote {
+        return promoted(cluster, name, slot);
+    }
+    let Some(store) = cluster.stores.get_mut(name) else { return Ok(()) };
+    let Some(copy) = store.copies.get_mut(slot) else { return Ok(()) };
+    match (kind, done) {
+        (StepKind::Freeze, _) => copy.state = CopyState::Frozen,
+        (StepKind::Demote, Done::Tip { tip, .. }) => {
+            store.possible_masters.remove(slot);
+            copy.role = Role::Replica;
+            copy.follows = None;
+            let cases = &mut cluster.loss_cases;
+            let case = cases.values_mut().find(|c| c.store == *name && c.slot == *slot && c.state.is_open());
+            match case {
+                Some(case) => {
+                    case.final_tip = Some(*tip);
+                    copy.state = CopyState::Quarantined;
+                }
+                // R16: not counted until it follows the new master.
+                None => copy.state = CopyState::Building,
+            }
+        }
+        (StepKind::Demote, _) => return Err(format!("{slot} answered a Demote without its final position")),
+        (StepKind::Raise | StepKind::Feed, Done::Tip { tip, .. }) => {
+            if let TaskKind::FailOver { to, loss, feed, .. } = &task.kind {
+                let last = kind == StepKind::Feed || feed.is_none();
+                if slot == to && last && tip.position < loss.candidate.position {
+                    return Err(format!(
+                        "{slot} ends at {}, the approved sheet said {}: the loss is worse than approved, ask for a new plan",
+                        tip.position, loss.candidate.position
+                    ));
+                }
+            }
+        }
+        (StepKind::Follow, _) => {
+            copy.role = Role::Replica;
+            copy.state = CopyState::Serving;
+            copy.follows = store.master.clone().map(|master| (master, store.epoch));
+        }
+        (StepKind::Stop, _) => {
+            copy.state = CopyState::Stopped;
+            copy.follows = None;
+        }
+        (StepKind::ListStranded, Done::Stranded(records)) => {
+            let case =
+                cluster.loss_cases.values_mut().find(|c| c.store == *name && c.slot == *slot && c.state.is_open());
+            if let Some(case) = case {
+                case.stranded.clone_from(records);
+                case.state = if records.is_empty() { LossState::NothingStranded } else { LossState::Listed };
+                copy.state = if records.is_empty() { CopyState::Building } else { CopyState::Quarantined };
+            }
+        }
+        _ => return Ok(()),
+    }
+    store.version += 1;
+    Ok(())
+}
+
+fn promoted(cluster: &mut Cluster, name: &StoreName, slot: &SlotId) -> Result<(), String> {
+    let Some(store) = cluster.stores.get_mut(name) else { return Ok(()) };
+    store.master = Some(slot.clone());
+    store.pending = None;
+    store.promote_started = false;
+    store.possible_masters.remove(slot);
+    if let Some(copy) = store.copies.get_mut(slot) {
+        copy.role = Role::Master;
+        copy.state = CopyState::Serving;
+        copy.follows = None;
+    }
+    store.version += 1;
+    if let Some(host) = cluster.hosts.get_mut(&slot.host) {
+        host.drained_masters.remove(name);
+    }
+    Ok(())
+}
+
+/// The internal steps: they take effect when they start.
+pub(crate) fn internal(
+    cluster: &mut Cluster,
+    fleet_version: &mut u64,
+    record: &PlanRecord,
+    task: &Task,
+    kind: StepKind,
+) -> String {
+    match (kind, &task.kind, &task.store) {
+        (StepKind::CommitEpoch, task_kind, Some(name)) => {
+            let generation = cluster.generation;
+            let to = crate::ready::target(task_kind);
+            match (cluster.stores.get_mut(name), to) {
+                (Some(store), Some(to)) => {
+                    commit_epoch(store, generation, to, true);
+                    format!("epoch {} of {name} is for {to}", store.epoch)
+                }
+                _ => "nothing".into(),
+            }
+        }
+        (StepKind::Repoint, _, Some(name)) => repoint(cluster, name),
+        (StepKind::DeclareHost, TaskKind::HostState { host, to }, _) => declare(cluster, host, *to),
+        (StepKind::CloseLossCase, TaskKind::SettleLoss { case, slot, how }, _) => {
+            close_loss_case(cluster, record, *case, slot, *how)
+        }
+        (StepKind::ChangeFleet, _, _) => {
+            if let slot_types::plan::Intent::Apply(spec) = &record.plan.intent {
+                change_fleet(cluster, spec);
+                *fleet_version += 1;
+            }
+            "hosts, slots and policy are as the cluster file says".into()
+        }
+        _ => "nothing".into(),
+    }
+}
+
+fn repoint(cluster: &mut Cluster, name: &StoreName) -> String {
+    let Some((slot, epoch)) = cluster.stores.get(name).and_then(|s| s.master.clone().map(|m| (m, s.epoch))) else {
+        return format!("{name} has no master to route to");
+    };
+    let Some(address) = cluster.slot(&slot).map(|s| s.address) else { return format!("{slot} has no address") };
+    let text = format!("clients of {name} go to {slot} at epoch {epoch}");
+    if let Some(store) = cluster.stores.get_mut(name) {
+        store.route = Some(Route { slot, address, epoch });
+        store.version += 1;
+    }
+    text
+}
+
+fn declare(cluster: &mut Cluster, name: &HostName, to: HostState) -> String {
+    let masters: Vec<StoreName> = cluster.masters_on(name).map(|(store, _)| store.clone()).collect();
+    if let Some(host) = cluster.hosts.get_mut(name) {
+        if to == HostState::Draining {
+            host.drained_masters.extend(masters);
+        }
+        host.declared = to;
+        host.version += 1;
+    }
+    format!("{name} is {to}")
+}
+
+fn close_loss_case(
+    cluster: &mut Cluster,
+    record: &PlanRecord,
+    id: LossCaseId,
+    slot: &SlotId,
+    how: slot_types::plan::Settlement,
+) -> String {
+    let Some(by) = record.approvals.first().map(|a| a.by.clone()).or_else(|| record.plan.requested_by.clone()) else {
+        return "nothing".into();
+    };
+    let Some(case) = cluster.loss_cases.get_mut(&id) else { return "nothing".into() };
+    case.state = match how {
+        slot_types::plan::Settlement::Reinject => LossState::Reinjected { by },
+        slot_types::plan::Settlement::Discard => LossState::Discarded { by },
+    };
+    let store = case.store.clone();
+    if let Some(store) = cluster.stores.get_mut(&store) {
+        if let Some(copy) = store.copies.get_mut(slot) {
+            // R16: not counted until it follows again.
+            copy.state = CopyState::Building;
+        }
+        store.version += 1;
+    }
+    format!("{id} is settled: {how:?}")
+}
+
+fn change_fleet(cluster: &mut Cluster, spec: &FleetSpec) {
+    cluster.policy = spec.policy.clone();
+    for (name, wanted) in &spec.hosts {
+        match cluster.hosts.get_mut(name) {
+            Some(host) => {
+                let mut slots = wanted.slots.clone();
+                // A slot that holds a copy is never taken away by a file.
+                for (number, slot) in &host.slots {
+                    slots.entry(*number).or_insert_with(|| slot.clone());
+                }
+                if (&host.at, host.address, &host.slots) != (&wanted.at, wanted.address, &slots) {
+                    host.at = wanted.at.clone();
+                    host.address = wanted.address;
+                    host.slots = slots;
+                    host.version += 1;
+                }
+            }
+            None => {
+                cluster.hosts.insert(
+                    name.clone(),
+                    Host {
+                        at: wanted.at.clone(),
+                        address: wanted.address,
+                        declared: HostState::Active,
+                        slots: wanted.slots.clone(),
+                        incarnation: None,
+                        boot: None,
+                        quarantined: None,
+                        acknowledged: LogIndex(0),
+                        drained_masters: std::collections::BTreeSet::new(),
+                        version: 1,
+                    },
+                );
+            }
+        }
+    }
+}
+
+/// The first Provision makes the store; its copies are `Building` and count for nothing (R16).
+pub(crate) fn create_store(cluster: &mut Cluster, task: &Task) {
+    let (Some(name), TaskKind::CreateStore { spec, copies, .. }) = (&task.store, &task.kind) else { return };
+    if cluster.stores.contains_key(name) {
+        return;
+    }
+    let copies = copies
+        .iter()
+        .map(|(slot, generation)| {
+            let copy = Copy { role: Role::Replica, state: CopyState::Building, generation: *generation, follows: None };
+            (slot.clone(), copy)
+        })
+        .collect();
+    cluster.stores.insert(
+        name.clone(),
+        Store {
+            spec: spec.clone(),
+            epoch: Epoch::ZERO,
+            master: None,
+            pending: None,
+            promote_started: false,
+            copies,
+            possible_masters: std::collections::BTreeMap::new(),
+            route: None,
+            last_promoted: Epoch::ZERO,
+            version: 1,
+        },
+    );
+}

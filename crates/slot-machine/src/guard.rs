@@ -1,0 +1,74 @@
+//! Guards: what must be observed, freshly, before a step starts (R14).
+//!
+//! What always holds: a guard reads only the state and the evidence in the command, whose ages the leader stamped; it is
+//! evaluated by the executor before it proposes and again in `apply`, and only the second time counts.
+
+use crate::command::StepRef;
+use crate::state::State;
+use slot_types::cluster::{Cluster, FenceLevel, Store};
+use slot_types::engine::EngineRole;
+use slot_types::evidence::Evidence;
+use slot_types::ids::SlotId;
+use slot_types::plan::{StepKind, TaskKind};
+
+/// How old an observation may be to pass a guard, in milliseconds: a few reports' distance.
+pub const GUARD_AGE_MS_MAX: u64 = 5_000;
+
+/// Whether a step may start, as far as observation goes. `Err` says what is missing, for a person.
+pub fn guard(state: &State, at: StepRef, evidence: &Evidence) -> Result<(), String> {
+    let (Some(cluster), Some(record)) = (&state.cluster, state.plans.get(&at.plan)) else { return Ok(()) };
+    let Some(task) = record.plan.tasks.get(usize::from(at.task)) else { return Ok(()) };
+    let Some(step) = task.steps.get(usize::from(at.step)) else { return Ok(()) };
+    let Some(store) = task.store.as_ref().and_then(|s| cluster.stores.get(s)) else { return Ok(()) };
+    match (&task.kind, step.kind) {
+        (TaskKind::HandOver { from, to }, StepKind::Freeze) => handover(cluster, store, from, to, evidence, true),
+        (TaskKind::HandOver { from, to }, StepKind::CommitEpoch) => handover(cluster, store, from, to, evidence, false),
+        (TaskKind::FailOver { fence, waived, .. }, StepKind::Promote) if *fence != FenceLevel::Demoted => {
+            waived.iter().try_for_each(|slot| still_silent(cluster, slot, evidence))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Hand-over 1: A and B healthy, B follows A directly, lag under the gate, verified recently.
+fn handover(
+    cluster: &Cluster,
+    store: &Store,
+    from: &SlotId,
+    to: &SlotId,
+    evidence: &Evidence,
+    before_freeze: bool,
+) -> Result<(), String> {
+    let policy = &cluster.policy;
+    let master = evidence.running(from, GUARD_AGE_MS_MAX).ok_or_else(|| format!("{from} is not seen running"))?;
+    if master.role != EngineRole::Master || master.epoch != store.epoch {
+        return Err(format!("{from} is {:?} at epoch {}, not master at {}", master.role, master.epoch, store.epoch));
+    }
+    let replica = evidence.running(to, GUARD_AGE_MS_MAX).ok_or_else(|| format!("{to} is not seen running"))?;
+    if replica.role != EngineRole::Replica || replica.following != Some((from.clone(), store.epoch)) {
+        return Err(format!("{to} does not follow {from} directly at epoch {}", store.epoch));
+    }
+    if !before_freeze {
+        return Ok(());
+    }
+    match replica.behind {
+        Some(behind) if behind <= policy.max_lag_records => {}
+        Some(behind) => return Err(format!("{to} is {behind} records behind, allowed are {}", policy.max_lag_records)),
+        None => return Err(format!("{to} does not know how far it is behind")),
+    }
+    match replica.verified_ms {
+        Some(age) if age <= policy.max_stamp_age_ms => Ok(()),
+        Some(age) => {
+            Err(format!("{to} was verified {} s ago, allowed are {}", age / 1000, policy.max_stamp_age_ms / 1000))
+        }
+        None => Err(format!("{to} was never verified against {from}")),
+    }
+}
+
+/// R14: a sheet made while the host was silent does not outlive its silence.
+pub(crate) fn still_silent(cluster: &Cluster, slot: &SlotId, evidence: &Evidence) -> Result<(), String> {
+    if evidence.agent_alive(&slot.host, cluster.policy.silent_ms) {
+        return Err(format!("the agent of {} answers again; ask for a new plan, which can demote {slot}", slot.host));
+    }
+    Ok(())
+}

@@ -1,0 +1,150 @@
+//! Hosts as their agents present themselves, and persons' words about them.
+//!
+//! What always holds: only the admitted disk of a host gets orders (S2); any sign of life voids an attestation (R8).
+
+use crate::apply::{Stamp, audit};
+use crate::command::{Answer, Refused};
+use crate::state::State;
+use slot_types::cluster::{Attestation, Host, HostQuarantine};
+use slot_types::ids::*;
+
+/// The longest reason or remark kept, in bytes.
+pub(crate) const TEXT_MAX: usize = 1024;
+
+pub(crate) fn bounded(text: &str) -> String {
+    let mut end = text.len().min(TEXT_MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text[..end].chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+fn host_mut<'a>(state: &'a mut State, host: &HostName) -> Result<&'a mut Host, Refused> {
+    let cluster = state.cluster.as_mut().ok_or(Refused::NotFounded)?;
+    cluster.hosts.get_mut(host).ok_or_else(|| Refused::UnknownHost(host.clone()))
+}
+
+pub(crate) fn seen(
+    state: &mut State,
+    stamp: Stamp,
+    name: &HostName,
+    incarnation: Incarnation,
+    boot: BootId,
+    high_water: LogIndex,
+) -> Result<Answer, Refused> {
+    let host = host_mut(state, name)?;
+    let before = (host.incarnation, host.boot, host.quarantined.clone());
+    match host.incarnation {
+        // The first contact admits: the certificate says it is this host, and no copy of ours can be there yet.
+        None => host.incarnation = Some(incarnation),
+        Some(admitted) if admitted != incarnation => {
+            host.quarantined = Some(HostQuarantine::OtherDisk { presented: incarnation });
+        }
+        // S2: the admitted disk, but older than what it acknowledged: a backup was put back.
+        Some(_) if high_water < host.acknowledged => {
+            host.quarantined =
+                Some(HostQuarantine::OlderDisk { presented: high_water, acknowledged: host.acknowledged });
+        }
+        Some(_) => {
+            // The admitted disk, complete: a clone's or a stray disk's visit leaves no trace. An older disk stays out for
+            // good: its ledger may catch up in index without holding what it forgot.
+            if matches!(host.quarantined, Some(HostQuarantine::OtherDisk { .. })) {
+                host.quarantined = None;
+            }
+        }
+    }
+    if host.quarantined.is_none() {
+        host.boot = Some(boot);
+    }
+    let after = (host.incarnation, host.boot, host.quarantined.clone());
+    let changed = before != after;
+    if changed {
+        host.version += 1;
+    }
+    let quarantined = host.quarantined.clone();
+    if changed {
+        let what = match quarantined {
+            Some(why) => format!("{name} is quarantined: {why:?}"),
+            None => format!("{name} seen with disk {incarnation}, boot {boot}"),
+        };
+        audit(state, stamp, "slotd", what);
+    }
+    void_attestation(state, stamp, name, "its agent answered");
+    Ok(Answer::Done)
+}
+
+pub(crate) fn sign_of_life(state: &mut State, stamp: Stamp, name: &HostName, seen: &str) -> Result<Answer, Refused> {
+    host_mut(state, name)?;
+    void_attestation(state, stamp, name, &bounded(seen));
+    Ok(Answer::Done)
+}
+
+/// R8: void at any later sign of life.
+fn void_attestation(state: &mut State, stamp: Stamp, name: &HostName, why: &str) {
+    let removed = state.cluster.as_mut().and_then(|c| c.attestations.remove(name));
+    if let Some(attestation) = removed {
+        audit(state, stamp, "slotd", format!("attestation of {} that {name} is off is void: {why}", attestation.by));
+    }
+}
+
+pub(crate) fn admit(
+    state: &mut State,
+    stamp: Stamp,
+    name: &HostName,
+    incarnation: Incarnation,
+    by: &OperatorName,
+    reason: &str,
+) -> Result<Answer, Refused> {
+    let masters = {
+        let cluster = state.cluster.as_ref().ok_or(Refused::NotFounded)?;
+        cluster.masters_on(name).map(|(store, _)| store.to_string()).collect::<Vec<_>>()
+    };
+    if !masters.is_empty() {
+        // A new disk holds no copy: its masters would come up empty. They must be failed over first.
+        return Err(Refused::Precondition(format!(
+            "{name} still is the master of {}; fail them over first: slotctl failover host {name}",
+            masters.join(" ")
+        )));
+    }
+    let host = host_mut(state, name)?;
+    match &host.quarantined {
+        Some(HostQuarantine::OtherDisk { presented }) if *presented == incarnation => {}
+        Some(HostQuarantine::OlderDisk { .. }) => {
+            return Err(Refused::Precondition(format!("{name} presents an older copy of its disk; give it a new one")));
+        }
+        _ => return Err(Refused::Precondition(format!("{name} does not present disk {incarnation}"))),
+    }
+    host.incarnation = Some(incarnation);
+    host.quarantined = None;
+    host.acknowledged = LogIndex(0);
+    host.boot = None;
+    host.version += 1;
+    audit(state, stamp, by.as_str(), format!("admit {name} with disk {incarnation}: {}", bounded(reason)));
+    Ok(Answer::Done)
+}
+
+pub(crate) fn attest(
+    state: &mut State,
+    stamp: Stamp,
+    name: &HostName,
+    boot: BootId,
+    how: &str,
+    by: &OperatorName,
+) -> Result<Answer, Refused> {
+    let host = host_mut(state, name)?;
+    match host.boot {
+        Some(known) if known == boot => {}
+        Some(known) => return Err(Refused::OtherBoot { host: name.clone(), given: boot, known }),
+        None => {
+            return Err(Refused::Precondition(format!("{name} was never seen; there is no boot to attest the end of")));
+        }
+    }
+    let how = bounded(how);
+    audit(state, stamp, by.as_str(), format!("attest that {name}, boot {boot}, is off: {how}"));
+    if let Some(cluster) = state.cluster.as_mut() {
+        let expires = LogTime(stamp.now.0.saturating_add(cluster.policy.attestation_ms));
+        let attestation = Attestation { boot, how, by: by.clone(), at: stamp.now, expires };
+        cluster.attestations.insert(name.clone(), attestation);
+    }
+    Ok(Answer::Done)
+}

@@ -1,0 +1,301 @@
+//! What is to be done now, computed from the state alone.
+//!
+//! What always holds: a new leader that computes it gets the same orders, with the same identities, as the old one (S6);
+//! nothing is in here that [`crate::ready`] would refuse; no more hand-overs run at once than policy allows.
+
+use crate::command::StepRef;
+use crate::ready::{self, At};
+use crate::state::*;
+use crate::steps::current;
+use crate::unwind::{CANCEL_BIT, THAW_BIT};
+use slot_types::cluster::{Cluster, FenceLevel};
+use slot_types::engine::Source;
+use slot_types::ids::*;
+use slot_types::order::{Action, Order, Subject};
+use slot_types::plan::{Place, StepKind, TaskKind};
+use std::collections::BTreeMap;
+
+/// One thing to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Runnable {
+    /// Propose StartStep, once its guard holds.
+    Start {
+        /// Which.
+        step: StepRef,
+        /// Which attempt.
+        attempt: u32,
+        /// The host that will carry it out; `None` for a change of the replicated state alone.
+        host: Option<HostName>,
+        /// What kind of step.
+        kind: StepKind,
+        /// In log time from when it could first start.
+        deadline_ms: u64,
+    },
+    /// Deliver an order until its outcome is durable. The sender fills in its term and a budget.
+    Send {
+        /// Which step it is for.
+        step: StepRef,
+        /// What kind of step.
+        kind: StepKind,
+        /// To whom.
+        host: HostName,
+        /// The order; its term is 0.
+        order: Box<Order>,
+        /// When its step started, in log time.
+        since: LogTime,
+        /// In log time from then.
+        deadline_ms: u64,
+    },
+    /// It can't start: the replicated state does not allow it now.
+    Blocked {
+        /// Which.
+        step: StepRef,
+        /// Why.
+        why: String,
+        /// In log time from when it was first blocked.
+        deadline_ms: u64,
+    },
+}
+
+/// Hand-overs under way, in all and by host.
+#[derive(Default)]
+struct Handovers {
+    all: usize,
+    by_host: BTreeMap<HostName, usize>,
+}
+
+impl Handovers {
+    fn count(state: &State) -> Self {
+        let mut under_way = Self::default();
+        for record in state.running() {
+            for (task, run) in record.plan.tasks.iter().zip(&record.tasks) {
+                if let (TaskKind::HandOver { from, to }, TaskState::Running | TaskState::Unwinding { .. }) =
+                    (&task.kind, &run.state)
+                {
+                    under_way.add(from, to);
+                }
+            }
+        }
+        under_way
+    }
+    fn add(&mut self, from: &SlotId, to: &SlotId) {
+        self.all += 1;
+        *self.by_host.entry(from.host.clone()).or_default() += 1;
+        *self.by_host.entry(to.host.clone()).or_default() += 1;
+    }
+    fn room(&self, cluster: &Cluster, from: &SlotId, to: &SlotId) -> bool {
+        let on = |host: &HostName| self.by_host.get(host).copied().unwrap_or(0);
+        self.all < usize::from(cluster.policy.handover_at_once.max(1))
+            && on(&from.host).max(on(&to.host)) < usize::from(cluster.policy.handover_per_host.max(1))
+    }
+}
+
+/// Everything that is to be done now. Pure; the term and budgets of the orders are the sender's.
+pub fn runnable(state: &State) -> Vec<Runnable> {
+    let mut out = Vec::new();
+    let Some(cluster) = &state.cluster else { return out };
+    let mut handovers = Handovers::count(state);
+    for record in state.running() {
+        for number in 0..record.tasks.len() {
+            let number = u16::try_from(number).unwrap_or(u16::MAX);
+            task_runnable(state, cluster, record, number, &mut handovers, &mut out);
+        }
+    }
+    out
+}
+
+fn task_runnable(
+    state: &State,
+    cluster: &Cluster,
+    record: &PlanRecord,
+    task: u16,
+    handovers: &mut Handovers,
+    out: &mut Vec<Runnable>,
+) {
+    let run = &record.tasks[usize::from(task)];
+    if let TaskState::Unwinding { .. } = run.state {
+        return unwinding(state, cluster, record, task, out);
+    }
+    if run.state.is_ended() {
+        return;
+    }
+    let Some(number) = current(run) else { return };
+    let Some(at) = At::new(state, record, task, number) else { return };
+    let step = StepRef { plan: record.id, task, step: number };
+    let deadline_ms = at.step.deadline_ms;
+    match &run.steps[usize::from(number)].state {
+        StepState::Waiting { attempt } => {
+            let waits = at
+                .task
+                .after
+                .iter()
+                .any(|dep| !record.tasks.get(usize::from(*dep)).is_some_and(|t| t.state.is_ended()));
+            if waits {
+                return;
+            }
+            if let (TaskKind::HandOver { from, to }, TaskState::Waiting) = (&at.task.kind, &run.state) {
+                if !handovers.room(cluster, from, to) {
+                    return;
+                }
+                handovers.add(from, to);
+            }
+            out.push(match ready::ready(&at) {
+                Ok(()) => {
+                    let host = at.host().cloned();
+                    Runnable::Start { step, attempt: *attempt, host, kind: at.step.kind, deadline_ms }
+                }
+                Err(why) => Runnable::Blocked { step, why, deadline_ms },
+            });
+        }
+        StepState::Started { attempt, index, at: since, incarnation, boot } => {
+            let id = OrderId { plan: record.id, task, step: number, attempt: *attempt };
+            let Some(host) = at.host().cloned() else { return };
+            out.push(match order(&at, id, *index, *incarnation, *boot) {
+                Ok(order) => Runnable::Send {
+                    step,
+                    kind: at.step.kind,
+                    host,
+                    order: Box::new(order),
+                    since: *since,
+                    deadline_ms,
+                },
+                Err(why) => Runnable::Blocked { step, why, deadline_ms },
+            });
+        }
+        StepState::Done { .. } | StepState::Never { .. } => {}
+    }
+}
+
+/// Cancels and thaws; they carry the index at which going back began, which is above that of the orders they are about.
+fn unwinding(state: &State, cluster: &Cluster, record: &PlanRecord, task: u16, out: &mut Vec<Runnable>) {
+    let Some(unwind) = &record.tasks[usize::from(task)].unwind else { return };
+    let mut send = |number: u16, bit: u16, action: Action| {
+        let Some(at) = At::new(state, record, task, number) else { return };
+        let (Some(host), Some(attempt)) = (at.host().cloned(), attempt_of(&at, number)) else { return };
+        let Some((incarnation, boot)) = cluster.hosts.get(&host).and_then(|h| Some((h.incarnation?, h.boot?))) else {
+            return;
+        };
+        let id = OrderId { plan: record.id, task, step: number | bit, attempt };
+        let order = Order {
+            cluster: cluster.id,
+            term: Term(0),
+            index: unwind.index,
+            id,
+            incarnation,
+            boot,
+            subject: subject(&at, at.task.epoch).ok(),
+            budget_ms: at.step.deadline_ms,
+            action,
+        };
+        let step = StepRef { plan: record.id, task, step: number };
+        out.push(Runnable::Send {
+            step,
+            kind: at.step.kind,
+            host,
+            order: Box::new(order),
+            since: state.log_time,
+            deadline_ms: at.step.deadline_ms,
+        });
+    };
+    for number in &unwind.cancel {
+        let attempt = match &record.tasks[usize::from(task)].steps[usize::from(*number)].state {
+            StepState::Started { attempt, .. } => *attempt,
+            _ => 1,
+        };
+        let order = OrderId { plan: record.id, task, step: *number, attempt };
+        send(*number, CANCEL_BIT, Action::Cancel { order });
+    }
+    // The freeze's id names plan and task of this task; the unwinding record keeps only step and attempt.
+    if let Some(thaw) = unwind.thaw.filter(|_| unwind.cancel.is_empty()) {
+        let freeze = OrderId { plan: record.id, task, step: thaw.step, attempt: thaw.attempt };
+        send(thaw.step, THAW_BIT, Action::Thaw { freeze });
+    }
+}
+
+fn attempt_of(at: &At<'_>, number: u16) -> Option<u32> {
+    match at.run.steps.get(usize::from(number))?.state {
+        StepState::Waiting { attempt }
+        | StepState::Started { attempt, .. }
+        | StepState::Done { attempt, .. }
+        | StepState::Never { attempt, .. } => Some(attempt),
+    }
+}
+
+fn subject(at: &At<'_>, epoch: Epoch) -> Result<Subject, String> {
+    let store = at.task.store.clone().ok_or("the task names no store")?;
+    let slot = at.slot()?;
+    let generation =
+        at.store()?.copies.get(slot).map(|c| c.generation).ok_or_else(|| format!("{slot} holds no copy of it"))?;
+    Ok(Subject { store, slot: slot.number, generation, epoch })
+}
+
+fn source(at: &At<'_>, slot: &SlotId) -> Result<Source, String> {
+    let address = at.cluster.slot(slot).map(|s| s.address).ok_or_else(|| format!("{slot} has no address"))?;
+    Ok(Source { slot: slot.clone(), address })
+}
+
+fn master(at: &At<'_>) -> Result<Source, String> {
+    let slot = at.store()?.master.as_ref().ok_or("the store has no master now")?;
+    source(at, slot)
+}
+
+fn order(at: &At<'_>, id: OrderId, index: LogIndex, incarnation: Incarnation, boot: BootId) -> Result<Order, String> {
+    let epoch = match at.step.kind {
+        StepKind::Freeze | StepKind::CatchUp => at.task.epoch,
+        StepKind::ConfirmStopped => Epoch::ZERO,
+        _ => at.store()?.epoch,
+    };
+    let subject = match &at.step.at {
+        Some(Place::Slot(_)) => Some(subject(at, epoch)?),
+        _ => None,
+    };
+    Ok(Order {
+        cluster: at.cluster.id,
+        term: Term(0),
+        index,
+        id,
+        incarnation,
+        boot,
+        subject,
+        budget_ms: at.step.deadline_ms,
+        action: action(at)?,
+    })
+}
+
+fn action(at: &At<'_>) -> Result<Action, String> {
+    let sync_copies = at.store().map(|s| s.spec.sync_copies).unwrap_or(0);
+    Ok(match (at.step.kind, &at.task.kind) {
+        (StepKind::Provision, _) => Action::Provision,
+        (StepKind::Freeze, _) => Action::Freeze { limit_ms: at.cluster.policy.freeze_limit_ms },
+        (StepKind::CatchUp, TaskKind::HandOver { from, .. }) => {
+            let target = at.tip_of(StepKind::Freeze, from).ok_or_else(|| format!("{from} is not frozen"))?;
+            Action::CatchUp { source: source(at, from)?, target }
+        }
+        (StepKind::Demote, _) => Action::Demote,
+        (StepKind::Raise, _) => Action::Raise,
+        (StepKind::Feed, TaskKind::FailOver { feed: Some(feed), .. }) => {
+            let target = at.tip_of(StepKind::Raise, feed).ok_or_else(|| format!("{feed} was not raised"))?;
+            Action::CatchUp { source: source(at, feed)?, target }
+        }
+        (StepKind::Promote, kind) => {
+            let source = match kind {
+                TaskKind::HandOver { from, .. } | TaskKind::FailOver { from, fence: FenceLevel::Demoted, .. } => {
+                    Some(source(at, from)?)
+                }
+                _ => None,
+            };
+            Action::Promote { expect: ready::expected_tip(at)?, source, sync_copies }
+        }
+        (StepKind::Follow, _) => Action::Follow { source: master(at)? },
+        (StepKind::Canary, _) => {
+            let store = at.task.store.clone().ok_or("the task names no store")?;
+            Action::Canary { store, epoch: at.store()?.epoch, to: master(at)? }
+        }
+        (StepKind::StartMaster, _) => Action::StartMaster { sync_copies },
+        (StepKind::Stop, _) => Action::Stop,
+        (StepKind::ConfirmStopped, _) => Action::ConfirmStopped,
+        (StepKind::ListStranded, _) => Action::ListStranded { against: master(at)? },
+        (StepKind::Reinject, _) => Action::Reinject { to: master(at)? },
+        (kind, _) => return Err(format!("{kind:?} has no order")),
+    })
+}

@@ -1,0 +1,276 @@
+//! Starting and finishing steps.
+//!
+//! What always holds: a step's order exists only after its StartStep entry, whose index the order carries (R4); a started
+//! step ends only by its agent's durable word; the audit entry of a start stands before its effect (S12).
+
+use crate::apply::{Stamp, audit};
+use crate::command::{Answer, Refused, StepRef};
+use crate::guard;
+use crate::ready::{self, At};
+use crate::state::*;
+use crate::{effects, plans, unwind};
+use slot_types::evidence::Evidence;
+use slot_types::ids::*;
+use slot_types::order::{Done, NeverWill, Outcome};
+use slot_types::plan::{Step, StepKind, Task, TaskKind};
+
+fn step_name(id: PlanId, task: &Task, number: u16, step: &Step) -> String {
+    let place = match &step.at {
+        Some(slot_types::plan::Place::Slot(slot)) => format!(" {slot}"),
+        Some(slot_types::plan::Place::Host(host)) => format!(" {host}"),
+        None => String::new(),
+    };
+    let store = task.store.as_ref().map(|s| format!(" of {s}")).unwrap_or_default();
+    format!("{id} task {} {:?}{place}{store}", number + 1, step.kind)
+}
+
+/// The number of the first step that is not done.
+pub(crate) fn current(run: &TaskRun) -> Option<u16> {
+    run.steps.iter().position(|s| !matches!(s.state, StepState::Done { .. })).and_then(|n| u16::try_from(n).ok())
+}
+
+pub(crate) fn start(
+    state: &mut State,
+    stamp: Stamp,
+    at: StepRef,
+    attempt: u32,
+    guards: &Evidence,
+) -> Result<Answer, Refused> {
+    let record = state.plans.get(&at.plan).ok_or(Refused::UnknownPlan(at.plan))?;
+    let here = At::new(state, record, at.task, at.step)
+        .ok_or_else(|| Refused::Precondition(format!("{} has no such step", at.plan)))?;
+    let expected = here.run.steps.get(usize::from(at.step)).map(|s| &s.state);
+    if expected != Some(&StepState::Waiting { attempt }) || current(here.run) != Some(at.step) {
+        return Err(Refused::Precondition(format!("{} task {} is not at that step and attempt", at.plan, at.task + 1)));
+    }
+    if !matches!(here.run.state, TaskState::Waiting | TaskState::Running) {
+        return Err(Refused::Precondition(format!("{} task {} is over or going back", at.plan, at.task + 1)));
+    }
+    ready::ready(&here).map_err(Refused::Precondition)?;
+    guard::guard(state, at, guards).map_err(Refused::Guard)?;
+
+    let (task, step) = (here.task.clone(), here.step.clone());
+    let target = here.host().and_then(|h| here.cluster.hosts.get(h)).map(|h| (h.incarnation, h.boot));
+    let name = step_name(at.plan, &task, at.task, &step);
+    audit(state, stamp, "slotd", format!("start {name}, attempt {attempt}"));
+    let next = if step.kind.is_internal() {
+        StepState::Done { attempt, index: stamp.index, done: Done::Plain }
+    } else {
+        let (incarnation, boot) = match target {
+            Some((Some(incarnation), Some(boot))) => (incarnation, boot),
+            _ => return Err(Refused::Precondition(format!("{name}: the agent was never seen"))),
+        };
+        StepState::Started { attempt, index: stamp.index, at: stamp.now, incarnation, boot }
+    };
+    let text = take_effect_at_start(state, stamp, at.plan, &task, &step);
+    if let Some(run) = run_mut(state, at) {
+        run.state = TaskState::Running;
+        run.steps[usize::from(at.step)] = StepRun { state: next, stuck: None };
+    }
+    for text in text {
+        audit(state, stamp, "slotd", format!("{}: {text}", at.plan));
+    }
+    end_task_if_done(state, at);
+    plans::settle(state, stamp, at.plan);
+    Ok(Answer::Done)
+}
+
+fn take_effect_at_start(state: &mut State, stamp: Stamp, plan: PlanId, task: &Task, step: &Step) -> Vec<String> {
+    let (Some(cluster), Some(record)) = (state.cluster.as_mut(), state.plans.get(&plan)) else { return Vec::new() };
+    match step.kind {
+        StepKind::Provision => {
+            effects::create_store(cluster, task);
+            Vec::new()
+        }
+        StepKind::Promote => {
+            let opened = effects::promote_starts(cluster, &mut state.last_loss_case, record, task, stamp);
+            opened.into_iter().map(|(case, slot)| format!("loss case {case} opened for {slot}")).collect()
+        }
+        kind if kind.is_internal() => {
+            vec![effects::internal(cluster, &mut state.fleet_version, record, task, kind)]
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn run_mut(state: &mut State, at: StepRef) -> Option<&mut TaskRun> {
+    state.plans.get_mut(&at.plan)?.tasks.get_mut(usize::from(at.task))
+}
+
+fn end_task_if_done(state: &mut State, at: StepRef) {
+    if let Some(run) = run_mut(state, at)
+        && current(run).is_none()
+        && !run.state.is_ended()
+    {
+        run.state = TaskState::Done;
+    }
+}
+
+pub(crate) fn finish(state: &mut State, stamp: Stamp, id: OrderId, outcome: &Outcome) -> Result<Answer, Refused> {
+    let record = state.plans.get(&id.plan).ok_or(Refused::UnknownPlan(id.plan))?;
+    let number = id.step & !(unwind::CANCEL_BIT | unwind::THAW_BIT);
+    let at = StepRef { plan: id.plan, task: id.task, step: number };
+    let (task, step) = record
+        .plan
+        .tasks
+        .get(usize::from(id.task))
+        .and_then(|t| t.steps.get(usize::from(number)).map(|s| (t.clone(), s.clone())))
+        .ok_or_else(|| Refused::Precondition(format!("{id} names no step")))?;
+    if id.step != number {
+        return finish_unwinding(state, stamp, id, at, &task, outcome);
+    }
+    let Some(StepState::Started { attempt, index, .. }) =
+        record.tasks.get(usize::from(id.task)).and_then(|t| t.steps.get(usize::from(number))).map(|s| s.state.clone())
+    else {
+        return Err(Refused::Precondition(format!("{id} is not outstanding")));
+    };
+    if attempt != id.attempt {
+        return Err(Refused::Precondition(format!("{id} is not the outstanding attempt, which is {attempt}")));
+    }
+    let run_state = record.tasks[usize::from(id.task)].state.clone();
+    if run_state.is_ended() || matches!(run_state, TaskState::Unwinding { .. }) {
+        // Its fate is settled by the cancel that is under way, or does not matter any more (R13, R4).
+        return Err(Refused::Precondition(format!("{id} is being cancelled, or its task is over")));
+    }
+    acknowledge(state, &step, index);
+    let name = step_name(id.plan, &task, id.task, &step);
+    match outcome {
+        Outcome::Done(done) => finish_done(state, stamp, at, &task, &step, (attempt, index, done), &name),
+        Outcome::NeverWill(why) => finish_never(state, stamp, at, &task, &step, attempt, why, &name),
+    }
+    end_task_if_done(state, at);
+    plans::settle(state, stamp, id.plan);
+    Ok(Answer::Done)
+}
+
+/// S2: an agent that presents a ledger older than this was restored from an old disk.
+fn acknowledge(state: &mut State, step: &Step, index: LogIndex) {
+    let host = step.at.as_ref().map(slot_types::plan::Place::host);
+    if let Some(host) = host.and_then(|h| state.cluster.as_mut()?.hosts.get_mut(h)) {
+        host.acknowledged = host.acknowledged.max(index);
+    }
+}
+
+fn finish_unwinding(
+    state: &mut State,
+    stamp: Stamp,
+    id: OrderId,
+    at: StepRef,
+    task: &Task,
+    outcome: &Outcome,
+) -> Result<Answer, Refused> {
+    audit(state, stamp, "slotd", format!("{id} going back: {}", outcome_text(outcome)));
+    if let (Some(cluster), Some(record)) = (state.cluster.as_mut(), state.plans.get_mut(&at.plan))
+        && let Some(run) = record.tasks.get_mut(usize::from(at.task))
+    {
+        unwind::finish(cluster, task, run, id, outcome);
+    }
+    plans::settle(state, stamp, at.plan);
+    Ok(Answer::Done)
+}
+
+fn outcome_text(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Done(Done::Plain) => "done".into(),
+        Outcome::Done(Done::Tip { tip, .. }) => format!("done, ends at {tip}"),
+        Outcome::Done(Done::Stranded(records)) => format!("done, {} stranded records", records.len()),
+        Outcome::Done(Done::Reinjected { appended, present }) => {
+            format!("done, {appended} reinjected, {present} there already")
+        }
+        Outcome::NeverWill(why) => format!("never will: {why}"),
+    }
+}
+
+fn finish_done(
+    state: &mut State,
+    stamp: Stamp,
+    at: StepRef,
+    task: &Task,
+    step: &Step,
+    (attempt, index, done): (u32, LogIndex, &Done),
+    name: &str,
+) {
+    audit(state, stamp, "slotd", format!("{name}: {}", outcome_text(&Outcome::Done(done.clone()))));
+    let Some(cluster) = state.cluster.as_mut() else { return };
+    let verdict = effects::done(cluster, task, step.kind, step.at.as_ref(), done);
+    let Some(run) = state.plans.get_mut(&at.plan).and_then(|p| p.tasks.get_mut(usize::from(at.task))) else { return };
+    run.steps[usize::from(at.step)] =
+        StepRun { state: StepState::Done { attempt, index, done: done.clone() }, stuck: None };
+    if let Err(why) = verdict {
+        run.state = TaskState::NeedsHuman { why: why.clone() };
+        audit(state, stamp, "slotd", format!("{name}: {why}"));
+        return;
+    }
+    // Hand-over 3: an early stop. It proves nothing by itself (R1), so it only ever goes back.
+    if let (TaskKind::HandOver { from, to }, StepKind::CatchUp) = (&task.kind, step.kind) {
+        let (a, b) =
+            (ready::tip_of(task, run, StepKind::Freeze, from), ready::tip_of(task, run, StepKind::CatchUp, to));
+        if a != b || a.is_none() {
+            unwind::begin(cluster, task, run, stamp, "the copies differ");
+        }
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "the whole of one outcome; a struct would be used once")]
+fn finish_never(
+    state: &mut State,
+    stamp: Stamp,
+    at: StepRef,
+    task: &Task,
+    step: &Step,
+    attempt: u32,
+    why: &NeverWill,
+    name: &str,
+) {
+    audit(state, stamp, "slotd", format!("{name}: never will: {why}"));
+    let aborting = state.plans.get(&at.plan).is_some_and(|p| matches!(p.status, PlanStatus::Aborting { .. }));
+    let Some(cluster) = state.cluster.as_mut() else { return };
+    let Some(run) = state.plans.get_mut(&at.plan).and_then(|p| p.tasks.get_mut(usize::from(at.task))) else { return };
+    run.steps[usize::from(at.step)] = StepRun { state: StepState::Never { attempt, why: why.clone() }, stuck: None };
+    // R27: issued anew, for the present boot. Others lost to nothing that forbids another try.
+    let again = matches!(why, NeverWill::BootEnded(_) | NeverWill::Superseded { .. } | NeverWill::Cancelled);
+    let committed = unwind::is_committed(task, run);
+    let hands_over = matches!(task.kind, TaskKind::HandOver { .. });
+    let next = StepState::Waiting { attempt: attempt.saturating_add(1) };
+    if !committed && hands_over {
+        // Before the commit every failure returns to the old state.
+        unwind::begin(cluster, task, run, stamp, &format!("{:?} was refused: {why}", step.kind));
+    } else if again && attempt < ATTEMPTS_MAX && (committed || !aborting) {
+        run.steps[usize::from(at.step)].state = next;
+    } else if committed {
+        let text = format!("{:?} was refused: {why}", step.kind);
+        run.state = TaskState::NeedsHuman { why: text };
+    } else {
+        run.state = TaskState::NotDone { why: format!("{:?} was refused: {why}", step.kind) };
+    }
+}
+
+pub(crate) fn stuck(state: &mut State, stamp: Stamp, at: StepRef, why: &str) -> Result<Answer, Refused> {
+    let record = state.plans.get(&at.plan).ok_or(Refused::UnknownPlan(at.plan))?;
+    let here = At::new(state, record, at.task, at.step)
+        .ok_or_else(|| Refused::Precondition(format!("{} has no such step", at.plan)))?;
+    let live = matches!(here.run.state, TaskState::Waiting | TaskState::Running);
+    if !live || current(here.run) != Some(at.step) {
+        return Err(Refused::Precondition(format!("{} task {} is not at that step", at.plan, at.task + 1)));
+    }
+    let why = crate::hosts::bounded(why);
+    let (task, step) = (here.task.clone(), here.step.clone());
+    let committed = unwind::is_committed(&task, here.run);
+    let waiting = matches!(here.run.steps[usize::from(at.step)].state, StepState::Waiting { .. });
+    let reversible = matches!(task.kind, TaskKind::HandOver { .. }) || waiting;
+    let aborting = matches!(record.status, PlanStatus::Aborting { .. });
+    let name = step_name(at.plan, &task, at.task, &step);
+    audit(state, stamp, "slotd", format!("{name} is stuck: {why}"));
+    if let (Some(cluster), Some(record)) = (state.cluster.as_mut(), state.plans.get_mut(&at.plan))
+        && let Some(run) = record.tasks.get_mut(usize::from(at.task))
+    {
+        run.steps[usize::from(at.step)].stuck = Some(why.clone());
+        if !committed && reversible {
+            unwind::begin(cluster, &task, run, stamp, &why);
+        } else if committed && aborting {
+            unwind::abort_committed(cluster, &task, run, stamp, "aborted");
+        }
+    }
+    plans::settle(state, stamp, at.plan);
+    Ok(Answer::Done)
+}
