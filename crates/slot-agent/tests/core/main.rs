@@ -1,0 +1,8 @@
+//! The agent's core against fake engines and a ledger that is a value: every rule by name, crashes at every transaction,
+//! and arbitrary sequences of orders.
+
+mod crash;
+mod random;
+mod rules;
+mod rules_slot;
+mod world;
