@@ -16,7 +16,9 @@ pub(crate) struct View {
     pub(crate) last_index: u64,
     /// A snapshot is being written: raft-rs would look for entries it no longer has if it campaigned now.
     pub(crate) installing: bool,
-    /// Entries are not on disk yet: raft-rs asserts that they are when it becomes leader.
+    /// This node leads.
+    pub(crate) leading: bool,
+    /// Entries are not on disk yet: raft-rs asserts that there are none when it becomes leader.
     pub(crate) entries_under_way: bool,
 }
 
@@ -62,8 +64,10 @@ pub(crate) fn check(message: RaftMessage, view: &View) -> Result<raft::eraftpb::
         Kind::AppendResponse if !message.reject && message.term == view.term && message.index > view.last_index => {
             return Err(Refusal::BeyondLog { from, index: message.index, last: view.last_index });
         }
-        // A correct peer's vote answers a request that left only after every entry was on disk.
-        Kind::RequestVoteResponse | Kind::RequestPreVoteResponse | Kind::TimeoutNow if view.entries_under_way => {
+        // A correct peer's vote answers a request that left only after every entry was on disk. A leader ignores votes, but
+        // may be told to campaign in a later term, and a lone one would win at once.
+        Kind::TimeoutNow if view.entries_under_way => return Err(Refusal::NotYetDurable { from }),
+        Kind::RequestVoteResponse | Kind::RequestPreVoteResponse if view.entries_under_way && !view.leading => {
             return Err(Refusal::NotYetDurable { from });
         }
         _ => {}

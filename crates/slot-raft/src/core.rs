@@ -254,6 +254,7 @@ impl RaftCore {
             term: self.term(),
             last_index: self.last_index(),
             installing: self.installing.is_some(),
+            leading: self.is_leader(),
             entries_under_way: self.entries_under_way(),
         };
         match check(message, &view) {
@@ -335,6 +336,7 @@ impl RaftCore {
 
     fn finish(&mut self, mut effects: Effects) -> Effects {
         effects.persist = self.close_batch();
+        effects.snapshot_wanted = self.node.store().take_newer_wanted();
         let role = RoleChange { leader: self.leader(), term: self.term(), is_leader: self.is_leader() };
         if role != self.reported {
             self.reported = role;

@@ -130,6 +130,8 @@ pub struct Effects {
     pub role: Option<RoleChange>,
     /// The members have changed.
     pub members: Option<Members>,
+    /// A member needs a newer snapshot than there is: answer with `Compact` soon. Said again until it comes.
+    pub snapshot_wanted: bool,
     /// What was refused, and why; for the log and a counter.
     pub refused: Vec<Refusal>,
 }

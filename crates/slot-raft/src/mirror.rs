@@ -8,13 +8,16 @@ use crate::restored::Restored;
 use raft::eraftpb::{ConfState, Entry, HardState, Snapshot};
 use raft::util::limit_size;
 use raft::{Error, GetEntriesContext, RaftState, Result, Storage, StorageError};
-use slot_proto::pb::{RaftLogStart, RaftSnapshot};
+use slot_proto::pb::{RaftConfState, RaftLogStart, RaftSnapshot};
+use std::cell::Cell;
 
 pub(crate) struct Mirror {
     initial: RaftState,
     snapshot: Option<RaftSnapshot>,
     start: RaftLogStart,
     entries: Vec<Entry>,
+    /// raft-rs asked for a snapshot this one cannot be; a cell, since it asks through a shared reference.
+    newer_wanted: Cell<bool>,
 }
 
 impl Mirror {
@@ -28,11 +31,22 @@ impl Mirror {
         hard_state.vote = restored.hard_state.vote;
         hard_state.commit = restored.hard_state.commit;
         let initial = RaftState::new(hard_state, convert::conf_state_to_raft(&members));
-        Ok(Self { initial, snapshot: restored.snapshot, start: restored.log_start, entries })
+        Ok(Self {
+            initial,
+            snapshot: restored.snapshot,
+            start: restored.log_start,
+            entries,
+            newer_wanted: Cell::new(false),
+        })
     }
 
     pub(crate) fn snapshot_index(&self) -> u64 {
         self.snapshot.as_ref().map_or(0, |s| s.index)
+    }
+
+    /// Whether a newer snapshot has been asked for since the last call.
+    pub(crate) fn take_newer_wanted(&self) -> bool {
+        self.newer_wanted.take()
     }
 
     pub(crate) fn members(&self) -> &ConfState {
@@ -112,10 +126,19 @@ impl Storage for Mirror {
         Ok(self.last())
     }
 
-    fn snapshot(&self, request_index: u64, _to: u64) -> Result<Snapshot> {
+    /// A node ignores a snapshot that does not name it as a member, so one from before it was added is of no use to it.
+    fn snapshot(&self, request_index: u64, to: u64) -> Result<Snapshot> {
+        let names = |state: &RaftConfState| {
+            [&state.voters, &state.learners, &state.voters_outgoing].iter().any(|list| list.contains(&to))
+        };
         match &self.snapshot {
-            Some(snapshot) if snapshot.index >= request_index => Ok(convert::snapshot_to_raft(snapshot)),
-            _ => Err(Error::Store(StorageError::SnapshotTemporarilyUnavailable)),
+            Some(snapshot) if snapshot.index >= request_index && snapshot.conf_state.as_ref().is_some_and(names) => {
+                Ok(convert::snapshot_to_raft(snapshot))
+            }
+            _ => {
+                self.newer_wanted.set(true);
+                Err(Error::Store(StorageError::SnapshotTemporarilyUnavailable))
+            }
         }
     }
 }
