@@ -1,0 +1,95 @@
+//! P12: a damaged copy is refused, or exactly an unacknowledged tail is cut; never anything silent.
+
+use crate::world::*;
+use slot_engine::journal::core::*;
+use slot_types::ids::CopyGeneration;
+use std::collections::BTreeMap;
+
+type Files = BTreeMap<String, Vec<u8>>;
+
+/// A master with acknowledged records over several segments; settled when `ms` is long.
+fn files(ms: u64) -> (Files, u64) {
+    let mut w = World::with_master(1, 1, 0);
+    for n in 1..=30 {
+        w.must_append(0, 1, "w1", n);
+    }
+    w.run(ms);
+    let length = w.status(0).tip.position.length;
+    w.crash(0, true);
+    (w.nodes[0].disk.files(), length)
+}
+
+fn open(files: &Files) -> Result<u64, OpenError> {
+    JournalCore::open(config(0), files.clone(), 0).map(|(core, _)| core.log().length())
+}
+
+#[test]
+fn p12_a_flipped_bit_anywhere_is_refused_once_the_copy_is_settled() {
+    let (files, length) = files(1_000);
+    assert!(files.keys().filter(|f| f.starts_with("seg-")).count() > 2);
+    assert_eq!(open(&files), Ok(length));
+    for (name, bytes) in &files {
+        for at in 0..bytes.len() {
+            let mut damaged = files.clone();
+            damaged.get_mut(name).unwrap()[at] ^= 1 << (at % 8);
+            assert!(open(&damaged).is_err(), "{name}: byte {at} was damaged and nobody noticed");
+        }
+    }
+}
+
+#[test]
+fn p12_before_it_is_settled_only_the_last_batch_can_be_taken_for_torn() {
+    let (files, length) = files(0);
+    for (name, bytes) in &files {
+        for at in 0..bytes.len() {
+            let mut damaged = files.clone();
+            damaged.get_mut(name).unwrap()[at] ^= 0x10;
+            match open(&damaged) {
+                Err(_) => {}
+                Ok(found) => assert!(found + 1 >= length, "{name}: byte {at}: only {found} of {length} left"),
+            }
+        }
+    }
+}
+
+#[test]
+fn p12_a_cut_file_is_refused_below_what_was_durable() {
+    let (files, length) = files(1_000);
+    for (name, bytes) in &files {
+        for at in 0..bytes.len() {
+            let mut cut = files.clone();
+            cut.get_mut(name).unwrap().truncate(at);
+            assert!(open(&cut).is_err(), "{name} cut to {at} bytes was opened");
+        }
+        let mut missing = files.clone();
+        missing.remove(name);
+        assert!(open(&missing).is_err(), "{name} is missing and nobody noticed");
+        let mut longer = files.clone();
+        longer.get_mut(name).unwrap().extend([0, 0, 0]);
+        let last = name.starts_with("seg-") && files.keys().rfind(|f| f.starts_with("seg-")) == Some(name);
+        assert_eq!(open(&longer).is_ok(), last, "{name} with a torn tail");
+        assert!(!last || open(&longer) == Ok(length));
+    }
+}
+
+#[test]
+fn an_unknown_version_is_refused_with_both_numbers() {
+    let (files, _) = files(1_000);
+    let mut newer = files.clone();
+    newer.get_mut("meta").unwrap()[0] = 9;
+    let text = open(&newer).unwrap_err().to_string();
+    assert!(text.contains("version 9") && text.contains("version 1"), "{text}");
+    let mut newer = files;
+    newer.get_mut(&segment_name(0)).unwrap()[8] = 7;
+    let text = open(&newer).unwrap_err().to_string();
+    assert!(text.contains("version 7") && text.contains("version 1"), "{text}");
+}
+
+#[test]
+fn r11_another_copy_is_refused() {
+    let (files, _) = files(1_000);
+    let other = Config::new(store(), slot(0), CopyGeneration(2));
+    assert!(matches!(JournalCore::open(other, files.clone(), 0), Err(OpenError::OtherCopy { .. })));
+    let other = Config::new(store(), slot(1), CopyGeneration(1));
+    assert!(matches!(JournalCore::open(other, files, 0), Err(OpenError::OtherCopy { .. })));
+}

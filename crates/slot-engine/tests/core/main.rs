@@ -1,0 +1,8 @@
+//! The journal's core under seeds: rules by name, crashes, damage, and arbitrary calls.
+
+mod crash;
+mod damage;
+mod disk;
+mod replication;
+mod roles;
+mod world;
