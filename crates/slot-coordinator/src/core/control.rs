@@ -1,0 +1,196 @@
+//! What operators ask.
+//!
+//! What always holds: a change is proposed only by a leader that has applied everything before its term; who asks is what
+//! the certificate says; a read that is called confirmed was confirmed by a read-index round begun after it was asked
+//! (S13); a retry of a remembered request is answered from the state and neither planned nor applied again (R21).
+
+use super::executor::plan_slots;
+use super::io::{ControlRequest, Failure, Reply};
+use super::proposer::Purpose;
+use super::{CoordinatorCore, PARKED_MAX, PARKED_MS, Parked, Read, views};
+use slot_machine::command::{Answer, Command, Refused, RequestId};
+use slot_raft::MAX_PROPOSAL_BYTES;
+use slot_types::codec;
+use slot_types::ids::*;
+use slot_types::plan::Intent;
+use slot_types::view::Query;
+
+/// The longest reason or remark taken, in bytes.
+const TEXT_BYTES_MAX: usize = 2_000;
+/// What an entry needs beside a plan's bytes.
+const ENVELOPE_BYTES: usize = 1_024;
+
+/// What is answered after a read-index round.
+pub(super) enum Question {
+    View(Query),
+    Plan { who: OperatorName, request: Option<RequestId>, intent: Box<Intent>, reason: String },
+}
+
+impl CoordinatorCore {
+    pub(super) fn request(&mut self, token: u64, who: OperatorName, request: ControlRequest) {
+        if let ControlRequest::View { query, stale_ok: true } = request {
+            return self.answer(token, Question::View(query), false);
+        }
+        match &self.lead {
+            Some(lead) if lead.ready => {}
+            Some(_) if self.parked.len() < PARKED_MAX => {
+                let until = self.now.ms.saturating_add(PARKED_MS);
+                return self.parked.push(Parked { token, who, request, until });
+            }
+            _ => {
+                let leader = self.other_leader();
+                return self.reply(token, Err(Failure::NotLeader { leader }));
+            }
+        }
+        if let Err(failure) = self.serve(token, who, request) {
+            self.reply(token, Err(failure));
+        }
+    }
+
+    fn serve(&mut self, token: u64, who: OperatorName, request: ControlRequest) -> Result<(), Failure> {
+        let (request, command) = match request {
+            ControlRequest::View { query, .. } => {
+                let question = Box::new(Question::View(query));
+                self.read_index(Read::Answer { token, question });
+                return Ok(());
+            }
+            ControlRequest::MakePlan { request, intent, reason } => {
+                reason_given(&reason)?;
+                if intent.is_everyday() {
+                    let text =
+                        format!("{intent}: the coordinator proposes this by itself when it is due; nobody else may");
+                    return Err(Failure::Invalid(text));
+                }
+                let question = Box::new(Question::Plan { who, request, intent, reason });
+                self.read_index(Read::Answer { token, question });
+                return Ok(());
+            }
+            ControlRequest::OpenSession => (None, Command::OpenSession),
+            ControlRequest::ApprovePlan { request, plan, digest, reason } => {
+                reason_given(&reason)?;
+                let guards = self.approval_guards(plan)?;
+                (request, Command::ApprovePlan { plan, digest, by: who, reason, guards })
+            }
+            ControlRequest::RejectPlan { request, plan, reason } => {
+                reason_given(&reason)?;
+                (request, Command::RejectPlan { plan, by: who, reason })
+            }
+            ControlRequest::AbortPlan { request, plan, reason } => {
+                reason_given(&reason)?;
+                (request, Command::AbortPlan { plan, by: who, reason })
+            }
+            ControlRequest::Attest { request, host, how } => {
+                reason_given(&how)?;
+                let known = self.state.cluster.as_ref().and_then(|c| c.hosts.get(&host));
+                let known = known.ok_or_else(|| Failure::NotFound(Refused::UnknownHost(host.clone()).to_string()))?;
+                let boot = known.boot.ok_or_else(|| {
+                    Failure::Refused(format!(
+                        "attest {host}: it was never seen, so there is no boot to attest the end of"
+                    ))
+                })?;
+                (request, Command::Attest { host, boot, how, by: who })
+            }
+            ControlRequest::AdmitHost { request, host, incarnation, reason } => {
+                reason_given(&reason)?;
+                (request, Command::AdmitHost { host, incarnation, by: who, reason })
+            }
+        };
+        self.proposer.propose(self.now, self.state.log_time, request, command, Purpose::Request(token));
+        Ok(())
+    }
+
+    /// What is observed now of everything the plan touches (R14).
+    fn approval_guards(&self, id: PlanId) -> Result<slot_types::evidence::Evidence, Failure> {
+        let record = self.state.plans.get(&id);
+        let record = record.ok_or_else(|| Failure::NotFound(Refused::UnknownPlan(id).to_string()))?;
+        let (Some(lead), Some(cluster)) = (self.lead.as_deref(), &self.state.cluster) else {
+            return Err(Failure::NotLeader { leader: None });
+        };
+        let slots = plan_slots(cluster, &record.plan);
+        let guards = lead.observer.evidence(cluster, self.now, self.log_now(), None, Some(&slots));
+        Ok(guards)
+    }
+
+    /// Answers a question from the state as it is.
+    pub(super) fn answer(&mut self, token: u64, question: Question, confirmed: bool) {
+        match question {
+            Question::View(query) => {
+                let view = self.view(&query);
+                let reply = Reply::View { bytes: codec::encode(&view), revision: self.state.revision, confirmed };
+                self.reply(token, Ok(reply));
+            }
+            Question::Plan { who, request, intent, reason } => {
+                // R21: the plan made for this very request, if it was recorded before.
+                let remembered = request
+                    .and_then(|r| self.state.sessions.get(&r.session).and_then(|s| s.answers.get(&r.sequence)))
+                    .cloned();
+                if let Some(answer) = remembered {
+                    return self.reply_answer(token, answer);
+                }
+                match self.plan(*intent, Some(who), reason, None) {
+                    Ok(bytes) if bytes.len() > MAX_PROPOSAL_BYTES - ENVELOPE_BYTES => {
+                        let text =
+                            format!("the plan has {} bytes, too many for the log; plan less at once", bytes.len());
+                        self.reply(token, Err(Failure::Refused(text)));
+                    }
+                    Ok(bytes) => {
+                        let command = Command::RecordPlan { bytes };
+                        self.proposer.propose(self.now, self.state.log_time, request, command, Purpose::Request(token));
+                    }
+                    Err(refusal) => self.reply(token, Err(Failure::Refused(refusal))),
+                }
+            }
+        }
+    }
+
+    /// Answers a request by what applying it answered.
+    pub(super) fn reply_answer(&mut self, token: u64, answer: Answer) {
+        let reply = match answer {
+            Answer::Done => Ok(Reply::Changed { revision: self.state.revision }),
+            Answer::Session(session) => Ok(Reply::Session(session)),
+            Answer::Plan { id, people_missing } => match self.state.plans.get(&id) {
+                Some(record) => Ok(Reply::Plan { id, bytes: record.bytes.clone(), people_missing }),
+                None => Err(Failure::NotFound(Refused::UnknownPlan(id).to_string())),
+            },
+            Answer::Refused(refused @ (Refused::UnknownHost(_) | Refused::UnknownPlan(_))) => {
+                Err(Failure::NotFound(refused.to_string()))
+            }
+            Answer::Refused(refused) => Err(Failure::Refused(refused.to_string())),
+        };
+        self.reply(token, reply);
+    }
+
+    fn view(&self, query: &Query) -> slot_types::view::View {
+        let log_now = self.log_now();
+        let lead = self.lead.as_deref();
+        let evidence = match (&self.state.cluster, lead) {
+            (Some(cluster), Some(lead)) => lead.observer.evidence(cluster, self.now, log_now, None, None),
+            _ => Default::default(),
+        };
+        let eyes = views::Eyes {
+            state: &self.state,
+            evidence: &evidence,
+            now: self.now,
+            log_now,
+            config: &self.config,
+            leader: self.leader(),
+            leads: lead.is_some(),
+            heard: &self.heard,
+        };
+        eyes.view(query)
+    }
+}
+
+/// Every change names its reason; it stays in the audit chain.
+fn reason_given(reason: &str) -> Result<(), Failure> {
+    if reason.trim().is_empty() {
+        return Err(Failure::Invalid("a change needs a reason: -m REASON".into()));
+    }
+    if reason.len() > TEXT_BYTES_MAX {
+        return Err(Failure::Invalid(format!(
+            "the reason has {} bytes, at most {TEXT_BYTES_MAX} are taken",
+            reason.len()
+        )));
+    }
+    Ok(())
+}

@@ -1,0 +1,645 @@
+//! The coordinator without I/O: raft, the replicated state, and what a leader does with them.
+//!
+//! What always holds:
+//!
+//! - [`CoordinatorCore::step`] is the only way in; the same inputs give the same effects. No clock, disk, network or
+//!   randomness is read here.
+//! - State changes only by applying committed entries, in order, each once. An entry that can't be read ends the process
+//!   instead of being skipped (R20).
+//! - What only a leader does hangs on [`Leading`], which ends with the term it began in: nothing observed, proposed or
+//!   delivered is carried over.
+
+mod control;
+mod entry;
+mod everyday;
+mod executor;
+mod io;
+mod observer;
+mod proposer;
+mod views;
+
+pub use entry::Entry;
+pub use io::{ControlRequest, Effect, Event, Failure, Now, Reply};
+
+use self::control::Question;
+use self::everyday::Everyday;
+use self::executor::{Executor, Hands};
+use self::observer::{Observer, Topic};
+use self::proposer::{Proposer, Purpose};
+use core::net::SocketAddr;
+use slot_machine::apply::apply;
+use slot_machine::command::{Answer, Command, StepRef};
+use slot_machine::state::State;
+use slot_planner::Inputs;
+use slot_raft::{CommittedEntry, Effects, Input, RaftConfig, RaftCore, RaftError, Restored, RoleChange};
+use slot_types::cluster::Route;
+use slot_types::codec::{self, CodecError};
+use slot_types::ids::*;
+use slot_types::order::AgentReport;
+use slot_types::plan::StepKind;
+use std::collections::BTreeMap;
+
+/// Applied entries after which a snapshot is taken.
+const SNAPSHOT_EVERY: u64 = 2_000;
+/// At every such index the state's hash is logged, so that nodes can be compared (S14).
+const HASH_EVERY: u64 = 256;
+/// A request that came before the new leader was ready waits at most this long.
+const PARKED_MS: u64 = 5_000;
+/// Requests that may wait so; further ones are sent away.
+const PARKED_MAX: usize = 256;
+/// Without other deadlines the core wants to be called at least this often.
+const IDLE_MS: u64 = 500;
+
+/// Who this node is, and whose company it keeps.
+#[derive(Clone, Debug)]
+pub struct CoreConfig {
+    /// The cluster's name.
+    pub cluster: ClusterName,
+    /// The cluster's identity.
+    pub cluster_id: ClusterId,
+    /// This node's name.
+    pub node: CoordinatorName,
+    /// Raft's part.
+    pub raft: RaftConfig,
+    /// Every node by its raft id, with its address.
+    pub members: BTreeMap<u64, (CoordinatorName, SocketAddr)>,
+    /// Drawn at random at every start of the process.
+    pub life: [u8; 16],
+    /// Moves election timeouts only.
+    pub seed: u64,
+}
+
+/// Why a node could not start from what its disk holds.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The raft state can't be used.
+    #[error(transparent)]
+    Raft(#[from] RaftError),
+    /// The snapshot can't be read.
+    #[error("reading the state from the newest snapshot: {0}")]
+    Snapshot(#[from] CodecError),
+}
+
+/// What exists only while this node leads, in one term.
+struct Leading {
+    term: u64,
+    /// The entry that announced this leadership is applied: the state is current, requests are served.
+    ready: bool,
+    observer: Observer,
+    executor: Executor,
+    everyday: Everyday,
+    watched: BTreeMap<HostName, SocketAddr>,
+}
+
+struct Parked {
+    token: u64,
+    who: OperatorName,
+    request: ControlRequest,
+    until: u64,
+}
+
+/// What a read-index round was asked for.
+enum Read {
+    /// To send orders.
+    Orders,
+    /// To answer a question.
+    Answer { token: u64, question: Box<Question> },
+}
+
+/// See the module's documentation.
+pub struct CoordinatorCore {
+    config: CoreConfig,
+    raft: RaftCore,
+    state: State,
+    now: Now,
+    proposer: Proposer,
+    out: Vec<Effect>,
+    lead: Option<Box<Leading>>,
+    reads: BTreeMap<u64, Read>,
+    last_read: u64,
+    parked: Vec<Parked>,
+    changed: bool,
+    routes: BTreeMap<StoreName, Route>,
+    snapshot_at: LogIndex,
+    heard: BTreeMap<u64, u64>,
+}
+
+impl CoordinatorCore {
+    /// A node from what its disk holds.
+    pub fn new(config: CoreConfig, restored: Restored, now: Now) -> Result<Self, StartError> {
+        let data = restored.snapshot.as_ref().map(|s| s.data.as_slice()).unwrap_or_default();
+        let state = restore(data)?;
+        let raft = RaftCore::new(config.raft.clone(), restored, config.seed)?;
+        let snapshot_at = state.applied;
+        Ok(Self {
+            proposer: Proposer::new(config.life),
+            config,
+            raft,
+            state,
+            now,
+            out: Vec::new(),
+            lead: None,
+            reads: BTreeMap::new(),
+            last_read: 0,
+            parked: Vec::new(),
+            changed: true,
+            routes: BTreeMap::new(),
+            snapshot_at,
+            heard: BTreeMap::new(),
+        })
+    }
+
+    /// Takes one event at a moment, answers what is to be done, in order.
+    pub fn step(&mut self, now: Now, event: Event) -> Vec<Effect> {
+        self.now = Now { ms: now.ms.max(self.now.ms), wall: now.wall };
+        self.take(event);
+        loop {
+            while let Some(input) = self.proposer.inputs.pop_front() {
+                let effects = self.raft.step(self.now.ms, input);
+                self.carry_out(effects);
+            }
+            self.lead_on();
+            if self.proposer.inputs.is_empty() {
+                break;
+            }
+        }
+        std::mem::take(&mut self.out)
+    }
+
+    /// When `step` must be called next, if nothing happens before.
+    pub fn next_deadline(&self) -> u64 {
+        let executor = self.lead.as_ref().and_then(|l| l.executor.next_deadline(self.now));
+        let idle = self.now.ms.saturating_add(IDLE_MS);
+        self.raft.next_deadline().min(executor.unwrap_or(idle)).min(idle)
+    }
+
+    /// The replicated state, as applied here.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Whether this node believes that it leads.
+    pub fn is_leader(&self) -> bool {
+        self.raft.is_leader()
+    }
+
+    /// The leader, as far as known here.
+    pub fn leader(&self) -> Option<&CoordinatorName> {
+        self.raft.leader().and_then(|id| self.config.members.get(&id)).map(|(name, _)| name)
+    }
+
+    fn take(&mut self, event: Event) {
+        let input = match event {
+            Event::Tick => Input::Tick,
+            Event::Raft(message) => {
+                self.heard.insert(message.from, self.now.ms);
+                Input::Message(message)
+            }
+            Event::Persisted { seq } => Input::Persisted { seq },
+            Event::PeerUnreachable { peer } => Input::ReportUnreachable { peer },
+            Event::SnapshotSent { peer, ok } => Input::ReportSnapshot { peer, ok },
+            Event::Request { token, who, request } => {
+                self.request(token, who, request);
+                Input::Tick
+            }
+            Event::AgentReport { host, report } => {
+                self.agent_report(&host, *report);
+                Input::Tick
+            }
+            Event::AgentAnswer { delivery, result } => {
+                self.with_hands(|executor, hands| executor.answered(hands, delivery, result));
+                Input::Tick
+            }
+            Event::AgentLost { host, why } => {
+                if let Some(lead) = &mut self.lead {
+                    lead.observer.lost(host, why);
+                }
+                Input::Tick
+            }
+        };
+        self.proposer.inputs.push_front(input);
+    }
+
+    fn carry_out(&mut self, effects: Effects) {
+        if let Some(batch) = effects.persist {
+            self.out.push(Effect::Persist(batch));
+        }
+        self.out.extend(effects.send.into_iter().map(|(peer, message)| Effect::Send { peer, message }));
+        if let Some(snapshot) = effects.install_snapshot {
+            match restore(&snapshot.data) {
+                Ok(state) => {
+                    self.state = state;
+                    self.snapshot_at = LogIndex(snapshot.index);
+                    self.changed = true;
+                }
+                Err(error) => self.out.push(Effect::Die(format!("installing the leader's snapshot: {error}"))),
+            }
+        }
+        for entry in effects.committed {
+            self.apply(entry);
+        }
+        if let Some(role) = effects.role {
+            self.role(role);
+        }
+        for (token, _) in effects.reads {
+            self.read_confirmed(token);
+        }
+        for (token, _) in effects.read_failed {
+            self.read_failed(token);
+        }
+        for (counter, _) in effects.proposals_dropped {
+            if let Some(purpose) = self.proposer.dropped(counter) {
+                self.proposal_lost(purpose);
+            }
+        }
+        self.snapshot_if_due();
+    }
+
+    fn apply(&mut self, committed: CommittedEntry) {
+        let entry: Entry = match codec::decode(&committed.data) {
+            Ok(entry) => entry,
+            // R20: an unknown command stops the process instead of being skipped.
+            Err(error) => {
+                let text = format!("applying log entry {}: {error}", committed.index);
+                return self.out.push(Effect::Die(text));
+            }
+        };
+        let index = LogIndex(committed.index);
+        let answer = apply(&mut self.state, index, Term(committed.term), &entry.proposal);
+        self.changed = true;
+        if committed.index.is_multiple_of(HASH_EVERY) && tracing::enabled!(tracing::Level::DEBUG) {
+            tracing::debug!(index = committed.index, hash = self.state.hash().hex(), "state"); // S14
+        }
+        if let Some(purpose) = self.proposer.committed(&entry) {
+            self.failpoint(&entry.proposal.command, &answer);
+            self.decided(purpose, answer);
+        }
+    }
+
+    /// A named place for tests: this leader's own step is committed, and nothing has followed from it yet.
+    fn failpoint(&mut self, command: &Command, answer: &Answer) {
+        let (verb, at) = match command {
+            Command::StartStep { step, .. } => ("started", *step),
+            Command::FinishStep { id, .. } => ("finished", StepRef { plan: id.plan, task: id.task, step: id.step }),
+            _ => return,
+        };
+        let task = self.state.plans.get(&at.plan).and_then(|p| p.plan.tasks.get(usize::from(at.task)));
+        if let (Some(step), false) =
+            (task.and_then(|t| t.steps.get(usize::from(at.step))), matches!(answer, Answer::Refused(_)))
+        {
+            self.out.push(Effect::Failpoint(format!("slotd-{verb}-{}", kebab(step.kind))));
+        }
+    }
+
+    fn decided(&mut self, purpose: Purpose, answer: Answer) {
+        if let Answer::Refused(refused) = &answer {
+            tracing::debug!(?purpose, "refused: {refused}");
+        }
+        match purpose {
+            Purpose::NewLeader => self.announced(),
+            Purpose::Found => self.founded(&answer),
+            Purpose::Request(token) => self.reply_answer(token, answer),
+            Purpose::Start(step) => {
+                self.with_hands(|executor, hands| executor.start_decided(hands, step, Some(&answer)));
+            }
+            Purpose::Finish(id, index) => {
+                if let (Answer::Refused(refused), Some(lead)) = (&answer, &mut self.lead) {
+                    lead.executor.not_recorded(self.now, (id, index), refused.to_string());
+                }
+            }
+            Purpose::Stuck(step) => {
+                if let Some(lead) = &mut self.lead {
+                    lead.executor.stuck_decided(step, !matches!(answer, Answer::Refused(_)));
+                }
+            }
+            Purpose::HostSeen(_) | Purpose::SignOfLife(_) => {}
+            Purpose::Everyday(store) => {
+                if let Some(lead) = &mut self.lead {
+                    lead.everyday.decided(&store);
+                }
+            }
+        }
+    }
+
+    fn proposal_lost(&mut self, purpose: Purpose) {
+        match purpose {
+            Purpose::Request(token) => {
+                let leader = self.other_leader();
+                self.reply(token, Err(Failure::Interrupted { leader }));
+            }
+            Purpose::Start(step) => self.with_hands(|executor, hands| executor.start_decided(hands, step, None)),
+            Purpose::Finish(id, index) => {
+                if let Some(lead) = &mut self.lead {
+                    lead.executor.not_recorded(self.now, (id, index), "the proposal was lost".into());
+                }
+            }
+            Purpose::Stuck(step) => {
+                if let Some(lead) = &mut self.lead {
+                    lead.executor.stuck_decided(step, false);
+                }
+            }
+            Purpose::Everyday(store) => {
+                if let Some(lead) = &mut self.lead {
+                    lead.everyday.decided(&store);
+                }
+            }
+            // Proposed again with the next report, or by the next leader.
+            Purpose::NewLeader | Purpose::Found | Purpose::HostSeen(_) | Purpose::SignOfLife(_) => {}
+        }
+    }
+
+    fn role(&mut self, role: RoleChange) {
+        let leads = role.is_leader.then_some(role.term);
+        if self.lead.as_ref().map(|l| l.term) != leads {
+            let leader = self.other_leader();
+            for purpose in self.proposer.forget() {
+                if let Purpose::Request(token) = purpose {
+                    self.reply(token, Err(Failure::Interrupted { leader: leader.clone() }));
+                }
+            }
+            let watched = self.lead.take().is_some_and(|l| !l.watched.is_empty());
+            match leads {
+                Some(term) => self.begin_to_lead(term),
+                None if watched => {
+                    let term = Term(role.term);
+                    self.out.push(Effect::WatchAgents { term, agents: BTreeMap::new() });
+                }
+                None => {}
+            }
+        }
+        self.out.push(Effect::Role { leader: self.leader().cloned(), is_leader: role.is_leader });
+    }
+
+    fn begin_to_lead(&mut self, term: u64) {
+        tracing::info!(term, "this node leads");
+        self.proposer.set_base(self.state.log_time, self.now);
+        self.lead = Some(Box::new(Leading {
+            term,
+            ready: false,
+            observer: Observer::default(),
+            executor: Executor::default(),
+            everyday: Everyday::new(self.now),
+            watched: BTreeMap::new(),
+        }));
+        self.watch_agents();
+        self.propose(Command::NewLeader { node: self.config.node.clone() }, Purpose::NewLeader);
+    }
+
+    /// The announcement is applied, so everything before it is: the state is current.
+    fn announced(&mut self) {
+        // R17: entries of earlier leaders applied meanwhile may have moved log time on.
+        self.proposer.set_base(self.state.log_time, self.now);
+        if self.state.cluster.is_none() {
+            let (cluster, name) = (self.config.cluster_id, self.config.cluster.clone());
+            return self.propose(Command::Found { cluster, name }, Purpose::Found);
+        }
+        self.founded(&Answer::Done);
+    }
+
+    fn founded(&mut self, answer: &Answer) {
+        let expected = (self.config.cluster_id, &self.config.cluster);
+        match &self.state.cluster {
+            Some(cluster) if (cluster.id, &cluster.name) == expected => {}
+            Some(cluster) => {
+                let text = format!(
+                    "serving cluster {} ({}): the log is of cluster {} ({}); check --folder and --dir",
+                    self.config.cluster, self.config.cluster_id, cluster.name, cluster.id
+                );
+                return self.out.push(Effect::Die(text));
+            }
+            None => return self.out.push(Effect::Die(format!("founding the cluster was refused: {answer:?}"))),
+        }
+        if let Some(lead) = &mut self.lead {
+            lead.ready = true;
+        }
+        self.changed = true;
+        for parked in std::mem::take(&mut self.parked) {
+            self.request(parked.token, parked.who, parked.request);
+        }
+    }
+
+    /// What follows from a changed state or from passing time.
+    fn lead_on(&mut self) {
+        if self.changed {
+            self.out.push(Effect::Applied(self.state.revision));
+            self.routes_changed();
+        }
+        let changed = std::mem::take(&mut self.changed);
+        self.expire_parked();
+        let Some(lead) = &mut self.lead else { return };
+        if !lead.ready {
+            return;
+        }
+        if changed {
+            lead.executor.refresh(&self.state);
+            self.watch_agents();
+        }
+        let mut confirm = false;
+        self.with_hands(|executor, hands| confirm = executor.act(hands));
+        if confirm {
+            self.read_index(Read::Orders);
+        }
+        if self.lead.as_mut().is_some_and(|l| l.everyday.round_due(self.now)) {
+            self.everyday(None);
+        }
+    }
+
+    fn with_hands(&mut self, work: impl FnOnce(&mut Executor, &mut Hands<'_>)) {
+        let Some(lead) = self.lead.as_deref_mut() else { return };
+        let mut hands = Hands {
+            now: self.now,
+            term: lead.term,
+            state: &self.state,
+            observer: &lead.observer,
+            proposer: &mut self.proposer,
+            out: &mut self.out,
+        };
+        work(&mut lead.executor, &mut hands);
+    }
+
+    fn watch_agents(&mut self) {
+        let Some(lead) = self.lead.as_deref_mut() else { return };
+        let agents = observer::agents(self.state.cluster.as_ref());
+        if lead.watched != agents {
+            lead.watched = agents.clone();
+            self.out.push(Effect::WatchAgents { term: Term(lead.term), agents });
+        }
+    }
+
+    fn agent_report(&mut self, host: &HostName, report: AgentReport) {
+        let log_now = self.log_now();
+        let (Some(lead), Some(cluster)) = (self.lead.as_deref_mut(), &self.state.cluster) else { return };
+        if !lead.observer.report(cluster, host, report, self.now) || !lead.ready {
+            return;
+        }
+        let seen = lead.observer.host_seen(cluster, host);
+        let signs = lead.observer.signs_of_life(cluster, host, log_now);
+        if let Some(command) = seen.filter(|_| lead.observer.may_propose(host, Topic::Seen, self.now)) {
+            self.propose(command, Purpose::HostSeen(host.clone()));
+        }
+        for (silent, command) in signs {
+            let may = self.lead.as_mut().is_some_and(|l| l.observer.may_propose(&silent, Topic::SignOfLife, self.now));
+            if may {
+                self.propose(command, Purpose::SignOfLife(silent));
+            }
+        }
+        self.everyday(Some(host));
+    }
+
+    /// Proposes what everyday recovery asks for (R25).
+    fn everyday(&mut self, host: Option<&HostName>) {
+        let Some(lead) = self.lead.as_deref_mut() else { return };
+        for (store, intents) in lead.everyday.wanted(&self.state, &lead.observer, self.now, host) {
+            let planned = intents.into_iter().find_map(|intent| {
+                let text = intent.to_string();
+                let slots = self.store_slots(&store);
+                self.plan(intent, None, "everyday recovery".into(), Some(&slots))
+                    .inspect_err(|refusal| tracing::info!(%store, "{text}: {refusal}"))
+                    .ok()
+            });
+            match planned {
+                Some(bytes) => self.propose(Command::RecordPlan { bytes }, Purpose::Everyday(store)),
+                None => self.proposal_lost(Purpose::Everyday(store)),
+            }
+        }
+    }
+
+    fn store_slots(&self, store: &StoreName) -> std::collections::BTreeSet<SlotId> {
+        let store = self.state.cluster.as_ref().and_then(|c| c.stores.get(store));
+        store.into_iter().flat_map(|s| s.copies.keys().chain(s.possible_masters.keys())).cloned().collect()
+    }
+
+    /// Asks the planner, with what is observed now; the plan's canonical bytes, or why there is none.
+    fn plan(
+        &self,
+        intent: slot_types::plan::Intent,
+        requested_by: Option<OperatorName>,
+        reason: String,
+        slots: Option<&std::collections::BTreeSet<SlotId>>,
+    ) -> Result<Vec<u8>, String> {
+        let (Some(lead), Some(cluster)) = (self.lead.as_deref(), &self.state.cluster) else {
+            return Err("this node does not lead".into());
+        };
+        let log_now = self.log_now();
+        let evidence = lead.observer.evidence(cluster, self.now, log_now, None, slots);
+        let inputs = Inputs {
+            requested_by,
+            reason,
+            revision: self.state.revision,
+            now: log_now,
+            wall: self.now.wall,
+            busy_stores: self.state.store_claims.keys().cloned().collect(),
+            busy_hosts: self.state.host_claims.keys().cloned().collect(),
+            fleet_version: self.state.fleet_version,
+        };
+        slot_planner::plan(cluster, &evidence, intent, inputs)
+            .map(|checked| checked.bytes().to_vec())
+            .map_err(|refusal| refusal.to_string())
+    }
+
+    fn read_index(&mut self, read: Read) {
+        self.last_read += 1;
+        self.reads.insert(self.last_read, read);
+        self.proposer.inputs.push_back(Input::ReadIndex { token: self.last_read });
+    }
+
+    fn read_confirmed(&mut self, token: u64) {
+        match self.reads.remove(&token) {
+            Some(Read::Orders) => self.with_hands(|executor, hands| executor.confirmed(hands)),
+            Some(Read::Answer { token, question }) => self.answer(token, *question, true),
+            None => {}
+        }
+    }
+
+    fn read_failed(&mut self, token: u64) {
+        match self.reads.remove(&token) {
+            Some(Read::Orders) => {
+                if let Some(lead) = &mut self.lead {
+                    lead.executor.not_confirmed(self.now);
+                }
+            }
+            Some(Read::Answer { token, .. }) => {
+                let leader = self.other_leader();
+                self.reply(token, Err(Failure::NotLeader { leader }));
+            }
+            None => {}
+        }
+    }
+
+    fn snapshot_if_due(&mut self) {
+        if self.state.applied.0.saturating_sub(self.snapshot_at.0) < SNAPSHOT_EVERY {
+            return;
+        }
+        self.snapshot_at = self.state.applied;
+        let effects = self
+            .raft
+            .step(self.now.ms, Input::Compact { index: self.state.applied.0, snapshot_data: self.state.snapshot() });
+        self.carry_out(effects);
+    }
+
+    fn routes_changed(&mut self) {
+        let stores = self.state.cluster.iter().flat_map(|c| c.stores.iter());
+        let routes = || stores.clone().filter_map(|(name, store)| store.route.as_ref().map(|route| (name, route)));
+        if !routes().eq(self.routes.iter()) {
+            self.routes = routes().map(|(name, route)| (name.clone(), route.clone())).collect();
+            self.out.push(Effect::RoutesChanged);
+        }
+    }
+
+    fn expire_parked(&mut self) {
+        let leads = self.raft.is_leader();
+        let now = self.now.ms;
+        let (keep, gone) = std::mem::take(&mut self.parked).into_iter().partition(|p| leads && p.until > now);
+        self.parked = keep;
+        let leader = self.other_leader();
+        for parked in gone {
+            self.reply(parked.token, Err(Failure::NotLeader { leader: leader.clone() }));
+        }
+    }
+
+    fn log_now(&self) -> LogTime {
+        self.proposer.log_now(self.now, self.state.log_time)
+    }
+
+    fn propose(&mut self, command: Command, purpose: Purpose) {
+        self.proposer.propose(self.now, self.state.log_time, None, command, purpose);
+    }
+
+    fn reply(&mut self, token: u64, reply: Result<Reply, Failure>) {
+        self.out.push(Effect::Reply { token, reply });
+    }
+
+    /// Whom to ask instead of this node.
+    fn other_leader(&self) -> Option<CoordinatorName> {
+        self.leader().filter(|name| **name != self.config.node).cloned()
+    }
+}
+
+fn restore(data: &[u8]) -> Result<State, CodecError> {
+    // A new group begins with an empty snapshot, which every first voter is given alike.
+    if data.is_empty() { Ok(State::default()) } else { State::restore(data) }
+}
+
+fn kebab(kind: StepKind) -> &'static str {
+    match kind {
+        StepKind::Provision => "provision",
+        StepKind::Freeze => "freeze",
+        StepKind::CatchUp => "catch-up",
+        StepKind::CommitEpoch => "commit-epoch",
+        StepKind::Demote => "demote",
+        StepKind::Raise => "raise",
+        StepKind::Feed => "feed",
+        StepKind::Promote => "promote",
+        StepKind::Repoint => "repoint",
+        StepKind::Follow => "follow",
+        StepKind::Canary => "canary",
+        StepKind::StartMaster => "start-master",
+        StepKind::Stop => "stop",
+        StepKind::ConfirmStopped => "confirm-stopped",
+        StepKind::DeclareHost => "declare-host",
+        StepKind::ListStranded => "list-stranded",
+        StepKind::Reinject => "reinject",
+        StepKind::CloseLossCase => "close-loss-case",
+        StepKind::ChangeFleet => "change-fleet",
+    }
+}

@@ -1,0 +1,197 @@
+//! What the leader sees of the agents, and the evidence made of it.
+//!
+//! What always holds: evidence is never truth, every known value has an age counted from when it was heard here, and what
+//! is not known says why. A disk that is not the admitted one is heard as a sign of life, and its copies count as unknown
+//! (S2). Nothing here outlives a leadership.
+
+use super::io::Now;
+use core::net::SocketAddr;
+use slot_machine::command::Command;
+use slot_types::cluster::{Cluster, Host, HostQuarantine, HostState};
+use slot_types::engine::EngineStatus;
+use slot_types::evidence::{AgentSeen, CopyEvidence, Evidence, HostEvidence, Seen};
+use slot_types::ids::*;
+use slot_types::order::{AgentReport, EngineSeen, SlotReport};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A status in a report may be this much older than the report: a source counts as heard after an attestation only by
+/// more than this.
+const SIGN_OF_LIFE_MARGIN_MS: u64 = 2_000;
+/// After proposing what a report says, the same is not proposed again for this long.
+const REPEAT_MS: u64 = 1_000;
+
+/// The last report of a host.
+struct Heard {
+    report: AgentReport,
+    at: u64,
+}
+
+/// All that is heard.
+#[derive(Default)]
+pub(super) struct Observer {
+    heard: BTreeMap<HostName, Heard>,
+    lost: BTreeMap<HostName, String>,
+    /// Until when nothing more is proposed about a host.
+    quiet_until: BTreeMap<(HostName, Topic), u64>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Topic {
+    Seen,
+    SignOfLife,
+}
+
+impl Observer {
+    /// Takes a report; `false` when it is not of this cluster or host (S15).
+    pub(super) fn report(&mut self, cluster: &Cluster, host: &HostName, report: AgentReport, now: Now) -> bool {
+        if report.cluster != cluster.id || report.host != *host || !cluster.hosts.contains_key(host) {
+            tracing::warn!(%host, "agent report refused: it names cluster {} and host {}", report.cluster, report.host);
+            return false;
+        }
+        self.lost.remove(host);
+        self.heard.insert(host.clone(), Heard { report, at: now.ms });
+        true
+    }
+
+    pub(super) fn lost(&mut self, host: HostName, why: String) {
+        self.lost.insert(host, why);
+    }
+
+    /// What an agent said of a slot, if it was heard no longer ago than this.
+    pub(super) fn slot(&self, slot: &SlotId, now: Now, age_ms_max: u64) -> Option<&SlotReport> {
+        let heard = self.heard.get(&slot.host)?;
+        if now.ms.saturating_sub(heard.at) > age_ms_max {
+            return None;
+        }
+        heard.report.slots.iter().find(|s| s.slot == slot.number)
+    }
+
+    /// Whether the admitted disk of a host was heard no longer ago than this, and nothing speaks against sending there.
+    pub(super) fn is_well(&self, name: &HostName, host: &Host, now: Now, age_ms_max: u64) -> bool {
+        let Some(heard) = self.heard.get(name) else { return false };
+        now.ms.saturating_sub(heard.at) <= age_ms_max
+            && host.quarantined.is_none()
+            && host.incarnation == Some(heard.report.incarnation)
+            && host.boot == Some(heard.report.boot)
+    }
+
+    /// Everything observed of these hosts (all when `None`), and of these of their slots (all when `None`).
+    pub(super) fn evidence(
+        &self,
+        cluster: &Cluster,
+        now: Now,
+        taken_at: LogTime,
+        hosts: Option<&BTreeSet<HostName>>,
+        slots: Option<&BTreeSet<SlotId>>,
+    ) -> Evidence {
+        let mut evidence = Evidence { taken_at, ..Evidence::default() };
+        for (name, host) in cluster.hosts.iter().filter(|(name, _)| hosts.is_none_or(|wanted| wanted.contains(*name))) {
+            let heard = self.heard.get(name);
+            evidence.hosts.insert(name.clone(), self.host_evidence(name, heard, now));
+            for number in host.slots.keys() {
+                let slot = SlotId::new(name.clone(), *number);
+                if slots.is_none_or(|wanted| wanted.contains(&slot)) {
+                    evidence.copies.insert(slot, copy_evidence(host, heard, *number, now));
+                }
+            }
+        }
+        evidence
+    }
+
+    fn host_evidence(&self, name: &HostName, heard: Option<&Heard>, now: Now) -> HostEvidence {
+        let Some(heard) = heard else {
+            let reason = match self.lost.get(name) {
+                Some(why) => format!("not heard by this leader: {why}"),
+                None => "not heard by this leader yet".to_string(),
+            };
+            return HostEvidence { agent: Seen::Unknown { reason }, running: Vec::new() };
+        };
+        let value = AgentSeen { incarnation: heard.report.incarnation, boot: heard.report.boot };
+        let agent = Seen::Known { value, age_ms: now.ms.saturating_sub(heard.at) };
+        HostEvidence { agent, running: heard.report.running.clone() }
+    }
+
+    /// Whether something may be proposed about a host again; if so, not for a while.
+    pub(super) fn may_propose(&mut self, host: &HostName, topic: Topic, now: Now) -> bool {
+        let until = self.quiet_until.entry((host.clone(), topic)).or_insert(0);
+        let may = *until <= now.ms;
+        if may {
+            *until = now.ms.saturating_add(REPEAT_MS);
+        }
+        may
+    }
+
+    /// What a host's last report says that the state does not know yet (S2, R27), or that is a sign of life (R8).
+    pub(super) fn host_seen(&self, cluster: &Cluster, name: &HostName) -> Option<Command> {
+        let (host, heard) = (cluster.hosts.get(name)?, self.heard.get(name)?);
+        let report = &heard.report;
+        let known_quarantine = match &host.quarantined {
+            Some(HostQuarantine::OtherDisk { presented }) => *presented == report.incarnation,
+            Some(HostQuarantine::OlderDisk { .. }) => host.incarnation == Some(report.incarnation),
+            None => false,
+        };
+        let other_disk = host.incarnation != Some(report.incarnation);
+        let older_disk = !other_disk && report.high_water < host.acknowledged;
+        let back = !other_disk && matches!(host.quarantined, Some(HostQuarantine::OtherDisk { .. }));
+        let other_boot = !other_disk && host.boot != Some(report.boot);
+        let news =
+            back || ((other_disk || older_disk) && !known_quarantine) || (other_boot && host.quarantined.is_none());
+        let attested = cluster.attestations.contains_key(name);
+        (news || attested).then(|| Command::HostSeen {
+            host: name.clone(),
+            incarnation: report.incarnation,
+            boot: report.boot,
+            high_water: report.high_water,
+        })
+    }
+
+    /// Whether a host's report shows that engines on attested hosts still talk (R8: agent and engine are separate signs).
+    pub(super) fn signs_of_life(
+        &self,
+        cluster: &Cluster,
+        from: &HostName,
+        log_now: LogTime,
+    ) -> Vec<(HostName, Command)> {
+        let Some(heard) = self.heard.get(from) else { return Vec::new() };
+        let mut signs = Vec::new();
+        for (slot, status) in heard.report.slots.iter().filter_map(|s| running(s).map(|status| (s.slot, status))) {
+            let (Some((source, _)), Some(heard_ms)) = (&status.following, status.heard_ms) else { continue };
+            let Some(attestation) = cluster.attestations.get(&source.host) else { continue };
+            let heard_at = LogTime(log_now.0.saturating_sub(heard_ms));
+            if heard_at.since(attestation.at) > SIGN_OF_LIFE_MARGIN_MS {
+                let seen = format!("{} was heard by {}", source, SlotId::new(from.clone(), slot));
+                signs.push((source.host.clone(), Command::SignOfLife { host: source.host.clone(), seen }));
+            }
+        }
+        signs
+    }
+}
+
+/// The engine status in a slot's report.
+pub(super) fn running(report: &SlotReport) -> Option<&EngineStatus> {
+    match &report.engine {
+        EngineSeen::Running(status) => Some(status),
+        _ => None,
+    }
+}
+
+fn copy_evidence(host: &Host, heard: Option<&Heard>, number: u16, now: Now) -> Seen<CopyEvidence> {
+    let Some(heard) = heard else { return Seen::Unknown { reason: "its agent was not heard by this leader".into() } };
+    if host.incarnation.is_some_and(|admitted| admitted != heard.report.incarnation) {
+        // S2: what another disk holds is not this copy.
+        return Seen::Unknown { reason: format!("its host presents disk {}, not admitted", heard.report.incarnation) };
+    }
+    let value = match heard.report.slots.iter().find(|s| s.slot == number).map(|s| &s.engine) {
+        None => CopyEvidence::Absent,
+        Some(EngineSeen::NotRunning) => CopyEvidence::NotRunning,
+        Some(EngineSeen::Silent) => CopyEvidence::Silent,
+        Some(EngineSeen::Running(status)) => CopyEvidence::Running(status.clone()),
+    };
+    Seen::Known { value, age_ms: now.ms.saturating_sub(heard.at) }
+}
+
+/// Which agents a leader watches, and where they are.
+pub(super) fn agents(cluster: Option<&Cluster>) -> BTreeMap<HostName, SocketAddr> {
+    let hosts = cluster.into_iter().flat_map(|c| c.hosts.iter());
+    hosts.filter(|(_, h)| h.declared != HostState::Retired).map(|(name, h)| (name.clone(), h.address)).collect()
+}

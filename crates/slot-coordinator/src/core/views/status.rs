@@ -1,0 +1,144 @@
+//! The whole cluster at a glance.
+
+use super::Fleet;
+use super::of_status;
+use slot_types::cluster::*;
+use slot_types::evidence::Seen;
+use slot_types::ids::*;
+use slot_types::view::*;
+use std::collections::BTreeMap;
+
+/// A peer not heard for this long does not follow the log: many heartbeats' time.
+const PEER_SILENT_MS: u64 = 2_000;
+
+impl Fleet<'_> {
+    pub(super) fn status(&self) -> StatusView {
+        let eyes = self.eyes;
+        StatusView {
+            cluster: self.cluster.name.clone(),
+            id: self.cluster.id,
+            revision: eyes.state.revision,
+            leader: eyes.leader.cloned(),
+            answered_by: eyes.config.node.clone(),
+            coordinators: self.coordinators(),
+            voters: u32::try_from(eyes.config.members.len()).unwrap_or(u32::MAX),
+            wall: eyes.now.wall,
+            needs_you: self.needs_you(),
+            counts: self.counts(),
+            hosts: self.host_lines(),
+        }
+    }
+
+    fn coordinators(&self) -> Vec<CoordinatorLine> {
+        let eyes = self.eyes;
+        let line = |(id, (name, address)): (&u64, &(CoordinatorName, core::net::SocketAddr))| {
+            let reachable = if *name == eyes.config.node {
+                Seen::Known { value: true, age_ms: 0 }
+            } else if !eyes.leads {
+                Seen::Unknown { reason: "only the leader hears every coordinator".into() }
+            } else {
+                match eyes.heard.get(id).map(|at| eyes.now.ms.saturating_sub(*at)) {
+                    Some(age_ms) => Seen::Known { value: age_ms <= PEER_SILENT_MS, age_ms },
+                    None => Seen::Unknown { reason: "not heard since this node started".into() },
+                }
+            };
+            CoordinatorLine { name: name.clone(), address: *address, reachable }
+        };
+        eyes.config.members.iter().map(line).collect()
+    }
+
+    fn counts(&self) -> StoreCounts {
+        let mut counts = StoreCounts::default();
+        for store in self.cluster.stores.values() {
+            counts.all += 1;
+            counts.served += u64::from(self.served(store));
+            match self.live_copies(store) {
+                0 => {}
+                live if live >= usize::from(store.spec.copies) => counts.full += 1,
+                _ => counts.reduced += 1,
+            }
+        }
+        counts.open_loss_cases = self.cluster.loss_cases.values().filter(|c| c.state.is_open()).count() as u64;
+        counts.open_plans = self.eyes.state.plans.values().filter(|p| !p.status.is_ended()).count() as u64;
+        counts.slots = self.cluster.hosts.values().map(|h| h.slots.len() as u64).sum();
+        counts.slots_free = counts.slots.saturating_sub(self.on.len() as u64);
+        counts
+    }
+
+    /// Masters by host, as committed.
+    fn masters(&self) -> BTreeMap<&HostName, u32> {
+        let mut masters: BTreeMap<&HostName, u32> = self.cluster.hosts.keys().map(|h| (h, 0)).collect();
+        for slot in self.cluster.stores.values().filter_map(|s| s.master.as_ref()) {
+            *masters.entry(&slot.host).or_default() += 1;
+        }
+        masters
+    }
+
+    fn host_lines(&self) -> Vec<HostLine> {
+        let masters = self.masters();
+        self.cluster.hosts.iter().map(|(name, host)| self.host_line(name, host, &masters)).collect()
+    }
+
+    fn host_line(&self, name: &HostName, host: &Host, masters: &BTreeMap<&HostName, u32>) -> HostLine {
+        let slots = || host.slots.keys().map(|n| SlotId::new(name.clone(), *n));
+        let replicas = slots().filter(|s| self.on.get(s).is_some_and(|(_, _, c)| c.role == Role::Replica)).count();
+        let free = slots().filter(|s| !self.on.contains_key(s)).count();
+        let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        HostLine {
+            host: name.clone(),
+            at: host.at.clone(),
+            state: host.declared,
+            masters: masters.get(name).copied().unwrap_or(0),
+            replicas: number(replicas),
+            free: number(free),
+            worst_lag_records: self.worst_lag(slots()),
+            seen: self.seen(name),
+            silent: self.silent(name, host),
+            quarantined: host.quarantined.as_ref().map(super::trouble::quarantine),
+            fullest_if_dies: self.fullest_if_dies(name, masters),
+            coordinator: self.coordinator_at(host),
+        }
+    }
+
+    fn worst_lag(&self, slots: impl Iterator<Item = SlotId>) -> Seen<u64> {
+        let mut worst = Seen::Unknown { reason: "no replica on it".into() };
+        for slot in slots {
+            let Some((_, _, copy)) = self.on.get(&slot) else { continue };
+            if copy.role != Role::Replica || copy.state != CopyState::Serving {
+                continue;
+            }
+            let lag = of_status(&self.eyes.evidence.copy(&slot), |s| s.behind, "a replica does not know");
+            worst = match (&worst, &lag) {
+                (Seen::Known { value: old, .. }, Seen::Known { value: new, .. }) if new <= old => worst,
+                (Seen::Known { .. }, Seen::Unknown { .. }) => worst,
+                _ => lag,
+            };
+        }
+        worst
+    }
+
+    /// Its masters go where the survivors are emptiest: how full the fullest of those then is.
+    fn fullest_if_dies(&self, name: &HostName, masters: &BTreeMap<&HostName, u32>) -> Option<(u32, HostName)> {
+        let mut after = masters.clone();
+        after.remove(name);
+        let mut moved = false;
+        for (_, store) in self.cluster.masters_on(name) {
+            let survivors = store.copies.iter().filter(|(slot, copy)| {
+                slot.host != *name && copy.role == Role::Replica && copy.state == CopyState::Serving
+            });
+            let emptiest = survivors.map(|(slot, _)| &slot.host).min_by_key(|h| (after.get(h).copied(), *h));
+            if let Some(host) = emptiest {
+                *after.entry(host).or_default() += 1;
+                moved = true;
+            }
+        }
+        let fullest = after.into_iter().max_by_key(|(host, n)| (*n, std::cmp::Reverse(*host)));
+        fullest.filter(|_| moved).map(|(host, n)| (n, host.clone()))
+    }
+
+    fn coordinator_at(&self, host: &Host) -> Option<String> {
+        let (name, _) = self.eyes.config.members.values().find(|(_, address)| address.ip() == host.address.ip())?;
+        let leads = self.eyes.leader == Some(name);
+        Some(if leads { format!("{name} leader") } else { name.to_string() })
+    }
+}

@@ -1,0 +1,195 @@
+//! What waits for a person, the worst first, each with the command to type next.
+
+use super::Fleet;
+use slot_machine::state::{PlanStatus, TaskState};
+use slot_types::cluster::*;
+use slot_types::evidence::Seen;
+use slot_types::ids::*;
+use slot_types::view::Trouble;
+use std::collections::BTreeSet;
+
+/// How many names one line of "hurts" holds; the rest is counted.
+const NAMES_MAX: usize = 20;
+
+impl Fleet<'_> {
+    pub(super) fn needs_you(&self) -> Vec<Trouble> {
+        let mut all = Vec::new();
+        let mut told = BTreeSet::new();
+        if self.eyes.leads {
+            self.silent_hosts(&mut all, &mut told);
+            self.unserved_stores(&mut all, &mut told);
+        }
+        self.quarantined_hosts(&mut all);
+        self.plans_waiting(&mut all);
+        self.open_loss_cases(&mut all);
+        all
+    }
+
+    fn silent_hosts<'a>(&'a self, all: &mut Vec<Trouble>, told: &mut BTreeSet<&'a StoreName>) {
+        for (name, host) in self.cluster.hosts.iter().filter(|(name, host)| self.silent(name, host)) {
+            let masters: Vec<&StoreName> = self.cluster.masters_on(name).map(|(store, _)| store).collect();
+            let replicas: Vec<&StoreName> = self
+                .cluster
+                .copies_on(name)
+                .filter(|(_, _, c)| c.role == Role::Replica && c.state == CopyState::Serving)
+                .map(|(store, _, _)| store)
+                .collect();
+            if masters.is_empty() && (replicas.is_empty() || host.declared == HostState::Maintenance) {
+                continue;
+            }
+            told.extend(masters.iter().copied());
+            let mut hurts = Vec::new();
+            if !masters.is_empty() {
+                hurts.push(format!("{} not served: {}", stores(masters.len()), names(&masters)));
+            }
+            if !replicas.is_empty() {
+                hurts.push(format!("{} with one copy less: {}", stores(replicas.len()), names(&replicas)));
+            }
+            let what = match self.seen(name) {
+                Seen::Known { age_ms, .. } => format!("SILENT for {}", span(age_ms)),
+                Seen::Unknown { reason } => format!("SILENT: {reason}"),
+            };
+            let verb = if masters.is_empty() { "show" } else { "failover" };
+            all.push(Trouble { subject: name.to_string(), what, hurts, next: format!("slotctl {verb} host {name}") });
+        }
+    }
+
+    fn unserved_stores<'a>(&'a self, all: &mut Vec<Trouble>, told: &mut BTreeSet<&'a StoreName>) {
+        for (name, store) in &self.cluster.stores {
+            if told.contains(name) || self.eyes.state.store_claims.contains_key(name) {
+                continue;
+            }
+            let (what, next) = match (&store.master, &store.pending) {
+                (Some(_), _) if self.served(store) => continue,
+                (Some(slot), _) => {
+                    (format!("its master {slot} is not seen serving"), format!("slotctl show store {name}"))
+                }
+                (None, Some(slot)) => (
+                    format!("has no master: promoting {slot} at epoch {} did not end", store.epoch),
+                    format!("slotctl failover slot {slot}"),
+                ),
+                (None, None) => ("has no master".to_string(), format!("slotctl show store {name}")),
+            };
+            all.push(Trouble { subject: name.to_string(), what, hurts: vec![format!("{name} is not served")], next });
+        }
+    }
+
+    fn quarantined_hosts(&self, all: &mut Vec<Trouble>) {
+        for (name, host) in &self.cluster.hosts {
+            let Some(why) = &host.quarantined else { continue };
+            let next = match why {
+                HostQuarantine::OtherDisk { presented } => {
+                    format!("slotctl admit host {name} --incarnation {presented} -m REASON")
+                }
+                HostQuarantine::OlderDisk { .. } => format!("slotctl show host {name}"),
+            };
+            let hurts = vec!["nothing is ordered there until a person decides".to_string()];
+            all.push(Trouble { subject: name.to_string(), what: quarantine(why), hurts, next });
+        }
+    }
+
+    fn plans_waiting(&self, all: &mut Vec<Trouble>) {
+        for record in self.eyes.state.plans.values() {
+            let next = format!("slotctl plan show {}", record.id);
+            let subject = record.id.to_string();
+            let title = record.plan.intent.to_string();
+            match &record.status {
+                PlanStatus::Proposed => {
+                    let missing = usize::from(record.people).saturating_sub(record.approvals.len());
+                    let what = format!("{title}: waits for {missing} more approval{}", plural(missing));
+                    all.push(Trouble { subject, what, hurts: Vec::new(), next });
+                }
+                PlanStatus::Running | PlanStatus::Aborting { .. } => {
+                    let stuck = self.stuck_reasons(record);
+                    if !stuck.is_empty() {
+                        all.push(Trouble { subject, what: format!("{title}: STUCK"), hurts: stuck, next });
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn stuck_reasons(&self, record: &slot_machine::state::PlanRecord) -> Vec<String> {
+        let mut reasons = Vec::new();
+        for (number, task) in record.tasks.iter().enumerate() {
+            let needs = match &task.state {
+                TaskState::NeedsHuman { why } => Some(why.clone()),
+                state if state.is_ended() => None,
+                _ => task.steps.iter().find_map(|s| s.stuck.clone()),
+            };
+            let store = record.plan.tasks.get(number).and_then(|t| t.store.as_ref());
+            reasons.extend(needs.map(|why| match store {
+                Some(store) => format!("{store}: {why}"),
+                None => why,
+            }));
+        }
+        reasons
+    }
+
+    fn open_loss_cases(&self, all: &mut Vec<Trouble>) {
+        for (id, case) in self.cluster.loss_cases.iter().filter(|(_, c)| c.state == LossState::Listed) {
+            let count = case.stranded.len();
+            all.push(Trouble {
+                subject: id.to_string(),
+                what: format!("{count} record{} of {} only on {}", plural(count), case.store, case.slot),
+                hurts: vec!["acknowledged once, and not in the present master".to_string()],
+                next: format!("slotctl loss show {id}"),
+            });
+        }
+    }
+}
+
+/// Why nothing is sent to a host, in words.
+pub(super) fn quarantine(why: &HostQuarantine) -> String {
+    match why {
+        HostQuarantine::OtherDisk { presented } => format!("presents disk {presented}, which is not the admitted one"),
+        HostQuarantine::OlderDisk { presented, acknowledged } => {
+            format!("its disk is older than it was: it knows order {presented}, it had acknowledged {acknowledged}")
+        }
+    }
+}
+
+fn plural(n: usize) -> &'static str {
+    if n == 1 { "" } else { "s" }
+}
+
+fn stores(n: usize) -> String {
+    format!("{n} store{}", plural(n))
+}
+
+fn names(all: &[&StoreName]) -> String {
+    let shown: Vec<&str> = all.iter().take(NAMES_MAX).map(|s| s.as_str()).collect();
+    let more = all.len().saturating_sub(NAMES_MAX);
+    if more == 0 { shown.join(" ") } else { format!("{} and {more} more", shown.join(" ")) }
+}
+
+/// A length of time for a person.
+pub(super) fn span(ms: u64) -> String {
+    let s = ms / 1000;
+    match s {
+        0..60 => format!("{s} s"),
+        60..3_600 => format!("{} min {} s", s / 60, s % 60),
+        _ => format!("{} h {} min", s / 3_600, s % 3_600 / 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_of_time_read_well() {
+        assert_eq!(span(900), "0 s");
+        assert_eq!(span(171_000), "2 min 51 s");
+        assert_eq!(span(7_380_000), "2 h 3 min");
+    }
+
+    #[test]
+    fn long_lists_are_counted() {
+        let all: Vec<StoreName> = (0..23).map(|n| StoreName::new(format!("s{n}")).unwrap()).collect();
+        let all: Vec<&StoreName> = all.iter().collect();
+        assert!(names(&all).ends_with("s19 and 3 more"));
+        assert_eq!(names(&all[..2]), "s0 s1");
+    }
+}
