@@ -1,1 +1,44 @@
 //! slotctl: the operator's hand.
+//!
+//! What always holds: it shows what it was sent and approves only a digest it computed itself over the bytes it showed
+//! (R15); nothing changes without a reason and, for plans, a person's yes; stdout is data, everything else goes to stderr;
+//! the exit code is 0 done, 1 refused or failed, 2 wrong usage, 3 an approval is needed, 4 stopped part way.
+
+pub mod args;
+pub mod client;
+pub mod commands;
+pub mod console;
+pub mod failure;
+pub mod json;
+pub mod text;
+
+use crate::args::{Cli, Output};
+use crate::console::Console;
+use crate::failure::Exit;
+use clap::Parser;
+use std::ffi::OsString;
+
+/// Parses the arguments, runs the command and says how it ended. Never panics on any input.
+pub async fn main(arguments: Vec<OsString>) -> Exit {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are data and go to stdout; both are printed by clap, at its own width.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Done };
+        }
+    };
+    let mut console = Console::of_process(cli.global.output == Output::Json);
+    run(cli, &mut console).await
+}
+
+/// Runs a parsed command on this console.
+pub async fn run(cli: Cli, console: &mut Console) -> Exit {
+    match commands::dispatch(cli, console).await {
+        Ok(exit) => exit,
+        Err(failure) => {
+            console.failure(&failure);
+            failure.exit
+        }
+    }
+}

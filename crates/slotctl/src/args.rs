@@ -1,0 +1,354 @@
+//! The command line.
+//!
+//! What always holds: every name, slot, number and digest is checked before anything is dialled; every command that
+//! changes something asks for a reason with `-m`.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use slot_types::ids::*;
+use slot_types::position::ShortDigest;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// Where a coordinator listens when its address names no port.
+pub const COORDINATOR_PORT: u16 = 7400;
+/// The most characters of a reason.
+pub const REASON_LENGTH_MAX: usize = 500;
+
+/// The operator's hand: shows a cluster, plans changes, and carries them out when a person says yes.
+#[derive(Debug, Parser)]
+#[command(name = "slotctl", version, max_term_width = 100, arg_required_else_help = true)]
+#[command(after_help = "Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 an approval is needed, 4 stopped \
+                        part way.\nOn a terminal a plan is shown and asked; elsewhere it is printed with the command \
+                        that approves it.")]
+pub struct Cli {
+    /// For every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// For every command.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// Who you are: the identity folder that `init` made for you. Without it, $SLOT_FOLDER.
+    #[arg(long, global = true, value_name = "DIR")]
+    pub folder: Option<PathBuf>,
+    /// How to print.
+    #[arg(long, global = true, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+    /// Ask this coordinator first: its name, its address, or NAME=ADDRESS. For `init`: each coordinator's NAME=ADDRESS.
+    #[arg(long, global = true, value_name = "COORDINATOR", value_delimiter = ',')]
+    pub coordinator: Vec<String>,
+    /// How long to go on trying when no coordinator answers.
+    #[arg(long, global = true, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
+    pub timeout: Duration,
+}
+
+/// How to print.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For a person, at most 100 columns.
+    Text,
+    /// One JSON document on stdout; errors as JSON on stderr.
+    Json,
+}
+
+/// For every command that changes something.
+#[derive(Clone, Debug, Args)]
+pub struct Change {
+    /// Why; kept in the audit.
+    #[arg(short = 'm', long = "message", value_name = "REASON", value_parser = reason)]
+    pub message: String,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make a new cluster: its certificate authority, and an identity folder for everybody.
+    Init(Init),
+    /// Make the fleet as a cluster file says; shows the plan first. The same file twice does nothing.
+    Apply {
+        /// The cluster file.
+        #[arg(short = 'f', long = "file", value_name = "FILE")]
+        file: PathBuf,
+        /// Why.
+        #[command(flatten)]
+        change: Change,
+    },
+    /// The verdict, then what needs you.
+    Status {
+        /// Say it with the exit code too: 0 nothing needs you, 1 something does.
+        #[arg(long)]
+        check: bool,
+        /// Take any coordinator's answer, even when it can't be confirmed.
+        #[arg(long)]
+        stale: bool,
+    },
+    /// One host, store or slot.
+    #[command(subcommand)]
+    Show(Show),
+    /// Masters off, engines stopped: safe to switch off. No data is copied.
+    #[command(subcommand)]
+    Drain(OnHost),
+    /// Start the replicas of a drained host again and hand the same masters back.
+    #[command(subcommand)]
+    Undrain(OnHost),
+    /// Another master: planned while the present one is well, else with a sheet of what may be lost.
+    #[command(subcommand)]
+    Failover(Failover),
+    /// Give your word that a host is off. It expires, and any sign of life voids it.
+    #[command(subcommand)]
+    Off(Off),
+    /// Admit a host's new disk.
+    #[command(subcommand)]
+    Admit(Admit),
+    /// Plans: list, show, approve, reject, abort, watch.
+    #[command(subcommand)]
+    Plan(Plan),
+    /// Loss cases: list, show, reinject, discard.
+    #[command(subcommand)]
+    Loss(Loss),
+    /// Who did what, as a chain of hashes.
+    Audit {
+        /// Only entries with a higher number than this.
+        #[arg(long, default_value_t = 0, value_name = "NUMBER")]
+        after: u64,
+        /// At most so many entries.
+        #[arg(long, default_value_t = 200, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=500))]
+        limit: u32,
+    },
+    /// Where clients of every store must go.
+    Routes {
+        /// Go on and print every change; as JSON, one document a line.
+        #[arg(long)]
+        watch: bool,
+    },
+}
+
+/// Who is in a new cluster.
+#[derive(Debug, Args)]
+pub struct Init {
+    /// Where to put the folders. The CA's key stays in DIR/ca; the others go to their machines and people.
+    pub dir: PathBuf,
+    /// Take the cluster's name, coordinators and hosts from a cluster file.
+    #[arg(short = 'f', long = "file", value_name = "FILE", conflicts_with_all = ["cluster", "agent"])]
+    pub file: Option<PathBuf>,
+    /// The cluster's name.
+    #[arg(long, value_name = "NAME", required_unless_present = "file")]
+    pub cluster: Option<ClusterName>,
+    /// A host that will run an agent; once for each.
+    #[arg(long, value_name = "HOST", num_args = 1..)]
+    pub agent: Vec<HostName>,
+    /// A person; two at least, three where policy asks for two people besides the one who asks.
+    #[arg(long, value_name = "NAME", required = true, num_args = 1..)]
+    pub operator: Vec<OperatorName>,
+    /// A client of stores; once for each.
+    #[arg(long, value_name = "NAME", num_args = 1..)]
+    pub client: Vec<ClientName>,
+}
+
+/// What to show.
+#[derive(Debug, Subcommand)]
+pub enum Show {
+    /// A host and its slots.
+    Host {
+        /// Which.
+        host: HostName,
+    },
+    /// A store and its copies.
+    Store {
+        /// Which.
+        store: StoreName,
+    },
+    /// A slot and the store on it.
+    Slot {
+        /// Which, `imap3/07`.
+        slot: SlotId,
+    },
+}
+
+/// A change of a host.
+#[derive(Debug, Subcommand)]
+pub enum OnHost {
+    /// A host.
+    Host {
+        /// Which.
+        host: HostName,
+        /// Why.
+        #[command(flatten)]
+        change: Change,
+    },
+}
+
+/// Whose master goes elsewhere.
+#[derive(Debug, Subcommand)]
+pub enum Failover {
+    /// The master on one slot.
+    Slot {
+        /// Which, `imap3/07`.
+        slot: SlotId,
+        /// Where to; chosen when not given.
+        #[arg(long, value_name = "SLOT")]
+        to: Option<SlotId>,
+        /// Why.
+        #[command(flatten)]
+        change: Change,
+    },
+    /// Every master of a host, on one sheet.
+    Host {
+        /// Which.
+        host: HostName,
+        /// Why.
+        #[command(flatten)]
+        change: Change,
+    },
+}
+
+/// A person's word.
+#[derive(Debug, Subcommand)]
+pub enum Off {
+    /// A host.
+    Host {
+        /// Which.
+        host: HostName,
+        /// How you know: "unplugged", "power button, LEDs dark".
+        #[arg(long, value_name = "TEXT", value_parser = reason)]
+        how: String,
+        /// Why.
+        #[command(flatten)]
+        change: Change,
+    },
+}
+
+/// What to admit.
+#[derive(Debug, Subcommand)]
+pub enum Admit {
+    /// A host whose disk was replaced or wiped on purpose.
+    Host {
+        /// Which.
+        host: HostName,
+        /// The disk's incarnation, as `show host` prints it.
+        #[arg(long, value_name = "HEX")]
+        incarnation: Incarnation,
+        /// Why.
+        #[command(flatten)]
+        change: Change,
+    },
+}
+
+/// Plans.
+#[derive(Debug, Subcommand)]
+pub enum Plan {
+    /// All that are remembered.
+    List,
+    /// One, as it is approved, and how far it is.
+    Show {
+        /// Which, `p17`.
+        plan: PlanId,
+    },
+    /// Say yes to exactly what was shown.
+    Approve {
+        /// Which, `p17`.
+        plan: PlanId,
+        /// The digest shown with it, `9f3c-41d0-77ab-e215`.
+        #[arg(long, value_name = "DIGEST")]
+        digest: ShortDigest,
+        /// Do not wait for its end.
+        #[arg(long)]
+        no_wait: bool,
+        /// Why.
+        #[command(flatten)]
+        change: Change,
+    },
+    /// Say no.
+    Reject {
+        /// Which, `p17`.
+        plan: PlanId,
+        /// Why.
+        #[command(flatten)]
+        change: Change,
+    },
+    /// Stop one: what has passed its point of no return goes forward, the rest goes back.
+    Abort {
+        /// Which, `p17`.
+        plan: PlanId,
+        /// Why.
+        #[command(flatten)]
+        change: Change,
+    },
+    /// Follow one to its end.
+    Watch {
+        /// Which, `p17`.
+        plan: PlanId,
+    },
+}
+
+/// Loss cases.
+#[derive(Debug, Subcommand)]
+pub enum Loss {
+    /// All of them, the open ones first.
+    List,
+    /// One, with every stranded record.
+    Show {
+        /// Which, `L12`.
+        case: LossCaseId,
+    },
+    /// Put its stranded records into the present master.
+    Reinject {
+        /// Which, `L12`.
+        case: LossCaseId,
+        /// Why.
+        #[command(flatten)]
+        change: Change,
+    },
+    /// Give its stranded records up by name; they are kept aside on the old slot.
+    Discard {
+        /// Which, `L12`.
+        case: LossCaseId,
+        /// Why.
+        #[command(flatten)]
+        change: Change,
+    },
+}
+
+/// A coordinator and where it listens, `c1=10.1.1.3:7400`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CoordinatorAt {
+    /// Its name.
+    pub name: CoordinatorName,
+    /// Its address.
+    pub address: SocketAddr,
+}
+
+impl FromStr for CoordinatorAt {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, at) = text
+            .split_once('=')
+            .ok_or_else(|| format!("{text:?} is not NAME=ADDRESS: write it as in c1=10.1.1.3:{COORDINATOR_PORT}"))?;
+        let name = CoordinatorName::new(name).map_err(|e| e.to_string())?;
+        Ok(Self { name, address: address(at)? })
+    }
+}
+
+/// An address, with the coordinators' port when it names none.
+pub fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse::<SocketAddr>()
+        .or_else(|_| text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, COORDINATOR_PORT)))
+        .map_err(|_| format!("{text:?} is not an address: write an IP address, with a port or without, no DNS name"))
+}
+
+fn reason(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Err("say why, in a few words: it is kept in the audit".into());
+    }
+    if text.chars().count() > REASON_LENGTH_MAX || text.chars().any(char::is_control) {
+        return Err(format!("use at most {REASON_LENGTH_MAX} characters on one line"));
+    }
+    Ok(text.to_string())
+}

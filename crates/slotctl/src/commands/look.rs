@@ -1,0 +1,101 @@
+//! Commands that change nothing.
+//!
+//! What always holds: what could not be confirmed as the present state says so.
+
+use super::shown::Shown;
+use crate::client::{Client, Task, unexpected};
+use crate::console::Console;
+use crate::failure::{Exit, Failure};
+use crate::{json, text};
+use slot_proto::pb;
+use slot_types::ids::PlanId;
+use slot_types::view::{PlanState, Query, View};
+
+/// `status`.
+pub async fn status(client: &mut Client, console: &mut Console, check: bool, stale: bool) -> Result<Exit, Failure> {
+    let task = Task::look("read", "the status");
+    let answer = match client.view(&task, &Query::Status, stale).await {
+        Ok(answer) => answer,
+        // Nobody leads: an answer that is marked as unconfirmed is better than none.
+        Err(failure) if !stale => match client.view(&task, &Query::Status, true).await {
+            Ok(answer) => answer,
+            Err(_) => return Err(failure),
+        },
+        Err(failure) => return Err(failure),
+    };
+    let View::Status(status) = &answer.view else { return Err(unexpected(&task)) };
+    if console.json {
+        console.document(&json::view(&answer.view, answer.confirmed));
+    } else {
+        console.text(&text::status::status(status, answer.confirmed));
+    }
+    let well = status.needs_you.is_empty() && answer.confirmed;
+    Ok(if check && !well { Exit::Failed } else { Exit::Done })
+}
+
+/// Reads one document and prints it.
+pub async fn look(client: &mut Client, console: &mut Console, task: &Task, query: &Query) -> Result<Exit, Failure> {
+    let answer = client.view(task, query, false).await?;
+    if console.json {
+        console.document(&json::view(&answer.view, answer.confirmed));
+        return Ok(Exit::Done);
+    }
+    let text = match &answer.view {
+        View::Host(host) => text::show::host(host),
+        View::Store(store) => text::show::store(store),
+        View::Slot(slot) => text::show::slot(slot),
+        View::Plans(lines) => text::plan::list(lines),
+        View::LossCases(cases) => text::loss::list(cases),
+        View::LossCase(case) => text::loss::show(case),
+        View::Audit(audit) => text::audit::audit(audit),
+        View::Routes(routes) => text::audit::routes(routes),
+        View::Status(_) | View::Plan(_) | View::NotFound { .. } => return Err(unexpected(task)),
+    };
+    console.text(&text);
+    Ok(Exit::Done)
+}
+
+/// `plan show`.
+pub async fn show_plan(client: &mut Client, console: &mut Console, id: PlanId) -> Result<Exit, Failure> {
+    let task = Task::look("show plan", id);
+    let view = client.plan(&task, id).await?;
+    let shown = Shown::new(&task, client.cluster(), id, &view.bytes)?;
+    shown.must_be_recorded(&task, &view.digest)?;
+    if console.json {
+        console.document(&json::plan(&view, &shown.plan, &shown.digest));
+        return Ok(Exit::Done);
+    }
+    let mut out = format!("{}\n{}", shown.text(), text::plan::standing(&view));
+    if view.state == PlanState::Proposed {
+        out += &text::plan::how_to_approve(id, &shown.plan, shown.digest.short(), view.people_missing);
+    }
+    console.text(&out);
+    Ok(Exit::Done)
+}
+
+/// `routes --watch`: until somebody stops it.
+pub async fn watch_routes(client: &mut Client, console: &mut Console) -> Result<Exit, Failure> {
+    let task = Task::look("watch", "the routes");
+    client.watch_routes(&task, |reply| print_routes(console, reply)).await?;
+    Ok(Exit::Done)
+}
+
+fn print_routes(console: &mut Console, reply: &pb::RoutesReply) {
+    let epoch =
+        |route: &pb::StoreRoute| slot_types::ids::Epoch { generation: route.epoch_generation, n: route.epoch_n };
+    if console.json {
+        let routes: Vec<_> = reply
+            .routes
+            .iter()
+            .map(|r| serde_json::json!({ "store": r.store, "slot": r.slot, "address": r.address, "epoch": epoch(r) }))
+            .collect();
+        console.document(&serde_json::json!({ "revision": reply.revision, "routes": routes }));
+        return;
+    }
+    let mut table = text::layout::Table::new(&["STORE", "ADDRESS", "SLOT", "EPOCH"]);
+    for route in &reply.routes {
+        let at = if route.address.is_empty() { "NO MASTER" } else { &route.address };
+        table.row(vec![route.store.clone(), at.into(), route.slot.clone(), epoch(route).to_string()]);
+    }
+    console.text(&format!("revision {}\n{}", reply.revision, table.text(0)));
+}

@@ -1,0 +1,11 @@
+//! What a person reads: every view as text.
+//!
+//! What always holds: at most 100 columns; the verdict first; pure functions of the view, the clock included, so that the
+//! same view is the same text; nothing is left out because it is unknown, it is said to be unknown.
+
+pub mod audit;
+pub mod layout;
+pub mod loss;
+pub mod plan;
+pub mod show;
+pub mod status;
