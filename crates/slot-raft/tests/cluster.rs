@@ -319,3 +319,11 @@ fn a_removed_leader_change_is_refused_and_a_removed_node_keeps_quiet() {
     assert_eq!(c.core(leader).term(), term);
     assert!(c.core(leader).is_leader());
 }
+
+#[test]
+fn a_core_and_its_store_may_live_on_threads_of_their_own() {
+    fn sendable<T: Send>() {}
+    sendable::<slot_raft::RaftCore>();
+    sendable::<slot_raft::PersistBatch>();
+    sendable::<slot_raft::store::RedbStore>();
+}

@@ -38,7 +38,7 @@ impl Disk {
                 sector.copy_from_slice(new);
             }
         }
-        if seed % 3 == 0 {
+        if seed.is_multiple_of(3) {
             image = platter.synced.clone();
         }
         Disk(Arc::new(Mutex::new(Platter { written: image.clone(), synced: image, left: None })))
