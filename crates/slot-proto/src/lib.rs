@@ -1,7 +1,7 @@
 //! The wire: slot.v1 compiled, and conversions with one error type.
 //!
-//! What always holds: nothing outside this crate parses protobuf, every format carries a version, and an unknown version
-//! is refused with both numbers in the message.
+//! What always holds: nothing outside this crate parses protobuf, every format carries a version, and an unknown
+//! version is refused with both numbers in the message.
 
 pub mod raft;
 

@@ -1,7 +1,7 @@
 //! Raft's envelope and stored values as bytes.
 //!
-//! What always holds: an envelope names its format and a stored value begins with its version, two bytes, little endian;
-//! one this build does not know is refused with both numbers (R20); no input makes these functions panic.
+//! What always holds: an envelope names its format and a stored value begins with its version, two bytes, little
+//! endian; one this build does not know is refused with both numbers (R20); no input makes these functions panic.
 
 use crate::pb::{
     RaftConfChange, RaftConfState, RaftEntry, RaftEnvelope, RaftHardState, RaftLogStart, RaftNodeMarker, RaftSnapshot,

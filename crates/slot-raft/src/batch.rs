@@ -1,7 +1,7 @@
 //! What one transaction of the store must hold.
 //!
-//! What always holds: a snapshot, the hard state and the truncation that belong together are in one batch, and merging two
-//! batches leaves the disk exactly as writing them one after the other would.
+//! What always holds: a snapshot, the hard state and the truncation that belong together are in one batch, and merging
+//! two batches leaves the disk exactly as writing them one after the other would.
 
 use slot_proto::pb::{RaftEntry, RaftHardState, RaftLogStart, RaftSnapshot};
 
@@ -18,8 +18,8 @@ pub struct PersistBatch {
     pub log_start: Option<RaftLogStart>,
     /// Replace the snapshot, its members with it.
     pub snapshot: Option<RaftSnapshot>,
-    /// Replace term, vote and commit index. Whenever entries are written the commit index known with them is too: a node
-    /// must not forget that a change of members was committed before entries it holds (S14).
+    /// Replace term, vote and commit index. Whenever entries are written the commit index known with them is too: a
+    /// node must not forget that a change of members was committed before entries it holds (S14).
     pub hard_state: Option<RaftHardState>,
 }
 

@@ -1,7 +1,7 @@
 //! What a peer's message must be before raft-rs may see it.
 //!
-//! What always holds: no message that passes makes raft-rs panic, whatever its fields (trap 7: 65 places in raft-rs end the
-//! process). A message that fails is as good as lost, which Raft survives; it is reported and counted.
+//! What always holds: no message that passes makes raft-rs panic, whatever its fields (65 places in raft-rs end
+//! the process). A message that fails is as good as lost, which Raft survives; it is reported and counted.
 
 use crate::config::MAX_POSITION;
 use crate::convert;
@@ -64,8 +64,8 @@ pub(crate) fn check(message: RaftMessage, view: &View) -> Result<raft::eraftpb::
         Kind::AppendResponse if !message.reject && message.term == view.term && message.index > view.last_index => {
             return Err(Refusal::BeyondLog { from, index: message.index, last: view.last_index });
         }
-        // A correct peer's vote answers a request that left only after every entry was on disk. A leader ignores votes, but
-        // may be told to campaign in a later term, and a lone one would win at once.
+        // A correct peer's vote answers a request that left only after every entry was on disk. A leader ignores votes,
+        // but may be told to campaign in a later term, and a lone one would win at once.
         Kind::TimeoutNow if view.entries_under_way => return Err(Refusal::NotYetDurable { from }),
         Kind::RequestVoteResponse | Kind::RequestPreVoteResponse if view.entries_under_way && !view.leading => {
             return Err(Refusal::NotYetDurable { from });

@@ -5,15 +5,15 @@
 
 use raft::ReadOnlyOption;
 
-/// The most bytes of entries in one append message: well under the 4 MiB a peer's decoder allows, and large enough that a
-/// lagging node catches up in few round trips. raft-rs's default is one entry per message.
+/// The most bytes of entries in one append message: well under the 4 MiB a peer's decoder allows, and large enough that
+/// a lagging node catches up in few round trips. raft-rs's default is one entry per message.
 pub const MAX_MESSAGE_BYTES: u64 = 512 * 1024;
 
 /// The most append messages under way to one peer: 64 × 512 KiB bounds what a slow peer makes the leader hold.
 pub const MAX_INFLIGHT_MESSAGES: usize = 64;
 
-/// The most bytes of entries not yet committed: beyond it proposals are dropped, so a leader without a quorum cannot eat
-/// the machine's memory. raft-rs's default is no limit.
+/// The most bytes of entries not yet committed: beyond it proposals are dropped, so a leader without a quorum cannot
+/// eat the machine's memory. raft-rs's default is no limit.
 pub const MAX_UNCOMMITTED_BYTES: u64 = 32 * 1024 * 1024;
 
 /// The most bytes of committed entries handed out at once while replaying: bounds a restart's peak memory.
@@ -22,8 +22,8 @@ pub const MAX_COMMITTED_BYTES_PER_READY: u64 = 8 * 1024 * 1024;
 /// The largest proposal: with the envelope around it, it must fit a peer's 4 MiB decoder.
 pub const MAX_PROPOSAL_BYTES: usize = 2 * 1024 * 1024;
 
-/// The most ticks one step catches up on. A process that was paused must not wake up, find an election timeout's worth of
-/// ticks, and campaign before it has read the heartbeats waiting in its sockets.
+/// The most ticks one step catches up on. A process that was paused must not wake up, find an election timeout's worth
+/// of ticks, and campaign before it has read the heartbeats waiting in its sockets.
 pub const MAX_TICKS_PER_STEP: u64 = 3;
 
 /// Terms and indexes beyond this are refused from peers: raft-rs adds to them without checking.
@@ -41,8 +41,8 @@ pub struct RaftConfig {
     /// Ticks between a leader's heartbeats.
     pub heartbeat_ticks: usize,
     /// The least ticks without a leader before a node campaigns; the most are twice as many. With the defaults a dead
-    /// leader is noticed after 0.6 to 1.2 s, six heartbeats' worth. Heartbeats are answered without waiting for a disk, so
-    /// a slow fsync does not look like a dead node.
+    /// leader is noticed after 0.6 to 1.2 s, six heartbeats' worth. Heartbeats are answered without waiting for a disk,
+    /// so a slow fsync does not look like a dead node.
     pub election_ticks: usize,
     /// How long a read may wait for its confirmation before it fails.
     pub read_timeout_ms: u64,

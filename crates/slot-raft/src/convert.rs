@@ -1,7 +1,7 @@
 //! The border between our own message types and raft-rs's.
 //!
-//! What always holds: raft-rs's structs are filled in field by field, its parser is never called on foreign bytes, and a
-//! number that is no value of its enum is refused, never turned into another value.
+//! What always holds: raft-rs's structs are filled in field by field, its parser is never called on foreign bytes, and
+//! a number that is no value of its enum is refused, never turned into another value.
 
 use raft::eraftpb;
 use slot_proto::pb::{RaftConfChange, RaftConfChangeTransition, RaftMemberChangeType};

@@ -2,10 +2,10 @@
 //!
 //! What always holds:
 //!
-//! - After a step raft-rs has nothing ready any more, and everything handed out as committed counts as applied, since the
-//!   caller applies it before the next step.
-//! - While a snapshot of the leader is being written, this node is deaf: no tick, no message, no proposal. raft-rs would
-//!   look for entries it no longer has, and two snapshots back to back would meet in the middle (trap 5).
+//! - After a step raft-rs has nothing ready any more, and everything handed out as committed counts as applied, since
+//!   the caller applies it before the next step.
+//! - While a snapshot of the leader is being written, this node is deaf: no tick, no message, no proposal. raft-rs
+//!   would look for entries it no longer has, and two snapshots back to back would meet in the middle.
 //! - raft-rs's election timeout is written over after every call into it.
 
 use crate::batch::PersistBatch;
@@ -66,8 +66,9 @@ pub struct RaftCore {
 }
 
 impl RaftCore {
-    /// A node from what its disk holds. The application begins with the restored snapshot's state; what is committed after
-    /// it comes out of the first step. The seed moves election timeouts only: in production it is drawn at random.
+    /// A node from what its disk holds. The application begins with the restored snapshot's state; what is committed
+    /// after it comes out of the first step. The seed moves election timeouts only: in production it is drawn at
+    /// random.
     pub fn new(config: RaftConfig, restored: Restored, rng_seed: u64) -> Result<Self, RaftError> {
         let node_id = config.node_id;
         let damaged = |detail: String| RaftError::Damaged { node_id, detail };
@@ -203,7 +204,7 @@ impl RaftCore {
         }
     }
 
-    /// A snapshot whose fate nobody reports would keep its peer waiting for ever (trap 5).
+    /// A snapshot whose fate nobody reports would keep its peer waiting for ever.
     fn give_up_lost_snapshots(&mut self, now: u64) {
         let mut sending = BTreeMap::new();
         if self.is_leader() {

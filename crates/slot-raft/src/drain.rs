@@ -1,7 +1,8 @@
 //! What raft-rs has ready, turned into effects.
 //!
-//! What always holds: the mirror takes entries before raft-rs is told it may forget them; a message waits for the batch it
-//! speaks of; committed changes of members are applied before raft-rs is told so, else it would leave a joint phase twice.
+//! What always holds: the mirror takes entries before raft-rs is told it may forget them; a message waits for the batch
+//! it speaks of; committed changes of members are applied before raft-rs is told so, else it would leave a joint phase
+//! twice.
 
 use crate::batch::PersistBatch;
 use crate::convert;
@@ -17,8 +18,8 @@ impl RaftCore {
         self.batch_carries_log || self.under_way.iter().any(|batch| batch.carries_log)
     }
 
-    /// Takes everything raft-rs has ready. With asynchronous readies there is no light ready: what it would hold comes in
-    /// the next full one.
+    /// Takes everything raft-rs has ready. With asynchronous readies there is no light ready: what it would hold comes
+    /// in the next full one.
     pub(crate) fn drain(&mut self, effects: &mut Effects) {
         while self.node.has_ready() {
             let mut ready = self.node.ready();
@@ -103,7 +104,8 @@ impl RaftCore {
         }
     }
 
-    /// raft-rs looks itself up among the members at every commit of a leader, and ends the process when it is not there.
+    /// raft-rs looks itself up among the members at every commit of a leader, and ends the process when it is not
+    /// there.
     fn step_down_if_removed(&mut self) {
         let id = self.config.node_id;
         if self.is_leader() && self.node.raft.prs().get(id).is_none() {
@@ -114,10 +116,10 @@ impl RaftCore {
 
     /// Sends what may go and holds the rest (S14, persist before send).
     ///
-    /// A leader's messages may go before its own entries are on disk: they are counted for the leader only when they are.
-    /// Its term and vote must be there, which only a lone voter's are not yet. A follower's votes and acknowledgements wait
-    /// for everything handed out so far. Its answer to a heartbeat promises nothing but that it was heard in this term, so
-    /// it waits for the term alone: a slow disk must not look like a dead node.
+    /// A leader's messages may go before its own entries are on disk: they are counted for the leader only when they
+    /// are. Its term and vote must be there, which only a lone voter's are not yet. A follower's votes and
+    /// acknowledgements wait for everything handed out so far. Its answer to a heartbeat promises nothing but that it
+    /// was heard in this term, so it waits for the term alone: a slow disk must not look like a dead node.
     fn send(&mut self, messages: Vec<Message>, leading: bool, effects: &mut Effects) {
         let newest = self.last_seq + u64::from(!self.batch.is_empty());
         for message in messages {

@@ -39,7 +39,8 @@ pub enum Input {
         /// The batch's number.
         seq: u64,
     },
-    /// The application gives its state, with everything delivered so far applied: older entries are not needed any more.
+    /// The application gives its state, with everything delivered so far applied: older entries are not needed any
+    /// more.
     Compact {
         /// The last entry applied; must be the last one delivered.
         index: u64,

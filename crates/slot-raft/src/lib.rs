@@ -2,17 +2,18 @@
 //!
 //! What always holds:
 //!
-//! - [`RaftCore::step`] is the only way in: one call, one [`Effects`], the same inputs give the same effects bit for bit.
-//!   It reads no clock, no disk, no environment and no randomness but the seed it was made with.
-//! - No vote and no acknowledgement of entries leaves this crate before the batch it speaks of is reported durable (S14).
+//! - [`RaftCore::step`] is the only way in: one call, one [`Effects`], the same inputs give the same effects bit for
+//!   bit. It reads no clock, no disk, no environment and no randomness but the seed it was made with.
+//! - No vote and no acknowledgement of entries leaves this crate before the batch it speaks of is reported durable
+//!   (S14).
 //! - State is a snapshot plus the log after it: the application replaces its state on `install_snapshot`, applies
 //!   `committed` in order, and holds nothing on disk of its own for it.
 //! - raft-rs never sees a byte of a peer or of a disk: its values are built field by field from checked values of
 //!   `slot.v1`, and a message that would make it panic is refused and counted.
 //!
-//! A driver's loop is: take an input, call `step`, apply `install_snapshot` then `committed`, answer `reads`, send `send`,
-//! hand `persist` to the thread that owns the [`store::LogStore`], and report [`Input::Persisted`] when it is on disk. If the
-//! store reports an error the process must end: a disk that failed once is not asked again (P11).
+//! A driver's loop is: take an input, call `step`, apply `install_snapshot` then `committed`, answer `reads`, send
+//! `send`, hand `persist` to the thread that owns the [`store::LogStore`], and report [`Input::Persisted`] when it is
+//! on disk. If the store reports an error the process must end: a disk that failed once is not asked again.
 
 mod batch;
 mod check;

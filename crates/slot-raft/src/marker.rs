@@ -1,6 +1,6 @@
 //! Whose disk this is, and the envelope that says so to peers.
 //!
-//! What always holds: a node id is never reused (P8). The incarnation is drawn at random when a disk is first written,
+//! What always holds: a node id is never reused. The incarnation is drawn at random when a disk is first written,
 //! stays on that disk, and goes with every message; a wiped node that comes back under its old id shows another one.
 
 use slot_proto::pb::{RaftEnvelope, RaftMessage, RaftNodeMarker};
@@ -20,7 +20,8 @@ pub struct NodeMarker {
 /// A message taken out of its envelope.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Received {
-    /// The sender's disk. The caller compares it with the one it has on record for the sender, and with the certificate.
+    /// The sender's disk. The caller compares it with the one it has on record for the sender, and with the
+    /// certificate.
     pub from_incarnation: [u8; 16],
     /// The message.
     pub message: RaftMessage,

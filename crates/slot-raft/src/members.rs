@@ -1,7 +1,8 @@
 //! Who belongs to the group, and which changes of it are allowed.
 //!
-//! What always holds: a configuration that raft-rs could not restore is refused here, before raft-rs would end the process
-//! over it; one change at a time; no change may leave an even number of voters or remove the leader that makes it.
+//! What always holds: a configuration that raft-rs could not restore is refused here, before raft-rs would end the
+//! process over it; one change at a time; no change may leave an even number of voters or remove the leader that makes
+//! it.
 
 use crate::effects::MemberChange;
 use raft::eraftpb;

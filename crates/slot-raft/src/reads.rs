@@ -1,8 +1,8 @@
 //! Linearizable reads: many wait for one round of heartbeats.
 //!
-//! What always holds: a read is confirmed only by a round that began after the read did (S13); every round has a context of
-//! its own, never used again (P1: a context reused over retries let stale reads through elsewhere); every read ends, by its
-//! confirmation or by its deadline.
+//! What always holds: a read is confirmed only by a round that began after the read did (S13); every round has a
+//! context of its own, never used again (a context reused over retries let stale reads through elsewhere); every
+//! read ends, by its confirmation or by its deadline.
 
 /// A read waiting for something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,7 +76,8 @@ impl Reads {
         failed
     }
 
-    /// The reads whose time is up. A round that nobody waits for any more is given up, so that the next read begins one.
+    /// The reads whose time is up. A round that nobody waits for any more is given up, so that the next read begins
+    /// one.
     pub(crate) fn expire(&mut self, now: u64) -> Vec<u64> {
         let mut failed = Vec::new();
         let mut keep = |read: &Waiting| {

@@ -1,7 +1,7 @@
 //! What a node finds on its disk.
 //!
-//! What always holds: state is the snapshot plus the log after it; a restored state that raft-rs could not start from is
-//! refused with what is wrong, instead of ending the process from inside raft-rs.
+//! What always holds: state is the snapshot plus the log after it; a restored state that raft-rs could not start from
+//! is refused with what is wrong, instead of ending the process from inside raft-rs.
 
 use crate::members::check_conf_state;
 use slot_proto::pb::{RaftConfState, RaftEntry, RaftEntryType, RaftHardState, RaftLogStart, RaftSnapshot};
@@ -21,8 +21,8 @@ pub struct Restored {
 }
 
 impl Restored {
-    /// The first state of a new group: every one of the first voters must be given the same. It is a snapshot at index 1,
-    /// so that a node added later always begins with a snapshot and never with an empty list of members.
+    /// The first state of a new group: every one of the first voters must be given the same. It is a snapshot at index
+    /// 1, so that a node added later always begins with a snapshot and never with an empty list of members.
     pub fn bootstrap(voters: &[u64], data: Vec<u8>) -> Self {
         let conf_state = RaftConfState { voters: voters.to_vec(), ..Default::default() };
         Self {

@@ -1,8 +1,9 @@
 //! Election timeouts from a seed.
 //!
 //! What always holds: raft-rs draws its election timeout from the thread's own generator; after every call into it the
-//! value is written over with one from (seed, node, incarnation, draw number), so two runs of one seed are equal. A new value
-//! is drawn only when term or role changed or a campaign began, else a node could push its own deadline away for ever.
+//! value is written over with one from (seed, node, incarnation, draw number), so two runs of one seed are equal. A new
+//! value is drawn only when term or role changed or a campaign began, else a node could push its own deadline away for
+//! ever.
 
 use crate::mirror::Mirror;
 use raft::{Raft, StateRole};
@@ -32,8 +33,8 @@ impl ElectionTimeouts {
         Self { rng, range, current, seen: (0, StateRole::Follower) }
     }
 
-    /// To be called after every call into raft-rs. Not drawn from (node, term) alone: with pre-vote a failed round does not
-    /// raise the term, so two colliding nodes would collide for ever.
+    /// To be called after every call into raft-rs. Not drawn from (node, term) alone: with pre-vote a failed round does
+    /// not raise the term, so two colliding nodes would collide for ever.
     pub(crate) fn pin(&mut self, raft: &mut Raft<Mirror>, campaigned: bool) {
         let now = (raft.term, raft.state);
         if campaigned || now != self.seen {

@@ -1,4 +1,4 @@
-//! Whatever a peer sends, a node neither panics nor writes a state it could not start from (trap 7, S11).
+//! Whatever a peer sends, a node neither panics nor writes a state it could not start from (S11).
 
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};

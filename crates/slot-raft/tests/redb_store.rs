@@ -226,6 +226,7 @@ proptest! {
             let state = one_by_one.load().unwrap();
             let (start, last) = (state.log_start.index, state.last_index());
             let commit = state.hard_state.commit;
+            let term_at = |index| state.entries.iter().find(|e| e.index == index).map_or(0, |e| e.term);
             term += u64::from(back > 3);
             let mut next = match kind {
                 0 | 1 => {
@@ -233,8 +234,8 @@ proptest! {
                     batch(0, from, from + count, term)
                 }
                 2 if last > commit => PersistBatch {
-                    log_start: Some(RaftLogStart { index: commit + 1, term: state.entries.iter().find(|e| e.index == commit + 1).unwrap().term }),
-                    snapshot: Some(snapshot(commit + 1, state.entries.iter().find(|e| e.index == commit + 1).unwrap().term)),
+                    log_start: Some(RaftLogStart { index: commit + 1, term: term_at(commit + 1) }),
+                    snapshot: Some(snapshot(commit + 1, term_at(commit + 1))),
                     hard_state: Some(RaftHardState { term, vote: 0, commit: commit + 1 }),
                     ..Default::default()
                 },

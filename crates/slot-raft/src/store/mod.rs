@@ -1,7 +1,7 @@
 //! Where batches become durable.
 //!
-//! What always holds: a batch is on disk as a whole or not at all; `commit` returns only when it is durable; after one error
-//! a store refuses everything, since a disk that failed once may lie the second time (P11): the process must end.
+//! What always holds: a batch is on disk as a whole or not at all; `commit` returns only when it is durable; after one
+//! error a store refuses everything, since a disk that failed once may lie the second time: the process must end.
 
 mod memory;
 mod redb_store;

@@ -1,8 +1,8 @@
 //! The store on a disk.
 //!
-//! What always holds: every commit is two-phase and every open checks the whole file, which together found each bit flip
-//! tried; a store is created under another name and renamed when complete, so a crash on the way leaves no half store; the
-//! node's marker is checked before anything is used.
+//! What always holds: every commit is two-phase and every open checks the whole file, which together found each bit
+//! flip tried; a store is created under another name and renamed when complete, so a crash on the way leaves no half
+//! store; the node's marker is checked before anything is used.
 
 use super::{LogStore, StoreError};
 use crate::batch::PersistBatch;
@@ -177,7 +177,7 @@ fn disk(operation: &'static str, subject: &str, cause: &dyn std::fmt::Display) -
     StoreError::Disk { operation, subject: subject.into(), detail: cause.to_string() }
 }
 
-/// One transaction: snapshot, hard state, truncation and entries are there together or not at all (trap 5).
+/// One transaction: snapshot, hard state, truncation and entries are there together or not at all.
 fn write(database: &Database, batch: &PersistBatch, marker: Option<&[u8]>) -> Result<(), redb::Error> {
     let mut transaction = database.begin_write()?;
     transaction.set_two_phase_commit(true);

@@ -1,7 +1,8 @@
 //! A whole group on one thread: a network, disks and an application, all from one seed.
 //!
-//! What always holds after every step, else the test fails: applied histories agree at every index, a term has one leader,
-//! nothing proposed and acknowledged is lost, and no vote or acknowledgement leaves before the disk holds what it promises.
+//! What always holds after every step, else the test fails: applied histories agree at every index, a term has one
+//! leader, nothing proposed and acknowledged is lost, and no vote or acknowledgement leaves before the disk holds what
+//! it promises.
 
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
