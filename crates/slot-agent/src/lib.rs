@@ -1,6 +1,14 @@
 //! slot-agent: carries out orders on one storage host, fenced by its ledger.
 //!
 //! What always holds: all decisions are made in [`core`], which does no I/O; the agent never starts, stops, changes or
-//! deletes anything but by an order (S10); whatever it answers as a receipt is durable before it is sent (S6).
+//! deletes anything but by an order (S10); whatever it answers as a receipt is durable before it is sent (S6). Engines are
+//! processes of their own: they outlive the agent, and the next one adopts them.
 
+pub mod agent;
+pub mod config;
 pub mod core;
+pub mod ledger;
+pub mod ledger_thread;
+pub mod perform;
+pub mod places;
+pub mod service;

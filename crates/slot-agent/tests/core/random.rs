@@ -123,7 +123,7 @@ impl Checker {
     }
 }
 
-fn play(world: &mut World, checker: &mut Checker, orders: &mut Vec<Order>, step: Move) {
+fn play(world: &mut World, orders: &mut Vec<Order>, step: Move) {
     match step {
         Move::Deliver(order) => {
             world.send(&order);
@@ -159,7 +159,7 @@ proptest! {
         let mut checker = Checker::default();
         let mut orders = Vec::new();
         for step in moves {
-            play(&mut world, &mut checker, &mut orders, step);
+            play(&mut world, &mut orders, step);
             checker.check(&world);
         }
         // Everything that was delivered in this agent's life is answered in the end.
