@@ -1,0 +1,195 @@
+//! A copy's folder: made whole or not at all, opened by one process at a time.
+//!
+//! What always holds: a folder under its own name is complete (temporary name, fsync, rename, fsync of the parent); two
+//! processes never serve one folder (P5); a disk operation's steps run in order and stop at the first failure (P11); the
+//! descriptor that wrote a file is the one that syncs it, so that no error is reported to somebody else.
+
+use super::core::{Config, DiskOp, Meta, fresh_files};
+use slot_types::codec::CodecError;
+use slot_types::ids::{CopyGeneration, SlotId, StoreName};
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+/// Locked by the process that serves the folder.
+const LOCK: &str = "LOCK";
+/// Where the process's stdout and stderr go.
+pub const LOG: &str = "journal.log";
+const META: &str = "meta";
+
+/// Why a folder could not be made or opened.
+#[derive(Debug, thiserror::Error)]
+pub enum FolderError {
+    /// The file system refused.
+    #[error("{operation} {path}: {cause}")]
+    Io {
+        /// What was tried.
+        operation: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the file system said.
+        cause: io::Error,
+    },
+    /// There is another copy.
+    #[error("{path} holds {held}; give another folder, or the right store, slot and copy generation")]
+    OtherCopy {
+        /// The folder.
+        path: PathBuf,
+        /// What it holds.
+        held: String,
+    },
+    /// Its `meta` can't be read.
+    #[error("{path}: {cause}; rebuild this copy from another one")]
+    Meta {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        cause: CodecError,
+    },
+    /// Another process serves it (P5).
+    #[error("{path} is served by another process already; stop that one first")]
+    Locked {
+        /// The folder.
+        path: PathBuf,
+    },
+}
+
+fn failed<'a>(operation: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> FolderError + 'a {
+    move |cause| FolderError::Io { operation, path: path.to_path_buf(), cause }
+}
+
+fn sync_dir(path: &Path) -> Result<(), FolderError> {
+    File::open(path).and_then(|dir| dir.sync_all()).map_err(failed("syncing folder", path))
+}
+
+fn describe(store: &StoreName, slot: &SlotId, generation: CopyGeneration) -> String {
+    format!("{store} on {slot}, copy {generation}")
+}
+
+/// Reads whose copy a folder holds.
+pub fn identify(dir: &Path) -> Result<Config, FolderError> {
+    let path = dir.join(META);
+    let bytes = std::fs::read(&path).map_err(failed("reading", &path))?;
+    let meta = Meta::from_bytes(&bytes).map_err(|cause| FolderError::Meta { path, cause })?;
+    Ok(Config::new(meta.store, meta.slot, meta.generation))
+}
+
+/// Makes an empty copy; done already when the folder holds that very copy. Blocks: call it off the async runtime.
+pub fn provision(dir: &Path, config: &Config) -> Result<(), FolderError> {
+    let parent = dir.parent().unwrap_or(Path::new("."));
+    if dir.exists() {
+        let held = identify(dir)?;
+        if (&held.store, &held.slot, held.generation) != (&config.store, &config.slot, config.generation) {
+            let held = describe(&held.store, &held.slot, held.generation);
+            return Err(FolderError::OtherCopy { path: dir.to_path_buf(), held });
+        }
+        // A crash may have come between the rename and this.
+        return sync_dir(parent);
+    }
+    std::fs::create_dir_all(parent).map_err(failed("making folder", parent))?;
+    let mut name = dir.file_name().unwrap_or_default().to_os_string();
+    name.push(".provisioning");
+    let staging = parent.join(name);
+    if staging.exists() {
+        std::fs::remove_dir_all(&staging).map_err(failed("removing what a crash left", &staging))?;
+    }
+    std::fs::create_dir(&staging).map_err(failed("making folder", &staging))?;
+    for (name, bytes) in fresh_files(config) {
+        let path = staging.join(name);
+        let write = || {
+            let mut file = File::create_new(&path)?;
+            file.write_all(&bytes)?;
+            file.sync_all()
+        };
+        write().map_err(failed("writing", &path))?;
+    }
+    sync_dir(&staging)?;
+    std::fs::rename(&staging, dir).map_err(failed("renaming into place", &staging))?;
+    sync_dir(parent)
+}
+
+/// A folder this process alone serves.
+#[derive(Debug)]
+pub struct CopyFolder {
+    dir: PathBuf,
+    handles: BTreeMap<String, File>,
+    _lock: File,
+}
+
+impl CopyFolder {
+    /// Takes the folder's lock; it is held until this value goes, at the latest until the process ends.
+    pub fn lock(dir: &Path) -> Result<Self, FolderError> {
+        let path = dir.join(LOCK);
+        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+        let lock = lock.map_err(failed("opening", &path))?;
+        match rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Self { dir: dir.to_path_buf(), handles: BTreeMap::new(), _lock: lock }),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(FolderError::Locked { path: dir.to_path_buf() }),
+            Err(cause) => Err(failed("locking", &path)(cause.into())),
+        }
+    }
+
+    /// The bytes of every file of the journal in it.
+    pub fn read(&self) -> Result<BTreeMap<String, Vec<u8>>, FolderError> {
+        let mut files = BTreeMap::new();
+        for entry in std::fs::read_dir(&self.dir).map_err(failed("reading folder", &self.dir))? {
+            let entry = entry.map_err(failed("reading folder", &self.dir))?;
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            let is_ours = name == META || name.ends_with(".next") || (name.ends_with(".log") && name != LOG);
+            if is_ours {
+                let path = entry.path();
+                files.insert(name, std::fs::read(&path).map_err(failed("reading", &path))?);
+            }
+        }
+        Ok(files)
+    }
+
+    fn handle(&mut self, file: &str) -> io::Result<&File> {
+        if !self.handles.contains_key(file) {
+            let opened = OpenOptions::new().create(true).truncate(false).write(true).open(self.dir.join(file))?;
+            self.handles.insert(file.to_string(), opened);
+        }
+        self.handles.get(file).ok_or_else(|| io::Error::other("no handle"))
+    }
+
+    fn run_one(&mut self, op: &DiskOp) -> io::Result<()> {
+        match op {
+            DiskOp::Write { file, offset, bytes } => self.handle(file)?.write_all_at(bytes, *offset),
+            DiskOp::Fsync { file } => self.handle(file)?.sync_data(),
+            DiskOp::Truncate { file, length } => self.handle(file)?.set_len(*length),
+            DiskOp::Rename { from, to } => {
+                std::fs::rename(self.dir.join(from), self.dir.join(to))?;
+                self.handles.remove(to);
+                if let Some(handle) = self.handles.remove(from) {
+                    self.handles.insert(to.clone(), handle);
+                }
+                Ok(())
+            }
+            DiskOp::Remove { file } => {
+                self.handles.remove(file);
+                match std::fs::remove_file(self.dir.join(file)) {
+                    Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+                    other => other,
+                }
+            }
+            DiskOp::FsyncDir => File::open(&self.dir)?.sync_all(),
+        }
+    }
+
+    /// Carries out an operation, in order, up to the first failure.
+    pub fn run(&mut self, ops: &[DiskOp]) -> Result<(), String> {
+        ops.iter().try_for_each(|op| {
+            let (name, file) = match op {
+                DiskOp::Write { file, .. } => ("writing", file.as_str()),
+                DiskOp::Fsync { file } => ("syncing", file.as_str()),
+                DiskOp::Truncate { file, .. } => ("cutting", file.as_str()),
+                DiskOp::Rename { from, .. } => ("renaming", from.as_str()),
+                DiskOp::Remove { file } => ("removing", file.as_str()),
+                DiskOp::FsyncDir => ("syncing the folder", "."),
+            };
+            self.run_one(op).map_err(|cause| format!("{name} {}: {cause}", self.dir.join(file).display()))
+        })
+    }
+}
