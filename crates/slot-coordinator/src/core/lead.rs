@@ -1,0 +1,169 @@
+//! Leading: from the election, through the announcement, to what reports and passing time ask for.
+//!
+//! What always holds: a new leader first announces itself in the log, and serves and sends nothing before that entry is
+//! applied, so its state is as new as any leader's before it; approvals given under an earlier leader are void then (R17).
+
+use super::everyday::Everyday;
+use super::executor::Executor;
+use super::observer::{self, Observer, Topic};
+use super::proposer::Purpose;
+use super::{CoordinatorCore, Effect, Failure, Leading};
+use slot_machine::command::{Answer, Command};
+use slot_planner::Inputs;
+use slot_raft::RoleChange;
+use slot_types::ids::*;
+use slot_types::order::AgentReport;
+use slot_types::plan::Intent;
+use std::collections::{BTreeMap, BTreeSet};
+
+impl CoordinatorCore {
+    pub(super) fn role(&mut self, role: RoleChange) {
+        let leads = role.is_leader.then_some(role.term);
+        if self.lead.as_ref().map(|l| l.term) != leads {
+            let leader = self.other_leader();
+            for purpose in self.proposer.forget() {
+                if let Purpose::Request(token) = purpose {
+                    self.reply(token, Err(Failure::Interrupted { leader: leader.clone() }));
+                }
+            }
+            let watched = self.lead.take().is_some_and(|l| !l.watched.is_empty());
+            match leads {
+                Some(term) => self.begin_to_lead(term),
+                None if watched => {
+                    let term = Term(role.term);
+                    self.out.push(Effect::WatchAgents { term, agents: BTreeMap::new() });
+                }
+                None => {}
+            }
+        }
+        self.out.push(Effect::Role { leader: self.leader().cloned(), is_leader: role.is_leader });
+    }
+
+    fn begin_to_lead(&mut self, term: u64) {
+        tracing::info!(term, "this node leads");
+        self.proposer.set_base(self.state.log_time, self.now);
+        self.lead = Some(Box::new(Leading {
+            term,
+            ready: false,
+            observer: Observer::default(),
+            executor: Executor::default(),
+            everyday: Everyday::new(self.now),
+            watched: BTreeMap::new(),
+        }));
+        self.watch_agents();
+        self.propose(Command::NewLeader { node: self.config.node.clone() }, Purpose::NewLeader);
+    }
+
+    /// The announcement is applied, so everything before it is: the state is current.
+    pub(super) fn announced(&mut self) {
+        // R17: entries of earlier leaders applied meanwhile may have moved log time on.
+        self.proposer.set_base(self.state.log_time, self.now);
+        if self.state.cluster.is_none() {
+            let (cluster, name) = (self.config.cluster_id, self.config.cluster.clone());
+            return self.propose(Command::Found { cluster, name }, Purpose::Found);
+        }
+        self.founded(&Answer::Done);
+    }
+
+    pub(super) fn founded(&mut self, answer: &Answer) {
+        let expected = (self.config.cluster_id, &self.config.cluster);
+        match &self.state.cluster {
+            Some(cluster) if (cluster.id, &cluster.name) == expected => {}
+            Some(cluster) => {
+                let text = format!(
+                    "serving cluster {} ({}): the log is of cluster {} ({}); check --folder and --dir",
+                    self.config.cluster, self.config.cluster_id, cluster.name, cluster.id
+                );
+                return self.out.push(Effect::Die(text));
+            }
+            None => return self.out.push(Effect::Die(format!("founding the cluster was refused: {answer:?}"))),
+        }
+        if let Some(lead) = &mut self.lead {
+            lead.ready = true;
+        }
+        self.changed = true;
+        for parked in std::mem::take(&mut self.parked) {
+            self.request(parked.token, parked.who, parked.request);
+        }
+    }
+
+    pub(super) fn watch_agents(&mut self) {
+        let Some(lead) = self.lead.as_deref_mut() else { return };
+        let agents = observer::agents(self.state.cluster.as_ref());
+        if lead.watched != agents {
+            lead.watched = agents.clone();
+            self.out.push(Effect::WatchAgents { term: Term(lead.term), agents });
+        }
+    }
+
+    pub(super) fn agent_report(&mut self, host: &HostName, report: AgentReport) {
+        let log_now = self.log_now();
+        let (Some(lead), Some(cluster)) = (self.lead.as_deref_mut(), &self.state.cluster) else { return };
+        if !lead.observer.report(cluster, host, report, self.now) || !lead.ready {
+            return;
+        }
+        let seen = lead.observer.host_seen(cluster, host);
+        let signs = lead.observer.signs_of_life(cluster, host, log_now);
+        if let Some(command) = seen.filter(|_| lead.observer.may_propose(host, Topic::Seen, self.now)) {
+            self.propose(command, Purpose::HostSeen(host.clone()));
+        }
+        for (silent, command) in signs {
+            let may = self.lead.as_mut().is_some_and(|l| l.observer.may_propose(&silent, Topic::SignOfLife, self.now));
+            if may {
+                self.propose(command, Purpose::SignOfLife(silent));
+            }
+        }
+        self.everyday(Some(host));
+    }
+
+    /// Proposes what everyday recovery asks for (R25).
+    pub(super) fn everyday(&mut self, host: Option<&HostName>) {
+        let Some(lead) = self.lead.as_deref_mut() else { return };
+        for (store, intents) in lead.everyday.wanted(&self.state, &lead.observer, self.now, host) {
+            let planned = intents.into_iter().find_map(|intent| {
+                let text = intent.to_string();
+                let slots = self.store_slots(&store);
+                self.plan(intent, None, "everyday recovery".into(), Some(&slots))
+                    .inspect_err(|refusal| tracing::info!(%store, "{text}: {refusal}"))
+                    .ok()
+            });
+            match planned {
+                Some(bytes) => self.propose(Command::RecordPlan { bytes }, Purpose::Everyday(store)),
+                None => self.proposal_lost(Purpose::Everyday(store)),
+            }
+        }
+    }
+
+    fn store_slots(&self, store: &StoreName) -> BTreeSet<SlotId> {
+        let store = self.state.cluster.as_ref().and_then(|c| c.stores.get(store));
+        store.into_iter().flat_map(|s| s.copies.keys().chain(s.possible_masters.keys())).cloned().collect()
+    }
+
+    /// Asks the planner, with what is observed now; the plan's canonical bytes, or why there is none.
+    pub(super) fn plan(
+        &self,
+        intent: Intent,
+        requested_by: Option<OperatorName>,
+        reason: String,
+        slots: Option<&BTreeSet<SlotId>>,
+    ) -> Result<Vec<u8>, String> {
+        let (Some(lead), Some(cluster)) = (self.lead.as_deref(), &self.state.cluster) else {
+            return Err("this node does not lead".into());
+        };
+        let log_now = self.log_now();
+        let evidence = lead.observer.evidence(cluster, self.now, log_now, None, slots);
+        let inputs = Inputs {
+            requested_by,
+            reason,
+            revision: self.state.revision,
+            now: log_now,
+            wall: self.now.wall,
+            busy_stores: self.state.store_claims.keys().cloned().collect(),
+            busy_hosts: self.state.host_claims.keys().cloned().collect(),
+            fleet_version: self.state.fleet_version,
+        };
+        slot_planner::plan(cluster, &evidence, intent, inputs)
+            .map(|checked| checked.bytes().to_vec())
+            .map_err(|refusal| refusal.to_string())
+    }
+}
