@@ -43,7 +43,9 @@ impl Disk {
         image.resize(platter.written.len().max(image.len()), 0);
         for (number, sector) in image.chunks_mut(512).enumerate() {
             let start = number * 512;
-            if let Some(new) = platter.written.get(start..start + sector.len()).filter(|_| (number + keep) % 2 == 0) {
+            if let Some(new) =
+                platter.written.get(start..start + sector.len()).filter(|_| (number + keep).is_multiple_of(2))
+            {
                 sector.copy_from_slice(new);
             }
         }

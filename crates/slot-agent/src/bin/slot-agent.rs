@@ -1,0 +1,138 @@
+//! The agent's program: one per storage host.
+//!
+//! What always holds: it begins only as the agent that its identity folder, its `agent.toml` and its ledger agree on;
+//! ending it leaves every engine running (S10).
+
+use clap::Parser;
+use slot_agent::agent::{Agent, AgentError};
+use slot_agent::config::{AgentConfig, ConfigError};
+use slot_agent::service::AgentService;
+use slot_engine::journal::JournalEngine;
+use slot_net::{Dialer, FolderError, Identity, IdentityFolder, Role, ServeError};
+use slot_types::ids::{BootId, HostName};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Carries out the leader's orders on one storage host, fenced by a durable ledger. Engines are processes of their own: they
+/// outlive this one, and the next one adopts them.
+#[derive(Debug, Parser)]
+#[command(name = "slot-agent", version)]
+struct Cli {
+    /// The host's agent.toml: host, listen, data and slots.
+    #[arg(long)]
+    config: PathBuf,
+    /// The identity folder that `slotctl init` made for this agent.
+    #[arg(long)]
+    folder: PathBuf,
+    /// Where ledger and copies are, instead of what agent.toml says.
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// Where to listen, instead of what agent.toml says.
+    #[arg(long)]
+    listen: Option<SocketAddr>,
+    /// For trials that simulate several hosts on one machine: 32 hex digits that stand for this boot. Without it, the
+    /// kernel's own boot id.
+    #[arg(long)]
+    boot_id: Option<BootId>,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum RunError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    #[error("{folder} is the identity of {found}, agent.toml is for agent {host}; give this host its own folder")]
+    OtherIdentity { folder: PathBuf, found: Identity, host: HostName },
+    #[error(transparent)]
+    BootId(#[from] slot_net::clock::BootIdError),
+    #[error("cannot listen on {address}: {cause}; is another agent running?")]
+    Listen { address: SocketAddr, cause: std::io::Error },
+    #[error("cannot find the engine's program: {0}; set engine_binary in agent.toml")]
+    Program(String),
+    #[error(transparent)]
+    Agent(#[from] AgentError),
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    #[error("cannot {what}: {cause}")]
+    System { what: &'static str, cause: std::io::Error },
+}
+
+fn config(cli: &Cli) -> Result<AgentConfig, RunError> {
+    let mut config = AgentConfig::read(&cli.config)?;
+    if let Some(dir) = &cli.dir {
+        config.data =
+            std::path::absolute(dir).map_err(|cause| RunError::System { what: "find the data folder", cause })?;
+    }
+    config.listen = cli.listen.unwrap_or(config.listen);
+    Ok(config)
+}
+
+/// The engine's program: as configured, or beside this one.
+fn program(config: &AgentConfig) -> Result<PathBuf, RunError> {
+    let program = match &config.engine_binary {
+        Some(program) => program.clone(),
+        None => {
+            let own = std::env::current_exe().map_err(|e| RunError::Program(e.to_string()))?;
+            own.with_file_name("slot-journal")
+        }
+    };
+    if program.is_file() { Ok(program) } else { Err(RunError::Program(format!("{} is no file", program.display()))) }
+}
+
+async fn ended() {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        tracing::warn!("cannot listen for signals: only a kill ends this agent");
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("ending; engines run on");
+}
+
+async fn run(cli: Cli) -> Result<(), RunError> {
+    let config = config(&cli)?;
+    let folder = IdentityFolder::load(&cli.folder)?;
+    let identity = folder.identity();
+    if identity.role() != Role::Agent || identity.name() != config.host.as_str() {
+        let found = identity.clone();
+        return Err(RunError::OtherIdentity { folder: cli.folder, found, host: config.host });
+    }
+    let boot = match cli.boot_id {
+        Some(boot) => boot,
+        None => slot_net::boot_id()?,
+    };
+    let engine = Arc::new(JournalEngine::new(Dialer::new(folder.clone()), program(&config)?));
+    let listener =
+        TcpListener::bind(config.listen).await.map_err(|cause| RunError::Listen { address: config.listen, cause })?;
+    let (agent, handle) = Agent::open(&config, folder.membership().cluster_id, boot, engine)?;
+    let running = tokio::spawn(agent.run());
+    tracing::info!("agent of {} listens on {}", config.host, config.listen);
+    let routes = tonic::service::Routes::new(AgentService::server(handle));
+    slot_net::serve(listener, &folder, routes, ended()).await?;
+    running.await.map_err(|e| RunError::System { what: "end the agent", cause: std::io::Error::other(e) })
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    slot_net::logging::init("slot-agent");
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let outcome = match runtime {
+        Ok(runtime) => runtime.block_on(run(cli)),
+        Err(cause) => Err(RunError::System { what: "start the runtime", cause }),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("slot-agent: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
