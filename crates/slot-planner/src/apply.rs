@@ -1,0 +1,258 @@
+//! The fleet as a cluster file says it.
+//!
+//! What always holds: a file adds and changes, and deletes nothing; what it would take from under a copy is refused; the
+//! same file twice gives nothing to do.
+
+use crate::place::{self, Pairs, Room};
+use crate::refusal::{Nothing, Refusal, WhyNot};
+use crate::view::View;
+use crate::{Draft, sheet, steps};
+use slot_types::cluster::*;
+use slot_types::ids::*;
+use slot_types::plan::{StepKind, Task, TaskKind};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The most tasks one plan may have; the machine has the same bound.
+pub(crate) const TASKS_MAX: usize = 20_000;
+
+pub(crate) fn plan(view: &View<'_>, spec: &FleetSpec) -> Result<Draft, Refusal> {
+    if spec.cluster != view.cluster.name {
+        return Err(Refusal::OtherCluster { file: spec.cluster.clone(), cluster: view.cluster.name.clone() });
+    }
+    nothing_taken_away(view, spec)?;
+    domains_stay_apart(view, spec)?;
+    let new_stores = new_stores(view, spec)?;
+    let changes = changes(view, spec);
+    let kept_hosts: BTreeSet<HostName> = missing(view.cluster.hosts.keys(), |h| spec.hosts.contains_key(h));
+    let kept_stores: BTreeSet<StoreName> = missing(view.cluster.stores.keys(), |s| spec.stores.contains_key(s));
+    if changes.is_empty() && new_stores.is_empty() {
+        return Err(Refusal::NothingToDo(Nothing::FleetAsFile { kept_hosts, kept_stores }));
+    }
+    if new_stores.len() >= TASKS_MAX {
+        return Err(Refusal::TooManyTasks { tasks: new_stores.len() + 1, max: TASKS_MAX });
+    }
+    let mut draft = Draft::default();
+    let mut after = Vec::new();
+    if !changes.is_empty() {
+        after.push(draft.push(Task {
+            kind: TaskKind::Fleet,
+            store: None,
+            epoch: Epoch::ZERO,
+            after: Vec::new(),
+            steps: vec![steps::internal(StepKind::ChangeFleet)],
+        }));
+        changes.iter().for_each(|line| draft.note("CHANGES", line.as_str()));
+    }
+    create(view, spec, &new_stores, &after, &mut draft)?;
+    if !kept_hosts.is_empty() {
+        draft.note("LEFT OUT, STAYS", format!("hosts: {}", sheet::names(&kept_hosts.iter().collect::<Vec<_>>())));
+    }
+    if !kept_stores.is_empty() {
+        draft.note("LEFT OUT, STAYS", format!("stores: {}", sheet::names(&kept_stores.iter().collect::<Vec<_>>())));
+    }
+    Ok(draft)
+}
+
+fn missing<'a, T: Clone + Ord + 'a>(all: impl Iterator<Item = &'a T>, has: impl Fn(&T) -> bool) -> BTreeSet<T> {
+    all.filter(|thing| !has(thing)).cloned().collect()
+}
+
+/// A slot with a copy keeps its size and address: the engine listens there, and clients' routes say so.
+fn nothing_taken_away(view: &View<'_>, spec: &FleetSpec) -> Result<(), Refusal> {
+    for (slot, store) in view.used_slots() {
+        let Some(wanted) = spec.hosts.get(&slot.host) else { continue };
+        let refused = |what| Refusal::SlotInUse { slot: slot.clone(), store: store.clone(), what };
+        let Some(wanted) = wanted.slots.get(&slot.number) else { return Err(refused("takes away")) };
+        let size = view.cluster.stores.get(store).map_or(0, |s| s.spec.size_bytes);
+        if wanted.size_bytes < size {
+            return Err(refused("shrinks"));
+        }
+        if view.cluster.slot(slot).is_some_and(|now| now.address != wanted.address) {
+            return Err(refused("gives another address to"));
+        }
+    }
+    Ok(())
+}
+
+/// S9: moving a host to another domain must not bring two copies of a store together.
+fn domains_stay_apart(view: &View<'_>, spec: &FleetSpec) -> Result<(), Refusal> {
+    for (name, store) in &view.cluster.stores {
+        let mut seen: BTreeMap<String, &SlotId> = BTreeMap::new();
+        for slot in store.copies.keys() {
+            let at = spec.hosts.get(&slot.host).map(|h| &h.at);
+            let at = at.or_else(|| view.cluster.hosts.get(&slot.host).map(|h| &h.at));
+            let domain = match (store.spec.spread, at) {
+                (Spread::Rack, Some(at)) => at.to_string(),
+                _ => slot.host.to_string(),
+            };
+            if let Some(first) = seen.insert(domain, slot) {
+                return Err(Refusal::SpreadBroken { store: name.clone(), a: first.clone(), b: slot.clone() });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Stores the cluster does not have; those it has must be as the file says.
+fn new_stores(view: &View<'_>, spec: &FleetSpec) -> Result<Vec<(StoreName, StoreSpec)>, Refusal> {
+    let mut new = Vec::new();
+    let mut busy = BTreeSet::new();
+    for (name, wanted) in &spec.stores {
+        let Some(store) = view.cluster.stores.get(name) else {
+            if view.inputs.busy_stores.contains(name) {
+                busy.insert(name.clone());
+            }
+            new.push((name.clone(), wanted.clone()));
+            continue;
+        };
+        let now = &store.spec;
+        let changed = [
+            ("the engine", now.engine != wanted.engine),
+            ("the number of copies", now.copies != wanted.copies),
+            ("the size", now.size_bytes != wanted.size_bytes),
+            ("the spread", now.spread != wanted.spread),
+            // R24: it is committed configuration of the epoch.
+            ("sync_copies", now.sync_copies != wanted.sync_copies),
+        ];
+        if let Some((what, _)) = changed.iter().find(|(_, changed)| *changed) {
+            return Err(Refusal::NotSupported { store: name.clone(), what });
+        }
+    }
+    if busy.is_empty() { Ok(new) } else { Err(Refusal::StoresBusy(busy)) }
+}
+
+/// What ChangeFleet will change, a line for each.
+fn changes(view: &View<'_>, spec: &FleetSpec) -> Vec<String> {
+    let mut lines = Vec::new();
+    let added: Vec<&HostName> = spec.hosts.keys().filter(|h| !view.cluster.hosts.contains_key(h)).collect();
+    if !added.is_empty() {
+        lines.push(format!("{}: {}", sheet::count(added.len(), "new host", "new hosts"), sheet::names(&added)));
+    }
+    for (name, wanted) in &spec.hosts {
+        let Some(host) = view.cluster.hosts.get(name) else { continue };
+        if host.at != wanted.at {
+            lines.push(format!("{name} is at {}, was at {}", wanted.at, host.at));
+        }
+        if host.address != wanted.address {
+            lines.push(format!("the agent of {name} is at {}, was at {}", wanted.address, host.address));
+        }
+        // A slot the file leaves out stays; only new and changed ones count.
+        let differing = wanted.slots.iter().filter(|(n, slot)| host.slots.get(n) != Some(slot)).count();
+        if differing > 0 {
+            lines.push(format!(
+                "{name}: {}",
+                sheet::count(differing, "slot is new or changed", "slots are new or changed")
+            ));
+        }
+    }
+    if view.cluster.policy != spec.policy {
+        lines.push("the policy".into());
+    }
+    lines
+}
+
+/// Hosts that may get copies, and why the others may not.
+fn rooms(view: &View<'_>, spec: &FleetSpec) -> (Vec<Room>, BTreeMap<HostName, WhyNot>) {
+    let used = view.used_slots();
+    let masters = view.masters();
+    let mut copies: BTreeMap<&HostName, u32> = BTreeMap::new();
+    used.keys().for_each(|slot| *copies.entry(&slot.host).or_default() += 1);
+    let mut rooms = Vec::new();
+    let mut excluded = BTreeMap::new();
+    for (name, wanted) in &spec.hosts {
+        // A host that is new in this very file is not known yet: its agent is waited for.
+        if let Some(host) = view.cluster.hosts.get(name) {
+            let why = if host.declared != HostState::Active {
+                Some(WhyNot::HostState(host.declared))
+            } else if host.quarantined.is_some() {
+                Some(WhyNot::HostQuarantined)
+            } else if view.inputs.busy_hosts.contains(name) {
+                Some(WhyNot::HostBusy)
+            } else if !view.answers(name) {
+                Some(WhyNot::HostSilent)
+            } else {
+                None
+            };
+            if let Some(why) = why {
+                excluded.insert(name.clone(), why);
+                continue;
+            }
+        }
+        let free = wanted.slots.iter().filter(|(n, _)| !used.contains_key(&SlotId::new(name.clone(), **n)));
+        rooms.push(Room {
+            host: name.clone(),
+            at: wanted.at.clone(),
+            free: free.map(|(n, slot)| (*n, slot.size_bytes)).collect(),
+            masters: masters.get(name).copied().unwrap_or(0),
+            copies: copies.get(name).copied().unwrap_or(0),
+        });
+    }
+    (rooms, excluded)
+}
+
+/// Which hosts share stores already.
+fn pairs(view: &View<'_>, rooms: &[Room]) -> Pairs {
+    let index: BTreeMap<&HostName, usize> = rooms.iter().enumerate().map(|(n, r)| (&r.host, n)).collect();
+    let mut pairs = vec![vec![0; rooms.len()]; rooms.len()];
+    for store in view.cluster.stores.values() {
+        let Some(master) = store.pending.as_ref().or(store.master.as_ref()) else { continue };
+        let Some(a) = index.get(&master.host) else { continue };
+        for slot in store.copies.keys().filter(|slot| *slot != master) {
+            if let Some(b) = index.get(&slot.host) {
+                pairs[*a][*b] += 1;
+            }
+        }
+    }
+    pairs
+}
+
+fn create(
+    view: &View<'_>,
+    spec: &FleetSpec,
+    stores: &[(StoreName, StoreSpec)],
+    after: &[u16],
+    draft: &mut Draft,
+) -> Result<(), Refusal> {
+    if stores.is_empty() {
+        return Ok(());
+    }
+    let (rooms, excluded) = rooms(view, spec);
+    let specs: Vec<StoreSpec> = stores.iter().map(|(_, s)| s.clone()).collect();
+    let placed = place::place(&rooms, &pairs(view, &rooms), &specs).map_err(|stuck| Refusal::NoRoom {
+        store: stores[stuck.store].0.clone(),
+        needed: specs[stuck.store].copies,
+        found: stuck.found,
+        size_bytes: specs[stuck.store].size_bytes,
+        excluded: excluded.clone(),
+    })?;
+    let mut load = view.masters();
+    let before = load.clone();
+    for ((name, spec), copies) in stores.iter().zip(&placed) {
+        let Some(master) = copies.first() else { continue };
+        *load.entry(master.host.clone()).or_default() += 1;
+        // Written from the host of another copy, so that the way over the network is tried.
+        let canary = copies.get(1).unwrap_or(master).host.clone();
+        let mut in_order = copies.clone();
+        in_order.sort();
+        draft.push(Task {
+            steps: steps::create_store(master, &in_order, &canary),
+            kind: TaskKind::CreateStore {
+                spec: spec.clone(),
+                copies: copies.iter().map(|slot| (slot.clone(), CopyGeneration(1))).collect(),
+                master: master.clone(),
+            },
+            store: Some(name.clone()),
+            epoch: Epoch { generation: view.cluster.generation, n: 0 },
+            after: after.to_vec(),
+        });
+    }
+    if let Some((gains, fullest)) = sheet::where_to(&before, &load) {
+        draft.note("WHERE TO", gains);
+        draft.note("WHERE TO", fullest);
+    }
+    if !excluded.is_empty() {
+        let hosts: Vec<&HostName> = excluded.keys().collect();
+        draft.note("NOT USED", format!("not Active or not heard lately: {}", sheet::names(&hosts)));
+    }
+    Ok(())
+}

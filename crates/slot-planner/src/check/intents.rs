@@ -1,0 +1,155 @@
+//! Whether the tasks together do what was wanted, all of it and nothing else.
+//!
+//! What always holds: a plan whose intent names one slot, host or case touches the roles of nothing else; a drain that ends
+//! in Maintenance has no master and no running engine left on the host (S8) and leaves every store its live copies (R24).
+
+use super::{Fault, Ground};
+use slot_types::cluster::*;
+use slot_types::ids::*;
+use slot_types::plan::{Intent, Task, TaskKind};
+use std::collections::BTreeSet;
+
+pub(super) fn check(ground: &Ground<'_>) -> Result<(), Fault> {
+    let tasks = ground.plan.tasks.as_slice();
+    match (&ground.plan.intent, tasks) {
+        (Intent::Apply(file), _) => apply(ground, file),
+        (Intent::DrainHost(host), _) => drain(ground, host),
+        (Intent::UndrainHost(host), _) => undrain(ground, host),
+        (Intent::FailOverSlot { slot, to }, [task]) => {
+            let (from, target) = moves(task).ok_or_else(|| wrong("the task moves no master"))?;
+            let asked = to.as_ref().is_none_or(|to| to == target);
+            if from == slot && asked { Ok(()) } else { Err(wrong("another master is moved, or to another slot")) }
+        }
+        (Intent::FailOverHost(host), _) => {
+            let mut stores = BTreeSet::new();
+            let fits = |task: &Task| moves(task).is_some_and(|(from, to)| from.host == *host && to.host != *host);
+            if tasks.iter().all(|task| fits(task) && stores.insert(&task.store)) {
+                Ok(())
+            } else {
+                Err(wrong("a task is not about a master of the host, or a store is there twice"))
+            }
+        }
+        (Intent::SettleLoss { case, how }, [Task { kind: TaskKind::SettleLoss { case: c, how: h, .. }, .. }])
+            if case == c && how == h =>
+        {
+            Ok(())
+        }
+        (Intent::StartMaster { slot }, [Task { kind: TaskKind::StartMaster { slot: at }, .. }])
+        | (Intent::Follow { slot }, [Task { kind: TaskKind::StartCopy { slot: at }, .. }])
+        | (Intent::FenceReturned { slot }, [Task { kind: TaskKind::FenceReturned { slot: at }, .. }])
+            if slot == at =>
+        {
+            Ok(())
+        }
+        _ => Err(wrong("the tasks are not those of the intent")),
+    }
+}
+
+fn wrong(what: impl Into<String>) -> Fault {
+    Fault::Intent(what.into())
+}
+
+fn moves(task: &Task) -> Option<(&SlotId, &SlotId)> {
+    match &task.kind {
+        TaskKind::HandOver { from, to } | TaskKind::FailOver { from, to, .. } => Some((from, to)),
+        _ => None,
+    }
+}
+
+fn apply(ground: &Ground<'_>, file: &FleetSpec) -> Result<(), Fault> {
+    let changes = matches!(ground.plan.tasks.first().map(|t| &t.kind), Some(TaskKind::Fleet));
+    let mut stores = BTreeSet::new();
+    for (number, task) in ground.plan.tasks.iter().enumerate() {
+        match (&task.kind, &task.store) {
+            (TaskKind::Fleet, None) if number == 0 => {}
+            (TaskKind::CreateStore { spec, copies, .. }, Some(name)) => {
+                if file.stores.get(name) != Some(spec) || !stores.insert(name) {
+                    return Err(wrong(format!("{name} is not what the file says")));
+                }
+                let new_host = copies.keys().any(|slot| ground.cluster.slot(slot).is_none());
+                if new_host && !changes || changes && !ground.waits(number, 0) {
+                    return Err(Fault::Order(number));
+                }
+            }
+            _ => return Err(wrong("a file only changes the fleet and makes stores")),
+        }
+    }
+    let missing = file.stores.keys().find(|s| !ground.cluster.stores.contains_key(s) && !stores.contains(s));
+    match missing {
+        Some(store) => Err(wrong(format!("{store} of the file is not made"))),
+        None => Ok(()),
+    }
+}
+
+fn drain(ground: &Ground<'_>, host: &HostName) -> Result<(), Fault> {
+    let tasks = &ground.plan.tasks;
+    let last = tasks.len() - 1;
+    let ends = matches!(&tasks[last].kind, TaskKind::HostState { host: h, to: HostState::Maintenance } if h == host);
+    if !ends || (0..last).any(|earlier| !ground.waits(last, earlier)) {
+        return Err(wrong("the host is not declared Maintenance after everything else"));
+    }
+    let draining = ground.cluster.hosts.get(host).is_some_and(|h| h.declared == HostState::Draining);
+    let first = matches!(&tasks[0].kind, TaskKind::HostState { host: h, to: HostState::Draining } if h == host);
+    if first == draining || (first && (1..last).any(|number| !ground.waits(number, 0))) {
+        return Err(wrong("the host is not declared Draining before everything else"));
+    }
+    for (number, task) in tasks.iter().enumerate().take(last).skip(usize::from(first)) {
+        match &task.kind {
+            TaskKind::HandOver { from, to } if from.host == *host && to.host != *host => {}
+            TaskKind::StopCopy { slot } if slot.host == *host => {}
+            _ => return Err(wrong(format!("task {number} does not empty {host}"))),
+        }
+    }
+    for (name, slot, copy) in ground.cluster.copies_on(host) {
+        let about = |task: &&Task| task.store.as_ref() == Some(name);
+        let stopped =
+            tasks.iter().filter(about).any(|t| matches!(&t.kind, TaskKind::StopCopy { slot: s } if s == slot));
+        let done = matches!(copy.state, CopyState::Stopped | CopyState::Retired);
+        if stopped == done {
+            return Err(wrong(format!("the copy of {name} on {slot} is not stopped once")));
+        }
+        if stopped {
+            enough_left(ground, name, slot)?;
+        }
+    }
+    Ok(())
+}
+
+/// A live master is left, and live replicas enough for its acknowledgements (R24).
+fn enough_left(ground: &Ground<'_>, name: &StoreName, leaving: &SlotId) -> Result<(), Fault> {
+    let Some(store) = ground.cluster.stores.get(name) else { return Ok(()) };
+    let live = store.copies.iter().filter(|(slot, copy)| {
+        let seen = ground.evidence.running(slot, ground.cluster.policy.silent_ms);
+        *slot != leaving
+            && matches!(copy.state, CopyState::Serving | CopyState::Frozen)
+            && ground.hears(&slot.host)
+            && seen.is_some_and(|s| s.store == *name && s.generation == copy.generation)
+    });
+    let live = live.count();
+    if live > usize::from(store.spec.sync_copies) {
+        Ok(())
+    } else {
+        Err(wrong(format!("{name} would be left with {live} live copies")))
+    }
+}
+
+fn undrain(ground: &Ground<'_>, host: &HostName) -> Result<(), Fault> {
+    let tasks = &ground.plan.tasks;
+    if !matches!(&tasks[0].kind, TaskKind::HostState { host: h, to: HostState::Active } if h == host) {
+        return Err(wrong("the host is not declared Active first"));
+    }
+    let promised = ground.cluster.hosts.get(host).map(|h| &h.drained_masters);
+    for (number, task) in tasks.iter().enumerate().skip(1) {
+        let fits = match (&task.kind, &task.store) {
+            (TaskKind::StartCopy { slot }, Some(_)) => slot.host == *host,
+            (TaskKind::HandOver { to, .. }, Some(name)) => {
+                to.host == *host && promised.is_some_and(|stores| stores.contains(name))
+            }
+            _ => false,
+        };
+        if !fits || !ground.waits(number, 0) {
+            return Err(wrong(format!("task {number} does not bring {host} back")));
+        }
+    }
+    Ok(())
+}

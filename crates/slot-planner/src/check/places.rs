@@ -1,0 +1,73 @@
+//! S9: where copies are, at every state the plan passes through.
+//!
+//! What always holds: tasks of this version add copies and take none away, so the state with all of them added is the
+//! fullest; if that has every copy in a domain of its own, on a slot of its own that is large enough, every earlier one has.
+
+use super::{Fault, Ground};
+use slot_types::cluster::*;
+use slot_types::ids::*;
+use slot_types::plan::{Intent, TaskKind};
+use std::collections::{BTreeMap, BTreeSet};
+
+pub(super) fn check(ground: &Ground<'_>) -> Result<(), Fault> {
+    let Intent::Apply(file) = &ground.plan.intent else { return Ok(()) };
+    let mut taken: BTreeMap<&SlotId, &StoreName> = BTreeMap::new();
+    for (name, store) in &ground.cluster.stores {
+        for slot in store.copies.keys() {
+            taken.insert(slot, name);
+        }
+        apart(ground, file, name, &store.spec, store.copies.keys())?;
+    }
+    for task in &ground.plan.tasks {
+        let (TaskKind::CreateStore { spec, copies, master }, Some(name)) = (&task.kind, &task.store) else { continue };
+        if copies.len() != usize::from(spec.copies) || !copies.contains_key(master) {
+            return Err(Fault::Placement(format!("{name} does not get the copies it asks for")));
+        }
+        for (slot, generation) in copies {
+            if let Some(other) = taken.insert(slot, name) {
+                return Err(Fault::Placement(format!("{slot} would hold copies of {other} and {name}")));
+            }
+            if *generation != CopyGeneration(1) {
+                return Err(Fault::Placement(format!("the first copy on {slot} would be of generation {generation}")));
+            }
+            let described = file.hosts.get(&slot.host).and_then(|h| h.slots.get(&slot.number));
+            if described.is_none_or(|d| d.size_bytes < spec.size_bytes) {
+                return Err(Fault::Placement(format!("{slot} is not there or too small for {name}")));
+            }
+            usable(ground, slot, name)?;
+        }
+        apart(ground, file, name, spec, copies.keys())?;
+    }
+    Ok(())
+}
+
+/// New in this file, or Active and heard lately.
+fn usable(ground: &Ground<'_>, slot: &SlotId, name: &StoreName) -> Result<(), Fault> {
+    match ground.cluster.hosts.get(&slot.host) {
+        None => Ok(()),
+        Some(host) if host.declared == HostState::Active && ground.hears(&slot.host) => Ok(()),
+        Some(host) => Err(Fault::Placement(format!("{name} would go to {slot}, whose host is {}", host.declared))),
+    }
+}
+
+fn apart<'a>(
+    ground: &Ground<'_>,
+    file: &FleetSpec,
+    name: &StoreName,
+    spec: &StoreSpec,
+    slots: impl Iterator<Item = &'a SlotId>,
+) -> Result<(), Fault> {
+    let mut domains: BTreeSet<String> = BTreeSet::new();
+    for slot in slots {
+        let host = &slot.host;
+        let at = file.hosts.get(host).map(|h| &h.at).or_else(|| ground.cluster.hosts.get(host).map(|h| &h.at));
+        let domain = match (spec.spread, at) {
+            (Spread::Host, _) | (Spread::Rack, None) => format!("host {host}"),
+            (Spread::Rack, Some(at)) => format!("domain {at}"),
+        };
+        if !domains.insert(domain.clone()) {
+            return Err(Fault::Placement(format!("two copies of {name} share {domain}")));
+        }
+    }
+    Ok(())
+}

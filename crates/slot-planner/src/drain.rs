@@ -1,0 +1,240 @@
+//! Masters off a host, its engines stopped: safe to switch off.
+//!
+//! What always holds: a drain is refused as a whole, with every reason, before anything moves; each hand-over and each
+//! stop is a task of its own (L2); the host is declared Maintenance only after all of them and its agent's word (S8).
+
+use crate::refusal::{DrainBlock, Nothing, Refusal};
+use crate::view::View;
+use crate::{Draft, balance, sheet, steps};
+use slot_types::cluster::*;
+use slot_types::ids::*;
+use slot_types::plan::{Task, TaskKind};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A hand-over of one store.
+pub(crate) fn hand_over(
+    view: &View<'_>,
+    name: &StoreName,
+    store: &Store,
+    from: &SlotId,
+    to: &SlotId,
+    after: Vec<u16>,
+    turn: usize,
+) -> Task {
+    // R16: every follower follows again; those that are stopped, set aside or silent follow when they come back.
+    let others: Vec<SlotId> = store
+        .copies
+        .iter()
+        .filter(|(slot, copy)| *slot != from && *slot != to && view.copy_answers(slot, copy))
+        .map(|(slot, _)| slot.clone())
+        .collect();
+    let canary = view.canary_host(&[&from.host, &to.host], &[&from.host], turn).unwrap_or_else(|| from.host.clone());
+    Task {
+        steps: steps::hand_over(from, to, &others, &canary),
+        kind: TaskKind::HandOver { from: from.clone(), to: to.clone() },
+        store: Some(name.clone()),
+        epoch: store.epoch,
+        after,
+    }
+}
+
+/// A change of a host's declared state.
+pub(crate) fn host_state(host: &HostName, to: HostState, after: Vec<u16>) -> Task {
+    Task {
+        steps: steps::host_state(host, to),
+        kind: TaskKind::HostState { host: host.clone(), to },
+        store: None,
+        epoch: Epoch::ZERO,
+        after,
+    }
+}
+
+/// What a host's copy of one store needs before the host is off.
+enum Need {
+    /// Hand the master over to one of these, then stop.
+    HandOver(Vec<SlotId>),
+    /// Stop the replica.
+    Stop,
+    /// It is stopped.
+    Nothing,
+}
+
+pub(crate) fn plan(view: &View<'_>, host: &HostName) -> Result<Draft, Refusal> {
+    let known = may_drain(view, host)?;
+    let mut needs: Vec<(&StoreName, &Store, &SlotId, Need)> = Vec::new();
+    let mut because = BTreeMap::new();
+    for (name, store) in &view.cluster.stores {
+        for (slot, copy) in store.copies.iter().filter(|(slot, _)| slot.host == *host) {
+            match need(view, name, store, slot, copy) {
+                Ok(need) => needs.push((name, store, slot, need)),
+                Err(block) => {
+                    because.insert(name.clone(), block);
+                }
+            }
+        }
+    }
+    if !because.is_empty() {
+        return Err(Refusal::Drain { host: host.clone(), because });
+    }
+    let before = view.masters();
+    let mut load = before.clone();
+    load.remove(host);
+    let options: Vec<Vec<SlotId>> = needs
+        .iter()
+        .filter_map(|(_, _, _, need)| if let Need::HandOver(options) = need { Some(options.clone()) } else { None })
+        .collect();
+    let mut targets = balance::choose(&options, &mut load).into_iter();
+
+    let mut draft = Draft::default();
+    let mut first = Vec::new();
+    if known.declared != HostState::Draining {
+        first.push(draft.push(host_state(host, HostState::Draining, Vec::new())));
+    }
+    for (turn, (name, store, slot, need)) in needs.iter().enumerate() {
+        let stop_after = match need {
+            Need::Nothing => continue,
+            Need::Stop => first.clone(),
+            Need::HandOver(_) => {
+                let Some(to) = targets.next() else { continue };
+                vec![draft.push(hand_over(view, name, store, slot, &to, first.clone(), turn))]
+            }
+        };
+        draft.push(stop_copy(name, store, slot, stop_after));
+    }
+    let all = (0..draft.tasks.len()).filter_map(|n| u16::try_from(n).ok()).collect();
+    draft.push(host_state(host, HostState::Maintenance, all));
+    notes(view, host, &before, &load, &mut draft);
+    Ok(draft)
+}
+
+fn stop_copy(name: &StoreName, store: &Store, slot: &SlotId, after: Vec<u16>) -> Task {
+    Task {
+        steps: vec![steps::at(slot_types::plan::StepKind::Stop, slot)],
+        kind: TaskKind::StopCopy { slot: slot.clone() },
+        store: Some(name.clone()),
+        epoch: store.epoch,
+        after,
+    }
+}
+
+fn may_drain<'a>(view: &View<'a>, host: &HostName) -> Result<&'a Host, Refusal> {
+    let known = view.cluster.hosts.get(host).ok_or_else(|| Refusal::UnknownHost(host.clone()))?;
+    match known.declared {
+        HostState::Active | HostState::Draining => {}
+        HostState::Maintenance => return Err(Refusal::NothingToDo(Nothing::Drained(host.clone()))),
+        state => {
+            let needed = "only an Active host, or one a stopped drain left Draining, can be drained";
+            return Err(Refusal::HostIn { host: host.clone(), state, needed });
+        }
+    }
+    if view.inputs.busy_hosts.contains(host) {
+        return Err(Refusal::HostBusy(host.clone()));
+    }
+    if known.quarantined.is_some() {
+        return Err(Refusal::HostQuarantined(host.clone()));
+    }
+    if !view.answers(host) {
+        return Err(Refusal::HostSilent(host.clone()));
+    }
+    Ok(known)
+}
+
+fn need(view: &View<'_>, name: &StoreName, store: &Store, slot: &SlotId, copy: &Copy) -> Result<Need, DrainBlock> {
+    if matches!(copy.state, CopyState::Stopped | CopyState::Retired) && store.master.as_ref() != Some(slot) {
+        return Ok(Need::Nothing);
+    }
+    if view.inputs.busy_stores.contains(name) {
+        return Err(DrainBlock::Busy);
+    }
+    if let Some(case) = view.open_case(name, slot) {
+        return Err(DrainBlock::LossCase(case));
+    }
+    if store.master.as_ref() == Some(slot) || store.pending.as_ref() == Some(slot) {
+        return hand_over_need(view, name, store, slot);
+    }
+    if store.possible_masters.contains_key(slot) {
+        return Err(DrainBlock::PossibleMasters(BTreeSet::from([slot.clone()])));
+    }
+    if !matches!(copy.state, CopyState::Serving | CopyState::Building) {
+        return Err(DrainBlock::Copy(copy.state));
+    }
+    let master = view.master_well(name, store).map_err(DrainBlock::NotServed)?;
+    enough_replicas(view, name, store, &[slot, master])?;
+    Ok(Need::Stop)
+}
+
+fn hand_over_need(view: &View<'_>, name: &StoreName, store: &Store, slot: &SlotId) -> Result<Need, DrainBlock> {
+    view.master_well(name, store).map_err(DrainBlock::MasterNotWell)?;
+    if !store.possible_masters.is_empty() {
+        return Err(DrainBlock::PossibleMasters(store.possible_masters.keys().cloned().collect()));
+    }
+    let mut why = BTreeMap::new();
+    let mut options = Vec::new();
+    for to in store.copies.keys().filter(|to| *to != slot) {
+        match view.handover_target(name, store, slot, to) {
+            Ok(()) => options.push(to.clone()),
+            Err(reason) => {
+                why.insert(to.clone(), reason);
+            }
+        }
+    }
+    let Some(to) = options.first() else { return Err(DrainBlock::NoTarget(why)) };
+    enough_replicas(view, name, store, &[slot, to])?;
+    Ok(Need::HandOver(options))
+}
+
+/// R24: the master that remains still finds the replicas that must hold every record.
+fn enough_replicas(view: &View<'_>, name: &StoreName, store: &Store, without: &[&SlotId]) -> Result<(), DrainBlock> {
+    let live = view.live_copies(name, store).into_iter().filter(|slot| !without.contains(&slot)).count();
+    let (live, needed) = (u8::try_from(live).unwrap_or(u8::MAX), store.spec.sync_copies);
+    if live < needed { Err(DrainBlock::TooFewReplicas { live, needed }) } else { Ok(()) }
+}
+
+fn notes(
+    view: &View<'_>,
+    host: &HostName,
+    before: &BTreeMap<HostName, u32>,
+    load: &BTreeMap<HostName, u32>,
+    draft: &mut Draft,
+) {
+    if let Some((gains, fullest)) = sheet::where_to(before, load) {
+        draft.note("WHERE TO", gains);
+        draft.note("WHERE TO", fullest);
+    }
+    sheet::while_off(view, host, draft);
+    if let Some(text) = checked(view, draft) {
+        draft.note("CHECKED", text);
+    }
+    draft.note(
+        "WAY BACK",
+        "before the end: slotctl plan abort PLAN, then slotctl undrain host HOST".replace("HOST", host.as_str()),
+    );
+    draft.note(
+        "WAY BACK",
+        format!("after: slotctl undrain host {host} starts the replicas and hands the same masters back"),
+    );
+    draft.note("NOT POSSIBLE", "drain --empty, which also moves the data: not in this version");
+}
+
+/// The worst of what was looked at.
+fn checked(view: &View<'_>, draft: &Draft) -> Option<String> {
+    let mut worst: Option<(u64, &StoreName)> = None;
+    let mut oldest = 0;
+    let mut targets = 0usize;
+    for task in &draft.tasks {
+        let (TaskKind::HandOver { to, .. }, Some(name)) = (&task.kind, &task.store) else { continue };
+        let status = view.evidence.running(to, view.policy().silent_ms)?;
+        targets += 1;
+        oldest = oldest.max(status.verified_ms.unwrap_or(0));
+        let behind = status.behind.unwrap_or(0);
+        if worst.is_none_or(|(most, _)| behind > most) {
+            worst = Some((behind, name));
+        }
+    }
+    let (behind, store) = worst?;
+    Some(format!(
+        "{targets} of {targets} targets answer, worst {} behind ({store}), verified within {} s",
+        sheet::count(usize::try_from(behind).unwrap_or(usize::MAX), "record", "records"),
+        oldest.div_ceil(1000)
+    ))
+}

@@ -1,0 +1,182 @@
+//! Loss cases settled, and what the coordinator may propose by itself: the same master started again, a replica that
+//! follows again, a returned master fenced (R25, R8).
+//!
+//! What always holds: none of these changes who is master of anything.
+
+use crate::refusal::{NotWell, Nothing, Refusal};
+use crate::undrain::start_copy;
+use crate::view::View;
+use crate::{Draft, steps};
+use slot_types::cluster::*;
+use slot_types::engine::EngineRole;
+use slot_types::ids::*;
+use slot_types::plan::{Settlement, StepKind, Task, TaskKind};
+use std::collections::BTreeSet;
+
+type Found<'a> = (&'a StoreName, &'a Store, &'a Copy);
+
+/// The store on a slot, if no running plan holds it and orders reach the slot.
+fn found<'a>(view: &View<'a>, slot: &SlotId) -> Result<Found<'a>, Refusal> {
+    let host = view.cluster.hosts.get(&slot.host).ok_or_else(|| Refusal::UnknownHost(slot.host.clone()))?;
+    view.cluster.slot(slot).ok_or_else(|| Refusal::UnknownSlot(slot.clone()))?;
+    let (name, store, copy) = view.cluster.copy_on(slot).ok_or_else(|| Refusal::NoCopy(slot.clone()))?;
+    if view.inputs.busy_stores.contains(name) {
+        return Err(Refusal::StoresBusy(BTreeSet::from([name.clone()])));
+    }
+    if host.quarantined.is_some() {
+        return Err(Refusal::HostQuarantined(slot.host.clone()));
+    }
+    if !view.answers(&slot.host) {
+        return Err(Refusal::HostSilent(slot.host.clone()));
+    }
+    Ok((name, store, copy))
+}
+
+/// A host on which engines may run.
+fn in_service(view: &View<'_>, slot: &SlotId) -> Result<(), Refusal> {
+    match view.cluster.hosts.get(&slot.host).map(|h| h.declared) {
+        Some(HostState::Active | HostState::Draining) => Ok(()),
+        Some(state) => {
+            let needed = "its engines stay stopped until slotctl undrain host";
+            Err(Refusal::HostIn { host: slot.host.clone(), state, needed })
+        }
+        None => Err(Refusal::UnknownHost(slot.host.clone())),
+    }
+}
+
+/// The settled master of a store.
+fn master<'a>(name: &StoreName, store: &'a Store) -> Result<&'a SlotId, Refusal> {
+    let not_served = |why| Refusal::NotServed { store: name.clone(), why };
+    if let Some(pending) = &store.pending {
+        return Err(not_served(NotWell::Pending(pending.clone())));
+    }
+    store.master.as_ref().ok_or_else(|| not_served(NotWell::NoMaster))
+}
+
+fn one(task: Task) -> Draft {
+    Draft { tasks: vec![task], notes: Vec::new() }
+}
+
+/// R25: the same master at the same epoch.
+pub(crate) fn start_master(view: &View<'_>, slot: &SlotId) -> Result<Draft, Refusal> {
+    let (name, store, copy) = found(view, slot)?;
+    in_service(view, slot)?;
+    let master = master(name, store)?;
+    if master != slot {
+        let master = Some(master.clone());
+        return Err(Refusal::NotMaster { slot: slot.clone(), store: name.clone(), master });
+    }
+    if copy.role != Role::Master || !matches!(copy.state, CopyState::Serving | CopyState::Frozen) {
+        let next = "look at it: slotctl show slot";
+        return Err(Refusal::CopyIn { store: name.clone(), slot: slot.clone(), state: copy.state, next });
+    }
+    let runs =
+        view.status(name, slot, copy).is_some_and(|(s, _)| s.role == EngineRole::Master && s.epoch == store.epoch);
+    if runs {
+        return Err(Refusal::NothingToDo(Nothing::RunsAsMaster(slot.clone())));
+    }
+    Ok(one(Task {
+        steps: vec![steps::at(StepKind::StartMaster, slot)],
+        kind: TaskKind::StartMaster { slot: slot.clone() },
+        store: Some(name.clone()),
+        epoch: store.epoch,
+        after: Vec::new(),
+    }))
+}
+
+/// R25, R16: a replica follows its master again.
+pub(crate) fn follow(view: &View<'_>, slot: &SlotId) -> Result<Draft, Refusal> {
+    let (name, store, copy) = found(view, slot)?;
+    in_service(view, slot)?;
+    let leads = [&store.master, &store.pending].into_iter().flatten().any(|s| s == slot);
+    if copy.role == Role::Master || leads {
+        return Err(Refusal::FollowsNobody { slot: slot.clone(), store: name.clone() });
+    }
+    let next = match copy.state {
+        CopyState::Quarantined => "settle its loss case first: slotctl loss list",
+        CopyState::Retired => "it is gone for good",
+        _ => "",
+    };
+    if !next.is_empty() {
+        return Err(Refusal::CopyIn { store: name.clone(), slot: slot.clone(), state: copy.state, next });
+    }
+    let master = master(name, store)?;
+    if store.possible_masters.contains_key(slot) {
+        // R8: its standing Demote comes first.
+        let slots = BTreeSet::from([slot.clone()]);
+        return Err(Refusal::PossibleMasters { store: name.clone(), slots });
+    }
+    let follows = view.status(name, slot, copy).is_some_and(|(status, _)| {
+        status.role == EngineRole::Replica && status.following == Some((master.clone(), store.epoch))
+    });
+    if follows && copy.state == CopyState::Serving {
+        return Err(Refusal::NothingToDo(Nothing::Follows(slot.clone())));
+    }
+    Ok(one(start_copy(name, store, slot, Vec::new())))
+}
+
+/// R8: the standing Demote, then the exact list of what it holds alone (R7).
+pub(crate) fn fence_returned(view: &View<'_>, slot: &SlotId) -> Result<Draft, Refusal> {
+    let (name, store, _) = found(view, slot)?;
+    let case = view.open_case(name, slot);
+    let unlisted =
+        case.filter(|id| view.cluster.loss_cases.get(id).is_some_and(|c| c.state == LossState::AwaitingReturn));
+    if !store.possible_masters.contains_key(slot) && unlisted.is_none() {
+        return Err(Refusal::NothingToDo(Nothing::Fenced(slot.clone())));
+    }
+    let master = master(name, store)?;
+    if master == slot {
+        return Err(Refusal::FollowsNobody { slot: slot.clone(), store: name.clone() });
+    }
+    Ok(one(Task {
+        steps: steps::fence_returned(slot, case.is_some()),
+        kind: TaskKind::FenceReturned { slot: slot.clone() },
+        store: Some(name.clone()),
+        epoch: store.epoch,
+        after: Vec::new(),
+    }))
+}
+
+/// Puts a loss case's records into the master, or gives them up by name; then its copy follows again.
+pub(crate) fn settle(view: &View<'_>, id: LossCaseId, how: Settlement) -> Result<Draft, Refusal> {
+    let case = view.cluster.loss_cases.get(&id).ok_or(Refusal::UnknownLossCase(id))?;
+    if case.state != LossState::Listed {
+        return Err(Refusal::LossCaseIn { case: id, state: case.state.clone() });
+    }
+    let (name, store, copy) = found(view, &case.slot)?;
+    let same = *name == case.store && copy.generation == case.generation;
+    if !same || copy.state != CopyState::Quarantined {
+        let next = "its loss case is about another copy; look at it: slotctl show slot";
+        return Err(Refusal::CopyIn { store: name.clone(), slot: case.slot.clone(), state: copy.state, next });
+    }
+    in_service(view, &case.slot)?;
+    master(name, store)?;
+    if store.possible_masters.contains_key(&case.slot) {
+        let slots = BTreeSet::from([case.slot.clone()]);
+        return Err(Refusal::PossibleMasters { store: name.clone(), slots });
+    }
+    view.master_well(name, store).map_err(|why| Refusal::NotServed { store: name.clone(), why })?;
+    let mut draft = one(Task {
+        steps: steps::settle_loss(&case.slot, how),
+        kind: TaskKind::SettleLoss { case: id, slot: case.slot.clone(), how },
+        store: Some(name.clone()),
+        epoch: store.epoch,
+        after: Vec::new(),
+    });
+    let records = crate::sheet::count(case.stranded.len(), "record", "records");
+    match how {
+        Settlement::Reinject => {
+            draft.note("CHECKED", format!("{records} of {} go into {name} under their own ids", case.slot));
+        }
+        Settlement::Discard => {
+            let text = format!(
+                "{records} that only {} holds are given up: {}",
+                case.slot,
+                crate::sheet::names(&case.stranded)
+            );
+            draft.note("WHAT IS GIVEN UP", text);
+            draft.note("NO UNDO", "they stay aside on the old slot, but no command puts them back");
+        }
+    }
+    Ok(draft)
+}

@@ -1,0 +1,117 @@
+//! The steps of each kind of task.
+//!
+//! What always holds: the sequence of a kind is fixed; only places and the number of followers differ. The checker has its
+//! own copy of this knowledge.
+
+use slot_types::cluster::HostState;
+use slot_types::ids::*;
+use slot_types::plan::{Place, Settlement, Step, StepKind};
+
+/// Deadlines are for a person who waits, never for safety: after them a step counts as stuck.
+const ORDER_MS: u64 = 10_000;
+/// Making room for a copy may wait for a disk.
+const PROVISION_MS: u64 = 60_000;
+/// An engine flushes everything before it ends.
+const STOP_MS: u64 = 30_000;
+/// Records to move take a while: a feed, a list or a reinjection of everything a master held alone.
+const RECORDS_MS: u64 = 60_000;
+/// A change of the replicated state is one log entry.
+const INTERNAL_MS: u64 = 5_000;
+
+fn deadline_ms(kind: StepKind) -> u64 {
+    match kind {
+        StepKind::Provision => PROVISION_MS,
+        StepKind::Stop | StepKind::ConfirmStopped => STOP_MS,
+        StepKind::Feed | StepKind::ListStranded | StepKind::Reinject => RECORDS_MS,
+        kind if kind.is_internal() => INTERNAL_MS,
+        _ => ORDER_MS,
+    }
+}
+
+pub(crate) fn at(kind: StepKind, slot: &SlotId) -> Step {
+    Step { kind, at: Some(Place::Slot(slot.clone())), deadline_ms: deadline_ms(kind) }
+}
+
+pub(crate) fn on(kind: StepKind, host: &HostName) -> Step {
+    Step { kind, at: Some(Place::Host(host.clone())), deadline_ms: deadline_ms(kind) }
+}
+
+pub(crate) fn internal(kind: StepKind) -> Step {
+    Step { kind, at: None, deadline_ms: deadline_ms(kind) }
+}
+
+pub(crate) fn create_store(master: &SlotId, copies: &[SlotId], canary: &HostName) -> Vec<Step> {
+    let mut steps: Vec<Step> = copies.iter().map(|slot| at(StepKind::Provision, slot)).collect();
+    steps.push(internal(StepKind::CommitEpoch));
+    steps.push(at(StepKind::Promote, master));
+    steps.push(internal(StepKind::Repoint));
+    steps.extend(copies.iter().filter(|slot| *slot != master).map(|slot| at(StepKind::Follow, slot)));
+    steps.push(on(StepKind::Canary, canary));
+    steps
+}
+
+pub(crate) fn hand_over(from: &SlotId, to: &SlotId, others: &[SlotId], canary: &HostName) -> Vec<Step> {
+    let mut steps = vec![
+        at(StepKind::Freeze, from),
+        at(StepKind::CatchUp, to),
+        internal(StepKind::CommitEpoch),
+        at(StepKind::Demote, from),
+        at(StepKind::Promote, to),
+        internal(StepKind::Repoint),
+        at(StepKind::Follow, from),
+    ];
+    steps.extend(others.iter().map(|slot| at(StepKind::Follow, slot)));
+    steps.push(on(StepKind::Canary, canary));
+    steps
+}
+
+/// The places of an unplanned failover's steps.
+pub(crate) struct FailOverPlaces<'a> {
+    pub to: &'a SlotId,
+    pub raise: &'a [SlotId],
+    pub feed: bool,
+    pub demote: &'a [SlotId],
+    pub follow: &'a [SlotId],
+    pub canary: &'a HostName,
+}
+
+pub(crate) fn fail_over(places: &FailOverPlaces<'_>) -> Vec<Step> {
+    let mut steps = vec![internal(StepKind::CommitEpoch), at(StepKind::Raise, places.to)];
+    steps.extend(places.raise.iter().map(|slot| at(StepKind::Raise, slot)));
+    if places.feed {
+        steps.push(at(StepKind::Feed, places.to));
+    }
+    steps.extend(places.demote.iter().map(|slot| at(StepKind::Demote, slot)));
+    steps.push(at(StepKind::Promote, places.to));
+    steps.push(internal(StepKind::Repoint));
+    steps.extend(places.follow.iter().map(|slot| at(StepKind::Follow, slot)));
+    steps.push(on(StepKind::Canary, places.canary));
+    steps
+}
+
+pub(crate) fn settle_loss(slot: &SlotId, how: Settlement) -> Vec<Step> {
+    let mut steps = Vec::new();
+    if how == Settlement::Reinject {
+        steps.push(at(StepKind::Reinject, slot));
+    }
+    steps.push(internal(StepKind::CloseLossCase));
+    steps.push(at(StepKind::Follow, slot));
+    steps
+}
+
+pub(crate) fn fence_returned(slot: &SlotId, list: bool) -> Vec<Step> {
+    let mut steps = vec![at(StepKind::Demote, slot)];
+    if list {
+        steps.push(at(StepKind::ListStranded, slot));
+    }
+    steps
+}
+
+pub(crate) fn host_state(host: &HostName, to: HostState) -> Vec<Step> {
+    let mut steps = Vec::new();
+    if to == HostState::Maintenance {
+        steps.push(on(StepKind::ConfirmStopped, host));
+    }
+    steps.push(internal(StepKind::DeclareHost));
+    steps
+}

@@ -1,0 +1,105 @@
+//! A host back in service: its replicas started, the same masters handed back.
+//!
+//! What always holds: a master goes back only after its own copy follows again, by a guarded hand-over like any other; a
+//! store that is in no state for it keeps the master it has, and the plan says so.
+
+use crate::drain::{hand_over, host_state};
+use crate::refusal::{Nothing, Refusal};
+use crate::view::View;
+use crate::{Draft, sheet, steps};
+use slot_types::cluster::*;
+use slot_types::ids::*;
+use slot_types::plan::{StepKind, Task, TaskKind};
+
+pub(crate) fn start_copy(name: &StoreName, store: &Store, slot: &SlotId, after: Vec<u16>) -> Task {
+    Task {
+        steps: vec![steps::at(StepKind::Follow, slot)],
+        kind: TaskKind::StartCopy { slot: slot.clone() },
+        store: Some(name.clone()),
+        epoch: store.epoch,
+        after,
+    }
+}
+
+pub(crate) fn plan(view: &View<'_>, host: &HostName) -> Result<Draft, Refusal> {
+    let known = may_undrain(view, host)?;
+    let mut draft = Draft::default();
+    let first = draft.push(host_state(host, HostState::Active, Vec::new()));
+    let mut left: Vec<&StoreName> = Vec::new();
+    let mut kept: Vec<&StoreName> = Vec::new();
+    let before = view.masters();
+    let mut load = before.clone();
+    let mut turn = 0;
+    for (name, store) in &view.cluster.stores {
+        let Some((slot, copy)) = store.copies.iter().find(|(slot, _)| slot.host == *host) else { continue };
+        if store.master.as_ref() == Some(slot) || store.pending.as_ref() == Some(slot) {
+            continue;
+        }
+        let settled = store.master.is_some() && store.pending.is_none() && !view.inputs.busy_stores.contains(name);
+        let mut ready_after = first;
+        match copy.state {
+            CopyState::Stopped if settled && !store.possible_masters.contains_key(slot) => {
+                ready_after = draft.push(start_copy(name, store, slot, vec![first]));
+            }
+            CopyState::Serving => {}
+            CopyState::Stopped => {
+                left.push(name);
+                continue;
+            }
+            _ => continue,
+        }
+        if !known.drained_masters.contains(name) {
+            continue;
+        }
+        match view.master_well(name, store) {
+            Ok(from) if settled && store.possible_masters.is_empty() => {
+                draft.push(hand_over(view, name, store, from, slot, vec![ready_after], turn));
+                turn += 1;
+                move_one(&mut load, &from.host, host);
+            }
+            _ => kept.push(name),
+        }
+    }
+    if let Some((gains, fullest)) = sheet::where_to(&before, &load) {
+        draft.note("WHERE TO", gains);
+        draft.note("WHERE TO", fullest);
+    }
+    if !left.is_empty() {
+        let text = format!("not started now, their store is in no state for it: {}", sheet::names(&left));
+        draft.note("NOT POSSIBLE", text);
+    }
+    if !kept.is_empty() {
+        draft.note("NOT POSSIBLE", format!("not handed back, their master is not well: {}", sheet::names(&kept)));
+    }
+    draft.note("WAY BACK", format!("slotctl drain host {host}"));
+    Ok(draft)
+}
+
+fn move_one(load: &mut std::collections::BTreeMap<HostName, u32>, from: &HostName, to: &HostName) {
+    if let Some(count) = load.get_mut(from) {
+        *count = count.saturating_sub(1);
+    }
+    *load.entry(to.clone()).or_default() += 1;
+}
+
+fn may_undrain<'a>(view: &View<'a>, host: &HostName) -> Result<&'a Host, Refusal> {
+    let known = view.cluster.hosts.get(host).ok_or_else(|| Refusal::UnknownHost(host.clone()))?;
+    match known.declared {
+        HostState::Maintenance | HostState::Draining | HostState::Off => {}
+        HostState::Active => return Err(Refusal::NothingToDo(Nothing::Active(host.clone()))),
+        state => {
+            let needed = "only a host in Maintenance, Draining or Off can be undrained";
+            return Err(Refusal::HostIn { host: host.clone(), state, needed });
+        }
+    }
+    if view.inputs.busy_hosts.contains(host) {
+        return Err(Refusal::HostBusy(host.clone()));
+    }
+    if known.quarantined.is_some() {
+        return Err(Refusal::HostQuarantined(host.clone()));
+    }
+    if !view.answers(host) {
+        return Err(Refusal::HostSilent(host.clone()));
+    }
+    Ok(known)
+}
