@@ -119,6 +119,11 @@ impl Client {
         self.dialer.identity().name()
     }
 
+    /// From now on goes on trying only this long.
+    pub fn try_for(&mut self, timeout: Duration) {
+        self.timeout = timeout.min(self.timeout);
+    }
+
     /// The cluster that the identity is of.
     pub fn cluster(&self) -> ClusterId {
         self.dialer.folder().membership().cluster_id
@@ -425,11 +430,12 @@ fn unanswered(task: &Task, timeout: Duration, causes: &BTreeMap<CoordinatorName,
     for (name, why) in causes {
         cause += &format!("\n{name}: {why}");
     }
-    if task.changes {
-        let next = "whether it was done is UNKNOWN; look before you ask again: slotctl plan list, slotctl audit";
-        return task.failure(cause, next);
-    }
-    task.failure(cause, "are the coordinators running? slotctl status --stale takes any answer")
+    let next = if task.changes {
+        "whether it was done is UNKNOWN; look before you ask again: slotctl plan list, slotctl audit"
+    } else {
+        "are the coordinators running, and does a majority of them see each other? slotctl status --stale"
+    };
+    Failure { unanswered: true, ..task.failure(cause, next) }
 }
 
 #[cfg(test)]

@@ -48,6 +48,9 @@ pub struct Failure {
     /// How the process ends.
     #[serde(skip)]
     pub exit: Exit,
+    /// Whether nobody answered, so that asking for more would only take as long again.
+    #[serde(skip)]
+    pub unanswered: bool,
 }
 
 impl Failure {
@@ -64,6 +67,7 @@ impl Failure {
             cause: cause.into(),
             next: next.into(),
             exit: Exit::Failed,
+            unanswered: false,
         }
     }
 
@@ -77,8 +81,8 @@ impl Failure {
     /// For a terminal.
     pub fn text(&self) -> String {
         let mut text = wrap("slotctl: ", &format!("cannot {} {}", self.operation, self.subject));
-        for line in self.cause.lines() {
-            text += &wrap("  cause  ", line);
+        for (i, line) in self.cause.lines().enumerate() {
+            text += &wrap(if i == 0 { "  cause  " } else { "         " }, line);
         }
         text += &wrap("  next   ", &self.next);
         text

@@ -74,6 +74,7 @@ async fn refused(
 ) -> Result<Exit, Failure> {
     let nothing_to_do = failure.exit == Exit::Done;
     let host = match intent {
+        Intent::DrainHost(host) if failure.unanswered => Some((host, None)),
         Intent::DrainHost(host) => Some((host, watch::host_now(client, task, host).await)),
         _ => None,
     };
@@ -95,7 +96,7 @@ async fn refused(
     {
         console.text(&match now {
             Some(now) => text::plan::switch_off_now(now),
-            None => text::plan::not_safe(name, "its state could not be read"),
+            None => text::plan::not_safe(name, "its state could not be learnt"),
         });
     }
     match (nothing_to_do, safe) {

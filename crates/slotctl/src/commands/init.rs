@@ -5,7 +5,7 @@
 use crate::args::{CoordinatorAt, Init};
 use crate::console::Console;
 use crate::failure::{Exit, Failure};
-use crate::text::layout::wrap;
+use crate::text::layout::{Table, wrap};
 use serde_json::json;
 use slot_net::{CaError, Initialized, Role, init_cluster};
 use slot_types::cluster::FleetSpec;
@@ -102,17 +102,18 @@ fn document(made: &Initialized) -> serde_json::Value {
 pub fn text(made: &Initialized) -> String {
     let cluster = &made.membership.cluster;
     let mut text = format!("{cluster}   cluster id {}\n\n", made.membership.cluster_id);
-    text +=
-        &wrap("", &format!("{}   the CA's key: keep it with you, it is needed for new identities", made.ca.display()));
+    let mut table = Table::new(&["FOLDER", "GOES TO"]);
+    table.row(vec![made.ca.display().to_string(), "nobody: its key makes identities, keep it with you".into()]);
     for (path, who) in &made.folders {
         let goes = match who.role() {
-            Role::Coordinator => "to the machine of coordinator",
-            Role::Agent => "to host",
-            Role::Operator => "to operator",
-            Role::Client => "to client",
+            Role::Coordinator => "the machine of coordinator",
+            Role::Agent => "host",
+            Role::Operator => "operator",
+            Role::Client => "client",
         };
-        text += &wrap("", &format!("{}   {goes} {}", path.display(), who.name()));
+        table.row(vec![path.display().to_string(), format!("{goes} {}", who.name())]);
     }
+    text += &table.text(0);
     text += "\nnext  start slotd with each coordinator's folder and slot-agent with each host's, then\n";
     if let Some((path, _)) = made.folders.iter().find(|(_, who)| who.role() == Role::Operator) {
         text += &wrap("      ", &format!("slotctl --folder {} status", path.display()));

@@ -10,6 +10,10 @@ use crate::{json, text};
 use slot_proto::pb;
 use slot_types::ids::PlanId;
 use slot_types::view::{PlanState, Query, View};
+use std::time::Duration;
+
+/// How long any coordinator is asked for an unconfirmed answer when no confirmed one was to be had.
+const STALE_TRY: Duration = Duration::from_secs(3);
 
 /// `status`.
 pub async fn status(client: &mut Client, console: &mut Console, check: bool, stale: bool) -> Result<Exit, Failure> {
@@ -17,10 +21,10 @@ pub async fn status(client: &mut Client, console: &mut Console, check: bool, sta
     let answer = match client.view(&task, &Query::Status, stale).await {
         Ok(answer) => answer,
         // Nobody leads: an answer that is marked as unconfirmed is better than none.
-        Err(failure) if !stale => match client.view(&task, &Query::Status, true).await {
-            Ok(answer) => answer,
-            Err(_) => return Err(failure),
-        },
+        Err(failure) if !stale => {
+            client.try_for(STALE_TRY);
+            client.view(&task, &Query::Status, true).await.map_err(|_| failure)?
+        }
         Err(failure) => return Err(failure),
     };
     let View::Status(status) = &answer.view else { return Err(unexpected(&task)) };

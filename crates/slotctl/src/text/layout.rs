@@ -7,6 +7,8 @@ use slot_types::ids::WallTime;
 
 /// The widest line.
 pub const COLUMNS: usize = 100;
+/// The deepest indentation of a wrapped line: some words must fit behind it.
+const INDENT_MAX: usize = 72;
 
 fn width(text: &str) -> usize {
     text.chars().count()
@@ -14,11 +16,11 @@ fn width(text: &str) -> usize {
 
 /// A text after a prefix; further lines are indented by the prefix's width. Ends in a newline.
 pub fn wrap(prefix: &str, text: &str) -> String {
-    let indent = " ".repeat(width(prefix).min(COLUMNS / 2));
+    let indent = " ".repeat(width(prefix).min(INDENT_MAX));
     let mut out = String::new();
     let mut line = prefix.to_string();
     let mut empty = true;
-    for word in text.split_whitespace() {
+    for word in text.split_ascii_whitespace() {
         let room = COLUMNS.saturating_sub(width(&line) + usize::from(!empty));
         if !empty && width(word) > room {
             out += line.trim_end();
@@ -56,12 +58,12 @@ pub fn span(ms: u64) -> String {
     }
 }
 
-/// How long ago something was seen, in whole seconds below two minutes; `never` when it was not.
+/// How long ago something was seen, in whole seconds below two minutes; `?` when that is not known.
 pub fn age<T>(seen: &Seen<T>) -> String {
     match seen.age_ms() {
         Some(ms) if ms < 120_000 => format!("{} s", ms / 1000),
         Some(ms) => span(ms),
-        None => "never".into(),
+        None => "?".into(),
     }
 }
 

@@ -9,7 +9,7 @@ use slot_types::view::*;
 
 /// The whole answer.
 pub fn status(view: &StatusView, confirmed: bool) -> String {
-    let quiet = view.needs_you.is_empty();
+    let quiet = view.needs_you.is_empty() && confirmed;
     let mut text = verdict(view, confirmed);
     text.push('\n');
     if quiet {
@@ -35,15 +35,16 @@ fn answering(view: &StatusView) -> usize {
 }
 
 fn verdict(view: &StatusView, confirmed: bool) -> String {
-    let verdict = match view.needs_you.len() {
-        0 => "NOTHING NEEDS YOU".to_string(),
-        n => format!("NEEDS YOU: {n}"),
+    let verdict = match (view.needs_you.len(), confirmed) {
+        (0, true) => "NOTHING NEEDS YOU".to_string(),
+        (0, false) => "NOT CONFIRMED".into(),
+        (n, _) => format!("NEEDS YOU: {n}"),
     };
     let leader = match &view.leader {
         Some(leader) => format!("leader {leader}, {} of {}", answering(view), view.voters),
         None => "NO LEADER".into(),
     };
-    let read = if confirmed { "read confirmed".into() } else { format!("NOT CONFIRMED, {} says", view.answered_by) };
+    let read = if confirmed { "read confirmed".into() } else { format!("only {} says so", view.answered_by) };
     let parts = [day_and_time(view.wall), format!("revision {}", view.revision), leader, read];
     join(&format!("{}   {verdict}   ", view.cluster), &parts)
 }
@@ -69,6 +70,15 @@ fn silent_coordinators(view: &StatusView) -> Vec<String> {
 
 fn still_well(view: &StatusView) -> String {
     let counts = &view.counts;
+    if view.hosts.iter().all(|host| host.seen.value().is_none()) && !view.hosts.is_empty() {
+        let committed = [
+            count(view.hosts.len() as u64, "host"),
+            count(counts.all, "store"),
+            count(counts.open_plans, "open plan"),
+            format!("what runs now is not known to {}", view.answered_by),
+        ];
+        return join("committed    ", &committed) + &careful(view);
+    }
     let well = view.hosts.iter().filter(|host| is_well(host)).count() as u64;
     let parts = [
         count(well, "host"),
@@ -81,6 +91,11 @@ fn still_well(view: &StatusView) -> String {
 
 fn careful(view: &StatusView) -> String {
     let gone = silent_coordinators(view);
+    if view.leader.is_none() {
+        let what = "no coordinator leads: no changes are possible until a majority of them see each other; stores go \
+                    on being served";
+        return wrap("careful      ", what);
+    }
     if gone.is_empty() {
         return String::new();
     }
@@ -131,8 +146,9 @@ fn replication(view: &StatusView) -> String {
 }
 
 fn one_host_dies(view: &StatusView) -> String {
+    // From the end, since of equals the last is taken: the first in the table.
     let cases = view.hosts.iter().filter_map(|h| h.fullest_if_dies.as_ref().map(|(n, on)| (*n, on, h)));
-    match cases.max_by_key(|(n, _, _)| *n) {
+    match cases.rev().max_by_key(|(n, _, _)| *n) {
         Some((n, on, host)) => format!(
             "worst {}: {} go elsewhere, fullest {n} on {on}",
             host.host,

@@ -1,0 +1,221 @@
+//! A coordinator that answers from a script, behind real mutual TLS.
+
+use slot_net::{IdentityFolder, identity_of, init_cluster};
+use slot_proto::pb;
+use slot_proto::pb::control_server::{Control, ControlServer};
+use slot_types::codec::{decode, encode};
+use slot_types::ids::*;
+use slot_types::plan::{Intent, Plan};
+use slot_types::position::Digest;
+use slot_types::view::{HostView, PlanState, PlanView, Query, TaskProgress, View};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use tokio::net::TcpListener;
+use tonic::codegen::BoxStream;
+use tonic::codegen::tokio_stream;
+use tonic::{Request, Response, Status};
+
+/// What a fake does, and what it was asked.
+#[derive(Default)]
+pub struct Script {
+    /// Answers every call with UNAVAILABLE and this leader.
+    pub follower_of: Option<String>,
+    /// The plan it makes of any intent.
+    pub plan: Option<Plan>,
+    /// The plan it has, as it ends.
+    pub ends: Option<PlanView>,
+    /// The host, after the plan.
+    pub host: Option<HostView>,
+    /// Refuses to plan.
+    pub refuse: Option<Status>,
+    /// So many MakePlan calls are recorded and then not answered.
+    pub drop_answers: u32,
+    /// Sends plans with this byte changed.
+    pub tamper: Option<usize>,
+    /// People missing after an approval.
+    pub missing_after_approval: u32,
+    /// `RPC session sequence`, and who asked.
+    pub calls: Vec<String>,
+    /// Digests approved.
+    pub approved: Vec<Vec<u8>>,
+    /// Intents asked for.
+    pub intents: Vec<Intent>,
+}
+
+#[derive(Clone)]
+pub struct Fake(pub Arc<Mutex<Script>>);
+
+impl Fake {
+    fn enter<T>(&self, rpc: &str, request: &Request<T>, name: Option<&pb::RequestName>) -> Result<(), Status> {
+        let who = identity_of(request).map(|i| i.to_string()).unwrap_or_else(|_| "nobody".into());
+        let mut script = self.0.lock().unwrap();
+        let name = name.map(|n| format!(" {} {}", n.session, n.sequence)).unwrap_or_default();
+        script.calls.push(format!("{rpc}{name} by {who}"));
+        match &script.follower_of {
+            Some(leader) => {
+                let mut status = Status::unavailable("not the leader");
+                status.metadata_mut().insert("slot-leader", leader.parse().unwrap());
+                Err(status)
+            }
+            None => Ok(()),
+        }
+    }
+    fn bytes(&self) -> Vec<u8> {
+        let script = self.0.lock().unwrap();
+        let mut bytes = script.plan.as_ref().unwrap().bytes();
+        if let Some(at) = script.tamper {
+            bytes[at] ^= 1;
+        }
+        bytes
+    }
+    fn plan_reply(&self, people_missing: u32) -> Result<Response<pb::PlanReply>, Status> {
+        Ok(Response::new(pb::PlanReply { plan: 17, bytes: self.bytes(), people_missing }))
+    }
+    fn view_reply(&self, view: View) -> pb::ViewReply {
+        pb::ViewReply { view: encode(&view), revision: 7, answered_by: "c1".into(), confirmed: true }
+    }
+    fn plan_view(&self) -> PlanView {
+        let (bytes, script) = (self.bytes(), self.0.lock().unwrap());
+        let mut view = script.ends.clone().unwrap();
+        view.digest = Digest::of(&script.plan.as_ref().unwrap().bytes());
+        view.bytes = bytes;
+        view
+    }
+}
+
+#[tonic::async_trait]
+impl Control for Fake {
+    async fn open_session(
+        &self,
+        request: Request<pb::OpenSessionRequest>,
+    ) -> Result<Response<pb::OpenSessionReply>, Status> {
+        self.enter("OpenSession", &request, None)?;
+        Ok(Response::new(pb::OpenSessionReply { session: 42 }))
+    }
+    async fn make_plan(&self, request: Request<pb::MakePlanRequest>) -> Result<Response<pb::PlanReply>, Status> {
+        self.enter("MakePlan", &request, request.get_ref().request.as_ref())?;
+        let people = {
+            let mut script = self.0.lock().unwrap();
+            script
+                .intents
+                .push(decode(&request.get_ref().intent).map_err(|e| Status::invalid_argument(e.to_string()))?);
+            if script.drop_answers > 0 {
+                script.drop_answers -= 1;
+                return Err(Status::unavailable("the answer was lost"));
+            }
+            if let Some(status) = &script.refuse {
+                return Err(status.clone());
+            }
+            script.plan.as_ref().unwrap().people
+        };
+        self.plan_reply(people.into())
+    }
+    async fn approve_plan(&self, request: Request<pb::ApprovePlanRequest>) -> Result<Response<pb::PlanReply>, Status> {
+        self.enter("ApprovePlan", &request, request.get_ref().request.as_ref())?;
+        let missing = {
+            let mut script = self.0.lock().unwrap();
+            script.approved.push(request.get_ref().digest.clone());
+            script.missing_after_approval
+        };
+        self.plan_reply(missing)
+    }
+    async fn reject_plan(&self, request: Request<pb::EndPlanRequest>) -> Result<Response<pb::PlanReply>, Status> {
+        self.enter("RejectPlan", &request, request.get_ref().request.as_ref())?;
+        self.plan_reply(0)
+    }
+    async fn abort_plan(&self, request: Request<pb::EndPlanRequest>) -> Result<Response<pb::PlanReply>, Status> {
+        self.enter("AbortPlan", &request, request.get_ref().request.as_ref())?;
+        self.plan_reply(0)
+    }
+    async fn attest(&self, request: Request<pb::AttestRequest>) -> Result<Response<pb::ChangeReply>, Status> {
+        self.enter(&format!("Attest {}", request.get_ref().how), &request, None)?;
+        Ok(Response::new(pb::ChangeReply { revision: 8 }))
+    }
+    async fn admit_host(&self, request: Request<pb::AdmitHostRequest>) -> Result<Response<pb::ChangeReply>, Status> {
+        self.enter("AdmitHost", &request, None)?;
+        Ok(Response::new(pb::ChangeReply { revision: 8 }))
+    }
+    async fn view(&self, request: Request<pb::ViewRequest>) -> Result<Response<pb::ViewReply>, Status> {
+        let query: Query = decode(&request.get_ref().query).map_err(|e| Status::invalid_argument(e.to_string()))?;
+        self.enter("View", &request, None)?;
+        let view = match query {
+            Query::Plan(_) => View::Plan(Box::new(self.plan_view())),
+            Query::Host(host) => match &self.0.lock().unwrap().host {
+                Some(view) => View::Host(Box::new(view.clone())),
+                None => View::NotFound { subject: format!("host {host}") },
+            },
+            other => View::NotFound { subject: format!("{other:?}") },
+        };
+        Ok(Response::new(self.view_reply(view)))
+    }
+    type WatchPlanStream = BoxStream<pb::ViewReply>;
+    async fn watch_plan(
+        &self,
+        request: Request<pb::WatchPlanRequest>,
+    ) -> Result<Response<Self::WatchPlanStream>, Status> {
+        self.enter("WatchPlan", &request, None)?;
+        // The first stream breaks before the end, as it does when a leader dies.
+        let first = !self.0.lock().unwrap().calls.iter().any(|c| c == "broken");
+        let mut view = self.plan_view();
+        if first {
+            self.0.lock().unwrap().calls.push("broken".into());
+            view.state = PlanState::Running;
+            view.tasks.iter_mut().for_each(|t| t.state = TaskProgress::Running);
+        }
+        let reply = self.view_reply(View::Plan(Box::new(view)));
+        Ok(Response::new(Box::pin(tokio_stream::iter(vec![Ok(reply)]))))
+    }
+    type RoutesStream = BoxStream<pb::RoutesReply>;
+    async fn routes(&self, request: Request<pb::RoutesRequest>) -> Result<Response<Self::RoutesStream>, Status> {
+        self.enter("Routes", &request, None)?;
+        Ok(Response::new(Box::pin(tokio_stream::iter(Vec::new()))))
+    }
+}
+
+/// Two fake coordinators and the folders of their cluster.
+pub struct Rig {
+    /// Keeps the folders.
+    pub dir: tempfile::TempDir,
+    /// The cluster's identity.
+    pub cluster: ClusterId,
+    /// By name: the script, and where it serves.
+    pub nodes: BTreeMap<String, (Fake, std::net::SocketAddr)>,
+}
+
+impl Rig {
+    pub async fn start(names: &[&str]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut listeners = BTreeMap::new();
+        let mut coordinators = BTreeMap::new();
+        for name in names {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            coordinators.insert(CoordinatorName::new(*name).unwrap(), listener.local_addr().unwrap());
+            listeners.insert((*name).to_string(), listener);
+        }
+        let name = |n: &str| OperatorName::new(n).unwrap();
+        let root = dir.path().join("cluster");
+        let fm1 = ClusterName::new("fm1").unwrap();
+        let made = init_cluster(&root, &fm1, &coordinators, &[], &[name("oncall"), name("bob")], &[]).unwrap();
+        let mut nodes = BTreeMap::new();
+        for (name, listener) in listeners {
+            let fake = Fake(Arc::default());
+            let address = listener.local_addr().unwrap();
+            let folder = IdentityFolder::load(&root.join(format!("coordinator-{name}"))).unwrap();
+            let service = ControlServer::new(fake.clone());
+            tokio::spawn(async move {
+                slot_net::serve(listener, &folder, tonic::service::Routes::new(service), std::future::pending()).await
+            });
+            nodes.insert(name, (fake, address));
+        }
+        Self { dir, cluster: made.membership.cluster_id, nodes }
+    }
+
+    pub fn folder(&self, operator: &str) -> PathBuf {
+        self.dir.path().join("cluster").join(format!("operator-{operator}"))
+    }
+
+    pub fn script(&self, node: &str) -> std::sync::MutexGuard<'_, Script> {
+        self.nodes[node].0.0.lock().unwrap()
+    }
+}

@@ -1,0 +1,316 @@
+//! Whole commands against scripted coordinators over real mutual TLS.
+
+mod fake;
+#[expect(dead_code, reason = "shared with the tests of texts, which use all of it")]
+#[path = "../text/fixtures.rs"]
+mod fixtures;
+
+use clap::Parser;
+use fake::Rig;
+use fixtures::*;
+use slot_types::cluster::*;
+use slot_types::ids::*;
+use slot_types::plan::{Intent, Plan, Task, TaskKind};
+use slot_types::position::Digest;
+use slot_types::view::{PlanState, TaskProgress};
+use slotctl::args::Cli;
+use slotctl::console::Console;
+use slotctl::failure::Exit;
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+use tonic::Status;
+
+#[derive(Clone, Default)]
+struct Sink(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Sink {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+struct Ended {
+    exit: Exit,
+    out: String,
+    err: String,
+}
+
+/// Runs a command as `oncall`; with `answers`, as on a terminal.
+async fn run(rig: &Rig, line: &str, answers: Option<&[&str]>) -> Ended {
+    let folder = rig.folder("oncall");
+    let folder = ["--folder", folder.to_str().unwrap()];
+    // Reasons are one word here, so that a line can be cut at its blanks.
+    let cli = Cli::try_parse_from(line.split(' ').chain(folder)).unwrap();
+    let (out, err) = (Sink::default(), Sink::default());
+    let json = cli.global.output == slotctl::args::Output::Json;
+    let answers = answers.map(|lines| lines.iter().map(ToString::to_string).collect());
+    let mut console = Console::elsewhere(Box::new(out.clone()), Box::new(err.clone()), answers, json);
+    let exit = slotctl::run(cli, &mut console).await;
+    Ended { exit, out: out.text(), err: err.text() }
+}
+
+/// One coordinator that plans a drain which ends well.
+async fn drains() -> (Rig, String) {
+    let rig = Rig::start(&["c1"]).await;
+    let plan = Plan { cluster: rig.cluster, ..drain_plan() };
+    let digest = Digest::of(&plan.bytes()).to_string();
+    {
+        let mut script = rig.script("c1");
+        script.plan = Some(plan);
+        script.ends = Some(drain_view(PlanState::Done, TaskProgress::Done));
+        script.host = Some(slot_types::view::HostView { declared: HostState::Maintenance, ..host_view() });
+    }
+    (rig, digest)
+}
+
+const DRAIN: &str = "slotctl drain host imap3 -m ticket-8812";
+
+#[tokio::test]
+async fn without_a_terminal_the_plan_and_the_approve_command_are_printed() {
+    let (rig, digest) = drains().await;
+    let ended = run(&rig, DRAIN, None).await;
+    assert_eq!(ended.exit, Exit::NeedsApproval, "{}", ended.err);
+    assert!(ended.out.contains(&format!("slotctl plan approve p17 --digest {digest} -m \"...\"")), "{}", ended.out);
+    let script = rig.script("c1");
+    assert_eq!(script.intents, [Intent::DrainHost(host(3))]);
+    assert!(script.approved.is_empty(), "nobody said yes");
+}
+
+#[tokio::test]
+async fn yes_on_a_terminal_approves_the_digest_of_what_was_shown() {
+    let (rig, digest) = drains().await;
+    let ended = run(&rig, DRAIN, Some(&["perhaps", "yes"])).await;
+    assert_eq!(ended.exit, Exit::Done, "{}", ended.err);
+    assert!(ended.err.contains("Carry out p17 as oncall? [yes/no] "), "{}", ended.err);
+    assert!(ended.out.lines().last().unwrap().starts_with("imap3 is SAFE TO SWITCH OFF"), "{}", ended.out);
+    let script = rig.script("c1");
+    let approved: Vec<String> = script.approved.iter().map(|d| digest_of(d)).collect();
+    assert_eq!(approved, [digest]);
+    let asked: Vec<&str> = script.calls.iter().map(String::as_str).filter(|c| c.contains("42")).collect();
+    assert_eq!(asked, ["MakePlan 42 1 by operator/oncall", "ApprovePlan 42 2 by operator/oncall"]);
+    assert_eq!(script.calls.iter().filter(|c| c.starts_with("WatchPlan")).count(), 2, "a broken watch goes on");
+}
+
+fn digest_of(bytes: &[u8]) -> String {
+    slot_types::position::ShortDigest(bytes.try_into().unwrap()).to_string()
+}
+
+#[tokio::test]
+async fn no_rejects_and_silence_leaves_the_plan() {
+    let (rig, _) = drains().await;
+    let ended = run(&rig, DRAIN, Some(&["no"])).await;
+    assert_eq!(ended.exit, Exit::Failed);
+    assert!(ended.out.ends_with("p17 rejected; nothing was changed\n"), "{}", ended.out);
+    let ended = run(&rig, DRAIN, Some(&[])).await;
+    assert_eq!(ended.exit, Exit::NeedsApproval);
+    let script = rig.script("c1");
+    assert!(script.approved.is_empty());
+    assert_eq!(script.calls.iter().filter(|c| c.starts_with("RejectPlan")).count(), 1);
+}
+
+#[tokio::test]
+async fn two_people_are_never_asked_at_one_terminal() {
+    let (rig, _) = drains().await;
+    rig.script("c1").plan.as_mut().unwrap().people = 2;
+    let ended = run(&rig, DRAIN, Some(&["yes"])).await;
+    assert_eq!(ended.exit, Exit::NeedsApproval);
+    assert!(ended.out.contains("p17 needs 2 people, 2 more; oncall asked for it and is not one"), "{}", ended.out);
+    assert!(!ended.err.contains("Carry out") && rig.script("c1").approved.is_empty());
+}
+
+#[tokio::test]
+async fn a_failover_wants_the_host_typed() {
+    let (rig, _) = drains().await;
+    {
+        let mut script = rig.script("c1");
+        let plan = script.plan.as_mut().unwrap();
+        plan.intent = Intent::FailOverHost(host(3));
+        plan.tasks.push(Task {
+            kind: TaskKind::FailOver {
+                from: slot(3, 7),
+                to: slot(7, 31),
+                fence: FenceLevel::Demoted,
+                waived: Default::default(),
+                unreachable: Default::default(),
+                feed: None,
+                loss: loss_case(1, LossState::Listed).case.stated,
+            },
+            store: Some(store(23)),
+            epoch: epoch(8),
+            after: Vec::new(),
+            steps: Vec::new(),
+        });
+    }
+    let line = "slotctl failover host imap3 -m psu";
+    assert_eq!(run(&rig, line, Some(&["yes", "yes", "imap4"])).await.exit, Exit::NeedsApproval);
+    assert!(rig.script("c1").approved.is_empty());
+    let ended = run(&rig, line, Some(&["imap3"])).await;
+    assert_eq!(ended.exit, Exit::Done, "{}", ended.err);
+    assert_eq!(rig.script("c1").approved.len(), 1);
+}
+
+#[tokio::test]
+async fn a_digest_that_is_not_that_of_the_bytes_is_refused_here() {
+    let (rig, digest) = drains().await;
+    let right = format!("slotctl plan approve p17 --digest {digest} -m yes");
+    let wrong = "slotctl plan approve p17 --digest 0000-0000-0000-0000 -m yes";
+    let ended = run(&rig, wrong, None).await;
+    assert_eq!(ended.exit, Exit::Failed);
+    assert!(ended.err.contains("is not the digest of p17 as received") && ended.err.contains(&digest), "{}", ended.err);
+    // R15: one changed byte in the reason, as received; the recorded digest is that of the true bytes.
+    let bytes = rig.script("c1").plan.as_ref().unwrap().bytes();
+    let at = bytes.windows(6).position(|w| w == b"ticket").unwrap();
+    rig.script("c1").tamper = Some(at);
+    let ended = run(&rig, &right, None).await;
+    assert_eq!(ended.exit, Exit::Failed, "{}", ended.out);
+    assert!(ended.err.contains(&format!("recorded with digest {digest}")), "{}", ended.err);
+    assert!(rig.script("c1").approved.is_empty(), "nothing reached the coordinator");
+    rig.script("c1").tamper = None;
+    let ended = run(&rig, &right, None).await;
+    assert_eq!(ended.exit, Exit::Done, "{}", ended.err);
+    assert_eq!(rig.script("c1").approved.len(), 1);
+}
+
+#[tokio::test]
+async fn an_approval_that_is_not_the_last_exits_with_3() {
+    let (rig, digest) = drains().await;
+    rig.script("c1").missing_after_approval = 1;
+    let ended = run(&rig, &format!("slotctl plan approve p17 --digest {digest} -m yes"), None).await;
+    assert_eq!(ended.exit, Exit::NeedsApproval);
+    assert!(ended.out.contains("p17 approved by oncall") && ended.out.contains(&digest), "{}", ended.out);
+}
+
+#[tokio::test]
+async fn a_drain_that_stops_part_way_says_not_safe() {
+    let (rig, digest) = drains().await;
+    rig.script("c1").ends = Some(drain_view(PlanState::Stopped, TaskProgress::NotDone));
+    rig.script("c1").host = Some(slot_types::view::HostView { declared: HostState::Draining, ..host_view() });
+    let approve = format!("slotctl plan approve p17 --digest {digest} -m yes");
+    let ended = run(&rig, &approve, None).await;
+    assert_eq!(ended.exit, Exit::PartWay);
+    assert!(ended.out.lines().last().unwrap().contains("imap3 is NOT SAFE TO SWITCH OFF: "), "{}", ended.out);
+    let ended = run(&rig, &format!("{approve} --output json"), None).await;
+    let document: serde_json::Value = serde_json::from_str(&ended.out).unwrap();
+    assert_eq!((&document["safe_to_switch_off"], &document["exit"]), (&false.into(), &4.into()));
+}
+
+#[tokio::test]
+async fn a_refused_drain_says_why_and_whether_it_is_safe() {
+    let (rig, _) = drains().await;
+    rig.script("c1").refuse = Some(Status::failed_precondition("store58 has no replica that can take over"));
+    rig.script("c1").host = Some(host_view());
+    let ended = run(&rig, DRAIN, Some(&["yes"])).await;
+    assert_eq!(ended.exit, Exit::Failed);
+    assert!(ended.err.contains("store58 has no replica that can take over"), "{}", ended.err);
+    assert!(
+        ended.out.ends_with("imap3 is NOT SAFE TO SWITCH OFF: 1 master left, store4 on imap3/01\n"),
+        "{}",
+        ended.out
+    );
+    let ended = run(&rig, &format!("{DRAIN} --output json"), None).await;
+    let error: serde_json::Value = serde_json::from_str(&ended.err).unwrap();
+    assert_eq!(error["error"]["subject"], "imap3");
+    assert!(ended.out.is_empty() && error["error"]["next"].is_string(), "{}", ended.out);
+}
+
+#[tokio::test]
+async fn what_is_so_already_is_no_failure() {
+    let (rig, _) = drains().await;
+    rig.script("c1").refuse = Some(Status::already_exists("imap3 is in service"));
+    let ended = run(&rig, "slotctl undrain host imap3 -m back", None).await;
+    assert_eq!((ended.exit, ended.out.as_str()), (Exit::Done, "nothing to do: imap3 is in service\n"), "{}", ended.err);
+    let ended = run(&rig, DRAIN, None).await;
+    assert_eq!(ended.exit, Exit::Done);
+    assert!(ended.out.ends_with("imap3 is SAFE TO SWITCH OFF   it is in Maintenance\n"), "{}", ended.out);
+}
+
+#[tokio::test]
+async fn json_is_one_document_and_the_exit_codes_are_the_same() {
+    let (rig, digest) = drains().await;
+    let ended = run(&rig, &format!("{DRAIN} --output json"), Some(&["yes"])).await;
+    assert_eq!(ended.exit, Exit::NeedsApproval, "JSON never asks");
+    let document: serde_json::Value = serde_json::from_str(&ended.out).unwrap();
+    assert_eq!((&document["plan"], &document["digest"]), (&"p17".into(), &digest.clone().into()));
+    assert_eq!(document["document"]["reason"], "replace PSU 2, ticket 8812");
+    let ended = run(&rig, &format!("slotctl --output json plan approve p17 --digest {digest} -m yes"), None).await;
+    let document: serde_json::Value = serde_json::from_str(&ended.out).unwrap();
+    assert_eq!((ended.exit, &document["safe_to_switch_off"]), (Exit::Done, &true.into()));
+}
+
+#[tokio::test]
+async fn leader_hints_are_followed() {
+    let rig = Rig::start(&["c1", "c2"]).await;
+    let leader = format!("c2={}", rig.nodes["c2"].1);
+    rig.script("c1").follower_of = Some(leader);
+    rig.script("c2").plan = Some(Plan { cluster: rig.cluster, ..drain_plan() });
+    let ended = run(&rig, &format!("{DRAIN} --coordinator c1"), None).await;
+    assert_eq!(ended.exit, Exit::NeedsApproval, "{}", ended.err);
+    assert_eq!(rig.script("c1").calls.len(), 1, "asked once, then the leader");
+}
+
+#[tokio::test]
+async fn a_coordinator_under_another_name_is_not_talked_to() {
+    let (rig, _) = drains().await;
+    let at = rig.nodes["c1"].1;
+    let ended = run(&rig, &format!("{DRAIN} --coordinator c9={at}"), None).await;
+    assert_eq!(ended.exit, Exit::NeedsApproval, "{}", ended.err);
+    let asked = rig.script("c1").calls.len();
+    assert_eq!(asked, 2, "a session and a plan, both asked of c1 by its own name");
+}
+
+#[tokio::test]
+async fn a_lost_answer_is_asked_for_again_under_the_same_number() {
+    let (rig, _) = drains().await;
+    rig.script("c1").drop_answers = 3;
+    let ended = run(&rig, DRAIN, None).await;
+    assert_eq!(ended.exit, Exit::NeedsApproval, "{}", ended.err);
+    let script = rig.script("c1");
+    let made: Vec<&String> = script.calls.iter().filter(|c| c.starts_with("MakePlan")).collect();
+    assert_eq!(made, ["MakePlan 42 1 by operator/oncall"; 4]);
+}
+
+#[tokio::test]
+async fn no_answer_to_a_change_is_an_unknown_outcome() {
+    let (rig, _) = drains().await;
+    rig.script("c1").drop_answers = u32::MAX;
+    let ended = run(&rig, &format!("{DRAIN} --timeout 1s"), None).await;
+    assert_eq!(ended.exit, Exit::Failed);
+    assert!(ended.err.contains("is UNKNOWN; look before you ask again"), "{}", ended.err);
+    assert!(ended.out.contains("imap3 is NOT SAFE TO SWITCH OFF"), "{}", ended.out);
+}
+
+#[tokio::test]
+async fn a_plan_of_another_cluster_is_refused() {
+    let (rig, _) = drains().await;
+    rig.script("c1").plan.as_mut().unwrap().cluster = ClusterId([9; 16]);
+    let ended = run(&rig, DRAIN, Some(&["yes"])).await;
+    assert_eq!(ended.exit, Exit::Failed);
+    assert!(ended.err.contains("is a plan for cluster 0909"), "{}", ended.err);
+    assert!(rig.script("c1").approved.is_empty());
+}
+
+#[tokio::test]
+async fn an_attestation_carries_how_and_why() {
+    let (rig, _) = drains().await;
+    let ended = run(&rig, "slotctl off host imap3 --how unplugged -m ticket-8812", None).await;
+    assert_eq!(ended.exit, Exit::Done, "{}", ended.err);
+    assert!(rig.script("c1").calls.iter().any(|c| c.starts_with("Attest unplugged (ticket-8812)")));
+}
+
+#[tokio::test]
+async fn what_does_not_exist_is_said_so() {
+    let (rig, _) = drains().await;
+    let ended = run(&rig, "slotctl show store store9", None).await;
+    assert_eq!(ended.exit, Exit::Failed);
+    assert!(ended.err.contains("does not exist"), "{}", ended.err);
+}
