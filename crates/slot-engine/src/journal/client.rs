@@ -15,6 +15,9 @@ use std::time::Duration;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 
+/// How much longer than the engine's budget its answer is waited for.
+const ANSWER_SLACK: Duration = Duration::from_millis(500);
+
 /// What happened to a request that has no plain answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ClientError {
@@ -80,10 +83,10 @@ impl JournalClient {
     ) -> Result<Appended, ClientError> {
         let append = Append { store: self.store.clone(), epoch, id, payload };
         let budget_ms = u64::try_from(budget.as_millis()).unwrap_or(u64::MAX);
-        let mut request = Request::new(wire::append_to(append, budget_ms));
-        request.set_timeout(budget);
+        let request = Request::new(wire::append_to(append, budget_ms));
         let mut client = self.wire.clone();
-        let reply = match tokio::time::timeout(budget, client.append(request)).await {
+        // The engine answers at the budget's end with what it knows, so its answer is waited for a little longer.
+        let reply = match tokio::time::timeout(budget + ANSWER_SLACK, client.append(request)).await {
             Ok(reply) => reply.map_err(|status| error_of(&status))?,
             Err(_) => return Err(ClientError::Unknown(format!("no answer in {} ms", budget.as_millis()))),
         };

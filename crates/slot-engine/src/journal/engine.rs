@@ -23,6 +23,8 @@ use std::time::Duration;
 use tokio::process::Command;
 use tonic::Code;
 
+/// The most that is kept back of a call's budget for its answer's way.
+const ANSWER_SLACK: Duration = Duration::from_millis(500);
 /// What of the agent's environment a process gets.
 const ENVIRONMENT: [&str; 3] = ["SLOT_LOG", "SLOT_FAILPOINTS", "RUST_BACKTRACE"];
 
@@ -50,7 +52,8 @@ impl JournalEngine {
         let mut client = self.peers.client(&to).map_err(EngineError::Unreachable)?;
         let request = pb::EngineControlRequest {
             call: codec::encode(&call),
-            budget_ms: u32::try_from(budget.as_millis()).unwrap_or(u32::MAX),
+            // A little less than is waited here, so that its own "not in time" still arrives.
+            budget_ms: u32::try_from((budget - (budget / 10).min(ANSWER_SLACK)).as_millis()).unwrap_or(u32::MAX),
             store: target.store.to_string(),
             slot: target.slot.to_string(),
             copy_generation: target.generation.0,

@@ -133,6 +133,9 @@ impl Runtime {
                     None => return Ended::Stopped,
                 },
             };
+            if let Event::Gone { request } = &event {
+                self.replies.remove(request);
+            }
             let effects = self.core.step(boottime_ms(), event);
             if let Some(ended) = self.carry_out(effects) {
                 return ended;

@@ -1,5 +1,6 @@
 //! The journal's core under seeds: rules by name, crashes, damage, and arbitrary calls.
 
+mod campaign;
 mod crash;
 mod damage;
 mod disk;

@@ -253,6 +253,33 @@ impl World {
         }
     }
 
+    /// Repeats a call, starting the process again when it is down, until its answer is final.
+    pub fn insist(&mut self, node: usize, call: EngineCall) -> Result<EngineDone, EngineError> {
+        for _ in 0..50 {
+            if self.nodes[node].core.is_none() {
+                self.start(node).unwrap();
+            }
+            let request = self.order(node, call.clone());
+            match self.wait(request, 8_000) {
+                Some(Reply::Control(EngineAnswer(Err(e)))) if e.is_transient() => self.run(100),
+                Some(Reply::Control(EngineAnswer(answer))) => return answer,
+                other => panic!("{call:?} got {other:?}"),
+            }
+        }
+        panic!("{call:?} never ended");
+    }
+
+    /// Gives a call, lets a little time pass, and then the node may lose power before it answers.
+    pub fn disturb(&mut self, node: usize, call: &EngineCall) {
+        if self.rng.one_in(2) && self.nodes[node].core.is_some() {
+            self.order(node, call.clone());
+            let ms = self.rng.below(15);
+            self.run(ms);
+            let power = self.rng.one_in(2);
+            self.crash(node, power);
+        }
+    }
+
     pub fn tip_of(&mut self, node: usize, call: EngineCall) -> Tip {
         match self.control(node, call.clone()) {
             Ok(EngineDone::Tip { tip, .. }) => tip,

@@ -9,6 +9,7 @@ use super::stranded::TaskKind;
 use super::{Effect, Frozen, JournalCore, RequestId, Then};
 use slot_types::engine::{EngineCall, EngineDone, EngineError, EngineRole, EngineStatus, Source};
 use slot_types::ids::{Epoch, FreezeId};
+use std::collections::BTreeSet;
 
 impl JournalCore {
     pub(super) fn control(&mut self, request: RequestId, call: EngineCall, budget_ms: u64) {
@@ -64,7 +65,11 @@ impl JournalCore {
             heard_ms: since(follow.and_then(|p| p.heard)),
             verified_ms: since(follow.and_then(|p| p.verified)),
             sync_copies: self.sync_copies,
-            aside: self.meta.aside.iter().flat_map(|a| &a.ids).filter(missing).cloned().collect(),
+            aside: {
+                let mut seen = BTreeSet::new();
+                let ids = self.meta.aside.iter().flat_map(|a| &a.ids).filter(missing);
+                ids.filter(|id| seen.insert(*id)).cloned().collect()
+            },
         }
     }
 

@@ -146,10 +146,11 @@ impl JournalCore {
 
     pub(super) fn start_pull(&mut self) {
         let quiet = self.log.is_quiet() && self.meta_is_durable() && self.disk.is_none() && self.ready;
-        let (tip, history, now) = (self.log.durable_tip(), self.log.history().to_vec(), self.now);
+        let now = self.now;
         let Some(pulling) = self.pulling.as_mut().filter(|p| quiet && p.call.is_none() && p.next_at <= now) else {
             return;
         };
+        let (tip, history) = (self.log.durable_tip(), self.log.history().to_vec());
         let call = self.next_call;
         self.next_call += 1;
         pulling.call = Some(call);

@@ -189,6 +189,9 @@ impl JournalCore {
             return;
         }
         self.pass_barriers();
+        if self.dead {
+            return;
+        }
         self.start_disk();
         self.acknowledge();
         self.answer_polls();

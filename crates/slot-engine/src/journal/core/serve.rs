@@ -97,8 +97,15 @@ impl JournalCore {
         }
         let deadline = self.now + pull.wait_ms.min(self.config.poll_ms);
         if head.min(pull.upto) <= length && deadline > self.now && self.polls.len() < POLLS_MAX {
-            self.polls.retain(|p| p.pull.from != pull.from || p.pull.follow != pull.follow);
+            // A follower asks once at a time: what it asked before, it gave up.
+            let is_same = |p: &Poll| p.pull.from == pull.from && p.pull.follow == pull.follow;
+            let (given_up, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut self.polls).into_iter().partition(is_same);
+            self.polls = waiting;
             self.polls.push(Poll { request, pull, deadline });
+            for old in given_up {
+                let refused = self.refused_peer("another pull took its place");
+                self.reply(old.request, Reply::Peer(refused));
+            }
             return;
         }
         self.answer_pull(request, &pull);
