@@ -45,7 +45,7 @@ const ROOMS: [Room; 14] = [
             "slot-coordinator",
         ],
     },
-    Room { name: "slot-tests", floor: 4, may_use: &["slot-types", "slot-proto", "slot-net"] },
+    Room { name: "slot-tests", floor: 4, may_use: &["slot-types", "slot-proto", "slot-net", "slot-engine"] },
     Room {
         name: "slot-benches",
         floor: 4,

@@ -1,0 +1,209 @@
+//! Act 4: a host dies, people decide, and what was stranded on it comes back.
+//!
+//! What always holds: what the loss cases list is compared, record by record, with what clients miss, before anything is
+//! put back.
+
+use super::Demo;
+use super::told::{command, quoted, shown, tell, title};
+use crate::ctl::{DONE, FAILED, NEEDS_APPROVAL};
+use crate::engines::{self, EngineProcess};
+use crate::shape::host;
+use crate::verify::verify;
+use crate::{AT_LAST, Outcome, wait_for, wait_until};
+use rustix::process::Signal;
+use slot_types::ids::{RecordId, StoreName};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+/// For how long the replicas are made to lag before the host dies.
+const LAG: Duration = Duration::from_millis(400);
+
+/// Record ids by store.
+pub type Records = BTreeMap<StoreName, BTreeSet<RecordId>>;
+
+/// What the loss cases of a host say.
+#[derive(Debug, Default)]
+pub struct Listed {
+    /// The records they list.
+    pub records: Records,
+    /// The cases that wait for a person, with their stores.
+    pub open: Vec<(String, StoreName)>,
+}
+
+impl Demo {
+    pub(super) fn host_dies(&mut self) -> Outcome<()> {
+        let n = self.busiest_except(&[])?;
+        let name = host(n);
+        let masters = self.cluster.masters_on(n)?;
+        self.numbers.unplanned.stores = masters.len() as u64;
+        title(&format!("Act 4: {name} dies"));
+        tell(&format!(
+            "{name} is master of {} stores. Replication does not make clients wait, so a host that dies may take records \
+             with it that only it has. To have some, the replicas of these stores are made to lag (their processes are \
+             stopped) for {} ms; then {name} loses its power: its agent and all its engines are killed (kill -9).",
+            masters.len(),
+            LAG.as_millis()
+        ));
+        self.kill_with_lag(n, &masters)?;
+        self.wait_silent(&name)?;
+        self.the_sheet(n, &name, &masters)?;
+        let missing = self.what_clients_miss()?;
+        let actual = missing.values().map(BTreeSet::len).sum::<usize>();
+        self.numbers.unplanned.loss_actual = actual as u64;
+        tell(&format!(
+            "Every client of these stores writes again. Now each compares its own log with its store's new master: \
+             {actual} acknowledged records are not there. They are on the disk of {name}, and nobody has thrown them away."
+        ));
+        self.return_of(n, &name, &masters, &missing)
+    }
+
+    fn kill_with_lag(&mut self, n: u8, masters: &[StoreName]) -> Outcome<()> {
+        let followers = followers(&self.cluster, n, masters)?;
+        for follower in &followers {
+            engines::signal(&follower.identity, Signal::STOP)?;
+        }
+        std::thread::sleep(LAG);
+        let killed = self.cluster.kill_host(n);
+        for follower in &followers {
+            engines::signal(&follower.identity, Signal::CONT)?;
+        }
+        shown(&format!("{} engines and the agent of {} are dead", killed?, host(n)));
+        Ok(())
+    }
+
+    fn wait_silent(&self, name: &str) -> Outcome<()> {
+        wait_until(&format!("{name} counts as silent"), AT_LAST, || {
+            self.cluster.look(&["show", "host", name]).is_ok_and(|view| view["silent"] == true)
+        })?;
+        command("alice", "status");
+        quoted(&self.cluster.ctl.run("alice", &["status"])?.stdout);
+        Ok(())
+    }
+
+    fn the_sheet(&mut self, n: u8, name: &str, masters: &[StoreName]) -> Outcome<()> {
+        tell(
+            "Nothing fails over by itself: from here a dead host and a cut cable look the same, and two masters would be \
+             worse than none. First somebody must know that the host is off. Without that:",
+        );
+        command("alice", &format!("failover host {name} -m 'host is dead'"));
+        let said = self.cluster.ctl.run("alice", &["failover", "host", name, "-m", "host is dead"])?.expect(FAILED)?;
+        quoted(&said.stderr);
+        tell(&format!(
+            "Alice has walked to the rack (this script says so for her) and gives her word that {name} is off."
+        ));
+        command("alice", &format!("off host {name} --how 'power cable pulled' -m 'host is dead'"));
+        self.cluster
+            .ctl
+            .run("alice", &["off", "host", name, "--how", "power cable pulled", "-m", "host is dead"])?
+            .expect(DONE)?;
+        tell("Now there is a sheet: for each store who would take over, what may be lost, and who must agree.");
+        let sheet = self.propose("alice", &["failover", "host", name, "-m", "host is dead"])?;
+        quoted(&sheet.text);
+        tell(
+            "A person's word is all that fences the old masters, so two other people must agree. This script says yes for \
+             bob and for carol.",
+        );
+        self.approve("bob", &sheet, false)?.expect(NEEDS_APPROVAL)?;
+        let began = Instant::now();
+        let said = self.approve("carol", &sheet, false)?.expect(DONE)?;
+        quoted(said.stdout.trim_end().lines().last().unwrap_or_default());
+        self.numbers.unplanned.approvals = 2;
+        self.wait_no_master_on(n)?;
+        self.writers.wait_progress()?;
+        self.numbers.unplanned.failover_s = began.elapsed().as_secs_f64();
+        shown(&format!(
+            "{} stores have a new master; all their clients were served again {:.1} s after the second yes",
+            masters.len(),
+            self.numbers.unplanned.failover_s
+        ));
+        Ok(())
+    }
+
+    /// Acknowledged records that are in no master now.
+    fn what_clients_miss(&self) -> Outcome<Records> {
+        let verdicts = verify(&self.writers)?;
+        let missing = verdicts.0.into_iter().map(|(store, verdict)| (store, verdict.lost.into_iter().collect()));
+        Ok(missing.filter(|(_, lost): &(_, BTreeSet<_>)| !lost.is_empty()).collect())
+    }
+
+    fn return_of(&mut self, n: u8, name: &str, masters: &[StoreName], missing: &Records) -> Outcome<()> {
+        tell(&format!(
+            "{name} gets its power back. Its former masters are not let near a client: each is fenced at the new epoch and \
+             lists exactly which of its records its successor lacks. Its replicas just catch up."
+        ));
+        self.cluster.restart_host(n)?;
+        let listed = settled_or_listed(&self.cluster, name, masters.len())?;
+        command("alice", "loss list");
+        quoted(&self.cluster.ctl.run("alice", &["loss", "list"])?.stdout);
+        let count = listed.records.values().map(BTreeSet::len).sum::<usize>();
+        self.numbers.unplanned.loss_listed = count as u64;
+        if listed.records != *missing {
+            return Err(format!("clients miss {missing:?}, the loss cases list {:?}", listed.records).into());
+        }
+        shown(&format!("the loss cases list {count} records: exactly those that clients miss, id by id"));
+        tell("Alice has them put into the new masters, each under its own id, none twice.");
+        for (case, store) in &listed.open {
+            let plan = self.propose("alice", &["loss", "reinject", case, "-m", "customers want it all"])?;
+            self.approve("alice", &plan, false)?.expect(DONE)?;
+            self.numbers.unplanned.reinjected += listed.records.get(store).map_or(0, BTreeSet::len) as u64;
+        }
+        self.cluster.wait_served()?;
+        let verdicts = verify(&self.writers)?;
+        verdicts.must_be_whole()?;
+        shown(&format!(
+            "checked: {} acknowledged records, 0 lost, 0 duplicated; every store has its two copies again",
+            verdicts.acknowledged()
+        ));
+        Ok(())
+    }
+}
+
+/// The engines that follow these stores' masters on host `n`.
+pub fn followers(cluster: &crate::cluster::Cluster, n: u8, masters: &[StoreName]) -> Outcome<Vec<EngineProcess>> {
+    let name = host(n);
+    let mut found = Vec::new();
+    for store in masters {
+        let view = cluster.look(&["show", "store", store.as_str()])?;
+        for copy in view["copies"].as_array().into_iter().flatten() {
+            let slot = copy["slot"].as_str().unwrap_or_default();
+            if !slot.starts_with(&format!("{name}/")) {
+                found.push(cluster.engine_on(slot)?);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Waits until every loss case on a host is listed or settled; answers what they list.
+pub fn settled_or_listed(cluster: &crate::cluster::Cluster, name: &str, cases: usize) -> Outcome<Listed> {
+    let on_host = format!("{name}/");
+    wait_for(&format!("{cases} loss cases on {name} are listed"), AT_LAST, || {
+        let view = cluster.look(&["loss", "list"]).ok()?;
+        let found: Vec<_> = view["loss_cases"].as_array()?.iter().cloned().collect();
+        let of_host: Vec<_> =
+            found.iter().filter(|case| case["slot"].as_str().is_some_and(|slot| slot.starts_with(&on_host))).collect();
+        let waits = of_host.iter().any(|case| case["state"] == "AwaitingReturn");
+        if of_host.len() < cases || waits {
+            return None;
+        }
+        let mut listed = Listed::default();
+        for case in of_host {
+            let store: StoreName = case["store"].as_str()?.parse().ok()?;
+            let ids = case["stranded"].as_array()?.iter().filter_map(|id| record(id.as_str()?));
+            let ids: BTreeSet<RecordId> = ids.collect();
+            if !ids.is_empty() {
+                listed.records.entry(store.clone()).or_default().extend(ids);
+            }
+            if case["state"] == "Listed" {
+                listed.open.push((case["loss_case"].as_str()?.to_owned(), store));
+            }
+        }
+        Some(listed)
+    })
+}
+
+/// A record id as `slotctl` prints it, `w1:17`.
+fn record(text: &str) -> Option<RecordId> {
+    let (client, sequence) = text.rsplit_once(':')?;
+    Some(RecordId { client: client.parse().ok()?, sequence: sequence.parse().ok()? })
+}

@@ -1,0 +1,85 @@
+//! How large a cluster is, and its cluster file.
+//!
+//! What always holds: the file is what a person would write: ranges, usual ports, and policy only where it differs.
+
+use crate::block::Block;
+use std::fmt::Write as _;
+
+/// The people of every cluster of the rig: alice asks, bob and carol say yes where two people are needed.
+pub const OPERATORS: [&str; 3] = ["alice", "bob", "carol"];
+
+/// How large a cluster is.
+#[derive(Debug, Clone)]
+pub struct Shape {
+    /// Coordinators, c1 and so on.
+    pub coordinators: u8,
+    /// Hosts, imap1 and so on, each in a rack of its own.
+    pub hosts: u8,
+    /// Slots of each host.
+    pub slots: u8,
+    /// Stores, store1 and so on; writer `wN` writes to `storeN`.
+    pub stores: u16,
+    /// Copies of each store.
+    pub copies: u8,
+    /// Lines added to the `[policy]` section.
+    pub policy: String,
+}
+
+impl Shape {
+    /// What the demo shows.
+    pub fn demo() -> Self {
+        Self { coordinators: 3, hosts: 4, slots: 8, stores: 12, copies: 2, policy: String::new() }
+    }
+
+    /// Enough for most tests.
+    pub fn small() -> Self {
+        Self { coordinators: 3, hosts: 3, slots: 4, stores: 3, copies: 2, policy: String::new() }
+    }
+
+    /// The cluster file, on this block of addresses.
+    pub fn file(&self, block: &Block) -> String {
+        let x = block.x();
+        let coordinators: Vec<String> = (1..=self.coordinators).map(|n| format!("c{n} = \"127.{x}.0.{n}\"")).collect();
+        let mut text = String::from("version = 1\ncluster = \"trial\"\n");
+        // Writing into a String has no error.
+        let _ = writeln!(text, "coordinators = {{ {} }}\n", coordinators.join(", "));
+        let _ = writeln!(text, "[hosts]");
+        let _ = writeln!(
+            text,
+            "\"{}\" = {{ at = \"ny/r{{n}}\", address = \"127.{x}.{{n}}.250\", kind = \"box\" }}\n",
+            range("imap", u16::from(self.hosts))
+        );
+        let _ = writeln!(text, "[kind.box]\nslots = {}", self.slots);
+        let _ = writeln!(text, "slot = {{ size = \"1 GB\", address = \"127.{x}.{{n}}.{{slot}}\" }}\n");
+        let _ = writeln!(text, "[stores]");
+        let _ = writeln!(
+            text,
+            "\"{}\" = {{ engine = \"journal\", copies = {}, spread = \"rack\" }}\n",
+            range("store", self.stores),
+            self.copies
+        );
+        if !self.policy.is_empty() {
+            let _ = writeln!(text, "[policy]\n{}", self.policy);
+        }
+        text
+    }
+
+    /// The names of all clients: one for each store, and one that only reads.
+    pub fn clients(&self) -> Vec<String> {
+        (1..=self.stores).map(|n| format!("w{n}")).chain(["reader".to_owned()]).collect()
+    }
+}
+
+fn range(name: &str, last: u16) -> String {
+    if last == 1 { format!("{name}1") } else { format!("{name}[1-{last}]") }
+}
+
+/// The name of host `n`.
+pub fn host(n: u8) -> String {
+    format!("imap{n}")
+}
+
+/// The number of a host, from its name or from the name of a slot on it.
+pub fn host_number(text: &str) -> Option<u8> {
+    text.split('/').next()?.strip_prefix("imap")?.parse().ok()
+}
