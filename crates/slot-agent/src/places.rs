@@ -81,9 +81,10 @@ pub struct Places {
 impl Places {
     /// Makes the folder when it is not there.
     pub fn open(root: &Path, boot: BootId) -> Result<Self, PlaceError> {
-        let slots = root.join("slots");
-        std::fs::create_dir_all(&slots).map_err(|cause| io("making", &slots, cause))?;
+        std::fs::create_dir_all(root).map_err(|cause| io("making", root, cause))?;
         let root = root.canonicalize().map_err(|cause| io("reading", root, cause))?;
+        root.parent().map_or(Ok(()), sync)?;
+        make(&root.join("slots"))?;
         Ok(Self { root, boot })
     }
 
@@ -101,10 +102,9 @@ impl Places {
         self.slot(slot).join(format!("{}-{}", serving.store, serving.generation))
     }
 
-    /// Makes the folder that a slot's copies lie in.
+    /// Makes the folder that a slot's copies lie in, durably.
     pub fn make_slot(&self, slot: u16) -> Result<(), PlaceError> {
-        let path = self.slot(slot);
-        std::fs::create_dir_all(&path).map_err(|cause| io("making", &path, cause))
+        make(&self.slot(slot))
     }
 
     fn run_file(&self, slot: u16) -> PathBuf {
@@ -187,6 +187,17 @@ fn folders(path: &Path) -> Result<Vec<PathBuf>, PlaceError> {
     }
     folders.sort();
     Ok(folders)
+}
+
+/// Makes one folder and its entry in its parent durable.
+fn make(path: &Path) -> Result<(), PlaceError> {
+    std::fs::create_dir_all(path).map_err(|cause| io("making", path, cause))?;
+    path.parent().map_or(Ok(()), sync)
+}
+
+fn sync(folder: &Path) -> Result<(), PlaceError> {
+    let synced = std::fs::File::open(folder).and_then(|folder| folder.sync_all());
+    synced.map_err(|cause| io("syncing", folder, cause))
 }
 
 fn io(operation: &'static str, path: &Path, cause: std::io::Error) -> PlaceError {

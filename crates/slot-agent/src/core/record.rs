@@ -4,7 +4,7 @@
 //! that write is durable (S6); operations become durable in the order in which they were made.
 
 use super::image::{LedgerRole, LedgerWrite, OUTCOMES_KEPT, OrderEntry};
-use super::{AgentCore, Effect, Mark, PendingOp, Phase, REPORT_EVERY_MS, REPORT_GATHER_MS, Then};
+use super::{AgentCore, Effect, Mark, PendingOp, Phase, ProcessState, REPORT_EVERY_MS, REPORT_GATHER_MS, Then};
 use slot_types::ids::*;
 use slot_types::order::{Action, AgentReport, Answer, Done, EngineSeen, NeverWill, Outcome, Receipt, SlotReport};
 
@@ -240,13 +240,27 @@ impl AgentCore {
             ledger_master: entry.role == LedgerRole::Master && entry.settled,
             engine: self.engine_seen(key.slot),
         });
+        let mut slots: Vec<_> = slots.collect();
+        // An engine that runs where the ledger knows no copy: the ledger was lost, and the engine was not.
+        for (slot, engine) in &self.engines {
+            if engine.state != ProcessState::Down && slots.iter().all(|known| known.slot != *slot) {
+                slots.push(SlotReport {
+                    slot: *slot,
+                    store: engine.serving.store.clone(),
+                    generation: engine.serving.generation,
+                    ledger_epoch: Epoch::ZERO,
+                    ledger_master: false,
+                    engine: self.engine_seen(*slot),
+                });
+            }
+        }
         AgentReport {
             cluster: meta.cluster,
             host: meta.host.clone(),
             incarnation: meta.incarnation,
             boot: self.boot,
             high_water: meta.highest,
-            slots: slots.collect(),
+            slots,
             running: self.durable.open_orders().into_iter().collect(),
         }
     }

@@ -171,6 +171,9 @@ impl AgentCore {
                 Phase::Provisioning => "the copy is being made".into(),
                 _ => "the engine's process is not gone yet".into(),
             };
+            if matches!(active.order.action, Action::Demote) && phase != Phase::Killing {
+                active.why = format!("not fenced: {}", active.why);
+            }
             if phase == Phase::Killing || matches!(phase, Phase::AwaitingGone(_)) {
                 // After this one wait the process is killed; after a kill the engine is asked with all that is left.
                 active.killed = true;

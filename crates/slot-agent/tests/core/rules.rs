@@ -66,6 +66,8 @@ fn s2_a_wiped_disk_takes_nothing_that_was_meant_for_the_old_one() {
     world.restart();
     assert!(refused(world.deliver(&order(3, 2, Action::Demote))).contains("disk"));
     assert!(world.calls.is_empty());
+    let slot = &world.last_report().slots[0];
+    assert!(!slot.ledger_master && slot.ledger_epoch == Epoch::ZERO, "the engine that runs on is reported");
 }
 
 #[test]
