@@ -29,6 +29,8 @@ const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// How often a hint is followed before the next pause: hints may point in a circle during an election.
 const HINTS_MAX: u32 = 4;
+/// How the planner's refusal begins when what is asked for is so already.
+const NOTHING_TO_DO: &str = "nothing to do: ";
 /// When a watched plan says nothing for this long, it is looked at: the stream may hang on a node that is cut off.
 const WATCH_SILENCE_MAX: Duration = Duration::from_secs(3);
 
@@ -421,8 +423,12 @@ fn refused(task: &Task, status: &Status) -> Failure {
         _ => "slotctl status shows how things stand",
     };
     let failure = task.failure(why(status), next);
-    // Coordinators answer "already exists" when what is asked for is so already: no harm, and nothing to do.
-    if status.code() == Code::AlreadyExists { Failure { exit: Exit::Done, ..failure } } else { failure }
+    // What is asked for is so already: no harm, and nothing to do.
+    match failure.cause.strip_prefix(NOTHING_TO_DO) {
+        Some(why) => Failure { exit: Exit::Done, cause: why.into(), ..failure },
+        None if status.code() == Code::AlreadyExists => Failure { exit: Exit::Done, ..failure },
+        None => failure,
+    }
 }
 
 fn unanswered(task: &Task, timeout: Duration, causes: &BTreeMap<CoordinatorName, String>) -> Failure {

@@ -9,6 +9,7 @@ use slot_types::codec;
 use slot_types::ids::{ClusterId, PlanId};
 use slot_types::plan::Plan;
 use slot_types::position::{Digest, ShortDigest};
+use slot_types::render::render_plan;
 
 /// A plan as it is shown.
 #[derive(Clone, Debug)]
@@ -35,7 +36,7 @@ impl Shown {
 
     /// For a person.
     pub fn text(&self) -> String {
-        crate::text::plan::brief(self.id, &self.plan, &self.digest)
+        render_plan(Some(self.id), &self.plan, &self.digest)
     }
 
     /// Refuses a digest that is not that of the bytes received (R15).

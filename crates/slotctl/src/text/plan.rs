@@ -8,7 +8,7 @@ use crate::failure::Exit;
 use slot_types::cluster::{HostState, Role};
 use slot_types::ids::*;
 use slot_types::plan::{Intent, Plan, Settlement, TaskKind};
-use slot_types::position::{Digest, ShortDigest};
+use slot_types::position::ShortDigest;
 use slot_types::view::*;
 
 /// All plans that are remembered.
@@ -244,18 +244,4 @@ pub fn switch_off_now(host: &HostView) -> String {
 /// The last line of a drain whose host may still be needed.
 pub fn not_safe(name: &HostName, why: &str) -> String {
     wrap(&format!("{name} is NOT SAFE TO SWITCH OFF: "), why)
-}
-
-/// A plan in brief.
-pub fn brief(id: PlanId, plan: &Plan, digest: &Digest) -> String {
-    let mut text = wrap(&format!("Plan {id}   {}   ", plan.intent), &format!("digest {digest}"));
-    text.push('\n');
-    for task in &plan.tasks {
-        let store = task.store.as_ref().map_or(String::new(), |store| format!("{store}  "));
-        text += &wrap(&format!("  {store}"), &format!("{:?}", task.kind));
-    }
-    for note in &plan.notes {
-        text += &wrap(&format!("{}  ", note.heading), &note.text);
-    }
-    text
 }

@@ -226,9 +226,13 @@ async fn a_refused_drain_says_why_and_whether_it_is_safe() {
 #[tokio::test]
 async fn what_is_so_already_is_no_failure() {
     let (rig, _) = drains().await;
-    rig.script("c1").refuse = Some(Status::already_exists("imap3 is in service"));
-    let ended = run(&rig, "slotctl undrain host imap3 -m back", None).await;
-    assert_eq!((ended.exit, ended.out.as_str()), (Exit::Done, "nothing to do: imap3 is in service\n"), "{}", ended.err);
+    for status in
+        [Status::already_exists("imap3 is Active"), Status::failed_precondition("nothing to do: imap3 is Active")]
+    {
+        rig.script("c1").refuse = Some(status);
+        let ended = run(&rig, "slotctl undrain host imap3 -m back", None).await;
+        assert_eq!((ended.exit, ended.out.as_str()), (Exit::Done, "nothing to do: imap3 is Active\n"), "{}", ended.err);
+    }
     let ended = run(&rig, DRAIN, None).await;
     assert_eq!(ended.exit, Exit::Done);
     assert!(ended.out.ends_with("imap3 is SAFE TO SWITCH OFF   it is in Maintenance\n"), "{}", ended.out);
