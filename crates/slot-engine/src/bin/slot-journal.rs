@@ -21,6 +21,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Make an empty copy in a new folder; agents do this themselves.
+    #[command(after_help = PURPOSE)]
     Provision {
         /// The folder.
         #[arg(long)]
@@ -36,6 +37,7 @@ enum Command {
         generation: u32,
     },
     /// Serve the copy in a folder until told to stop.
+    #[command(after_help = PURPOSE)]
     Serve {
         /// The copy's folder.
         #[arg(long)]

@@ -9,8 +9,8 @@ use super::core::{CANARY_CLIENT, Config};
 use super::folder::{self, FolderError, LOG};
 use super::peers::Peers;
 use crate::{Engine, EngineFuture, EngineSpec, EngineTarget};
+use slot_net::Dialer;
 use slot_net::process::ProcessIdentity;
-use slot_net::{Dialer, failpoint};
 use slot_proto::pb;
 use slot_types::codec;
 use slot_types::engine::{EngineAnswer, EngineCall, EngineDone, EngineError, Source};
@@ -169,7 +169,6 @@ impl Engine for JournalEngine {
 
     fn launch<'a>(&'a self, spec: &'a EngineSpec) -> EngineFuture<'a, ProcessIdentity> {
         Box::pin(async move {
-            failpoint::reach("journal-launch");
             let failed =
                 |e: std::io::Error| EngineError::Unreachable(format!("starting {}: {e}", self.program.display()));
             self.start(spec).map_err(failed)

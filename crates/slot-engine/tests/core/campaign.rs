@@ -16,6 +16,17 @@ struct Campaign {
     sequence: u64,
     sync_copies: u8,
     requests: BTreeMap<RequestId, RecordId>,
+    seen: Seen,
+}
+
+/// Dangerous states that a campaign must have been in, or it proved nothing.
+#[derive(Debug, Default)]
+struct Seen {
+    thawed_before_demote: u64,
+    grew_after_freeze: u64,
+    lost_then_brought_back: u64,
+    stranded_but_unacknowledged: u64,
+    put_aside: u64,
 }
 
 fn tip_in(answer: Result<EngineDone, EngineError>) -> Tip {
@@ -28,7 +39,16 @@ fn tip_in(answer: Result<EngineDone, EngineError>) -> Tip {
 impl Campaign {
     fn new(seed: u64, sync_copies: u8) -> Self {
         let w = World::with_master(3, seed, sync_copies);
-        Self { w, master: 0, epoch: 1, plans: 0, sequence: 0, sync_copies, requests: BTreeMap::new() }
+        Self {
+            w,
+            master: 0,
+            epoch: 1,
+            plans: 0,
+            sequence: 0,
+            sync_copies,
+            requests: BTreeMap::new(),
+            seen: Seen::default(),
+        }
     }
 
     fn write(&mut self, count: u64) {
@@ -94,9 +114,15 @@ impl Campaign {
             // Only an early check: it may thaw, and go on, before the demote (R1).
             self.w.order(to, EngineCall::CatchUp { epoch: held, source: source(from), target: tip });
         }
+        if self.w.nodes[from].core.is_some() {
+            self.seen.thawed_before_demote += u64::from(self.w.status(from).frozen.is_none());
+        }
         let demote = EngineCall::Demote { epoch: next };
         self.w.disturb(from, &demote);
         let p1 = tip_in(self.w.insist(from, demote));
+        if let Ok(EngineDone::Tip { tip, .. }) = &frozen {
+            self.seen.grew_after_freeze += u64::from(*tip != p1);
+        }
         self.epoch += 1;
         let catch_up = EngineCall::CatchUp { epoch: next, source: source(from), target: p1 };
         self.w.disturb(to, &catch_up);
@@ -145,6 +171,9 @@ impl Campaign {
         let stranded: BTreeSet<RecordId> = stranded.into_iter().collect();
         let missing = self.missing();
         assert!(missing.is_subset(&stranded), "lost and not listed: {:?}", missing.difference(&stranded));
+        self.seen.lost_then_brought_back += u64::from(!missing.is_empty());
+        self.seen.stranded_but_unacknowledged += u64::from(stranded.len() > missing.len());
+        self.seen.put_aside += u64::from(!self.w.status(dead).aside.is_empty());
         let reinject = EngineCall::Reinject { epoch, to: source(to) };
         self.w.disturb(dead, &reinject);
         self.w.insist(dead, reinject).unwrap();
@@ -154,7 +183,7 @@ impl Campaign {
     }
 }
 
-fn run(seed: u64, sync_copies: u8) {
+fn run(seed: u64, sync_copies: u8) -> Seen {
     let mut c = Campaign::new(seed, sync_copies);
     for _ in 0..6 {
         let count = 1 + c.w.rng.below(15);
@@ -177,12 +206,31 @@ fn run(seed: u64, sync_copies: u8) {
     }
     c.settle();
     assert_eq!(c.missing(), BTreeSet::new(), "seed {seed}");
+    c.seen
 }
 
 #[test]
 fn s4_campaigns_of_hand_overs_and_failovers_lose_nothing_unlisted() {
+    let mut seen = Seen::default();
     for seed in 0..150 {
-        run(seed, 0);
+        let one = run(seed, 0);
+        seen.thawed_before_demote += one.thawed_before_demote;
+        seen.grew_after_freeze += one.grew_after_freeze;
+        seen.lost_then_brought_back += one.lost_then_brought_back;
+        seen.stranded_but_unacknowledged += one.stranded_but_unacknowledged;
+        seen.put_aside += one.put_aside;
+    }
+    let Seen {
+        thawed_before_demote,
+        grew_after_freeze,
+        lost_then_brought_back,
+        stranded_but_unacknowledged,
+        put_aside,
+    } = seen;
+    for count in
+        [thawed_before_demote, grew_after_freeze, lost_then_brought_back, stranded_but_unacknowledged, put_aside]
+    {
+        assert!(count > 3, "a dangerous state was hardly reached: {seen:?}");
     }
 }
 

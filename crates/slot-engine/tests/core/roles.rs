@@ -126,6 +126,7 @@ fn r29_demote_disarms_the_freeze_for_good() {
     w.tip_of(0, EngineCall::Freeze { id: freeze_id(1), epoch: E(1), limit_ms: 300 });
     let held = w.begin_append(0, 1, "w1", 1);
     w.tip_of(0, EngineCall::Demote { epoch: E(2) });
+    assert_eq!(w.status(0).frozen, None, "the timer is gone with the answer");
     assert!(matches!(w.replies[&held], Reply::Append(AppendOutcome::Refused(_))));
     w.run(1_000);
     assert_eq!(w.status(0).role, EngineRole::Demoted);
