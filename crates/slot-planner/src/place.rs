@@ -10,8 +10,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Above this many (store, host) combinations the greedy result stands: the search looks at pairs of stores.
 const SEARCH_MAX: usize = 512;
+/// Up to here two changes at once are looked at: small fleets get stuck more easily, and cost nothing.
+const SEARCH_DEEP_MAX: usize = 32;
 /// Rounds of improvement; each must lower the score, so this is only a bound on time.
-const ROUNDS_MAX: usize = 64;
+const ROUNDS_MAX: usize = 256;
 
 /// A host that may get copies.
 #[derive(Clone, Debug)]
@@ -104,8 +106,8 @@ impl Board {
             let best = match chosen.first() {
                 None => open.min_by_key(|r| (self.masters[*r], self.copies[*r], self.rooms[*r].host.clone())),
                 Some(master) => open.min_by_key(|r| {
-                    let together = self.pairs[*master][*r] + self.pairs[*r][*master];
-                    (together, self.copies[*r], self.masters[*r], self.rooms[*r].host.clone())
+                    let (there, back) = (self.pairs[*master][*r], self.pairs[*r][*master]);
+                    (there, self.copies[*r], back, self.masters[*r], self.rooms[*r].host.clone())
                 }),
             };
             let Some(best) = best else { break };
@@ -171,9 +173,9 @@ fn slots(rooms: &[Room], specs: &[StoreSpec], hosts: &[Vec<usize>]) -> Vec<Place
     placed
 }
 
-/// Lower is better: the worst survivor's masters after any one host's loss, the fullest host, then evenness of masters,
-/// pairs and copies.
-pub(crate) type Score = (u32, u32, u64, u64, u64);
+/// Lower is better: the worst survivor's masters after any one host's loss, the fullest host, then evenness of survivors
+/// and copies.
+pub(crate) type Score = (u32, u32, u64, u64);
 
 /// The score of a placement; the first number is what placement is judged by.
 pub(crate) fn score(rooms: &[Room], pairs: &Pairs, hosts: &[Vec<usize>]) -> Score {
@@ -191,37 +193,51 @@ pub(crate) fn score(rooms: &[Room], pairs: &Pairs, hosts: &[Vec<usize>]) -> Scor
             }
         }
     }
-    let worst = (0..n).flat_map(|lost| (0..n).filter(move |s| *s != lost).map(move |s| (lost, s)));
-    let worst = worst.map(|(lost, s)| masters[s] + pairs[lost][s]).max().unwrap_or(0);
-    let square = |n: &u32| u64::from(*n) * u64::from(*n);
-    (
-        worst,
-        masters.iter().copied().max().unwrap_or(0),
-        masters.iter().map(square).sum(),
-        pairs.iter().flatten().map(square).sum(),
-        copies.iter().map(square).sum(),
-    )
+    let square = |n: u32| u64::from(n) * u64::from(n);
+    let (mut worst, mut survivors) = (0, 0);
+    for (lost, gains) in pairs.iter().enumerate().take(n) {
+        for survivor in (0..n).filter(|s| *s != lost) {
+            let load = masters[survivor] + gains[survivor];
+            worst = worst.max(load);
+            survivors += square(load);
+        }
+    }
+    let most = masters.iter().copied().max().unwrap_or(0);
+    (worst, most, survivors, copies.iter().copied().map(square).sum())
 }
 
 /// First improvement over: another master among a store's copies, a copy on another host, two copies exchanged.
 fn search(rooms: &[Room], pairs: &Pairs, specs: &[StoreSpec], hosts: &mut Vec<Vec<usize>>) {
     let mut best = score(rooms, pairs, hosts);
     for _ in 0..ROUNDS_MAX {
-        let before = best;
-        for store in 0..specs.len() {
-            for candidate in changes(rooms, specs, hosts, store) {
-                let now = score(rooms, pairs, &candidate);
-                if now < best {
-                    best = now;
-                    *hosts = candidate;
-                    break;
-                }
-            }
-        }
-        if best == before {
+        let found = (0..specs.len()).any(|store| improve(rooms, pairs, specs, hosts, store, &mut best));
+        if !found {
             return;
         }
     }
+}
+
+/// Takes the first change of one store that lowers the score, followed by a second change in small fleets.
+fn improve(
+    rooms: &[Room],
+    pairs: &Pairs,
+    specs: &[StoreSpec],
+    hosts: &mut Vec<Vec<usize>>,
+    store: usize,
+    best: &mut Score,
+) -> bool {
+    let deep = specs.len() * rooms.len() <= SEARCH_DEEP_MAX;
+    for candidate in changes(rooms, specs, hosts, store) {
+        let second = if deep { 0..specs.len() } else { 0..0 };
+        let further = second.flat_map(|other| changes(rooms, specs, &candidate, other));
+        let better = std::iter::once(candidate.clone()).chain(further).find(|c| score(rooms, pairs, c) < *best);
+        if let Some(better) = better {
+            *best = score(rooms, pairs, &better);
+            *hosts = better;
+            return true;
+        }
+    }
+    false
 }
 
 fn changes(rooms: &[Room], specs: &[StoreSpec], hosts: &[Vec<usize>], store: usize) -> Vec<Vec<Vec<usize>>> {

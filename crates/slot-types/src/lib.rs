@@ -12,4 +12,5 @@ pub mod ids;
 pub mod order;
 pub mod plan;
 pub mod position;
+pub mod render;
 pub mod view;
