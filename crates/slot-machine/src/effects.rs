@@ -1,15 +1,18 @@
 //! What a step that took effect means for the replicated picture.
 //!
 //! What always holds: an epoch is allocated once, to one slot, by one entry (S3); a former master leaves the possible
-//! masters only by its durable Demote, or by being promoted itself (R3, R28); whoever is promoted past without that gets
+//! masters only by its durable Demote and a successor that is promoted, or by being promoted itself (R3, R28): until then
+//! its end is the store's, and the next plan has to fence and ask it again; whoever is promoted past without a Demote gets
 //! an open loss case before its successor's Promote order exists.
 
 use crate::apply::Stamp;
-use crate::state::PlanRecord;
+use crate::ready;
+use crate::state::{PlanRecord, TaskRun};
 use slot_types::cluster::*;
 use slot_types::ids::*;
 use slot_types::order::Done;
 use slot_types::plan::{Place, StepKind, Task, TaskKind};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Allocates the next epoch of a store to a slot (S3). The present and any half-made master become possible masters.
 pub(crate) fn commit_epoch(store: &mut Store, generation: u32, to: &SlotId, keep_from: bool) {
@@ -35,7 +38,7 @@ pub(crate) fn commit_epoch(store: &mut Store, generation: u32, to: &SlotId, keep
             copy.state = if keep_from { CopyState::Frozen } else { CopyState::Quarantined };
         }
     }
-    store.epoch = Epoch { generation: generation.max(old.generation), n: old.n + 1 };
+    store.epoch = ready::next_epoch(old, generation);
     store.pending = Some(to.clone());
     store.promote_started = false;
     store.version += 1;
@@ -56,7 +59,11 @@ pub(crate) fn promote_starts(
     store.last_promoted = store.epoch;
     store.version += 1;
     let TaskKind::FailOver { to, loss, .. } = &task.kind else { return opened };
-    for (slot, possible) in store.possible_masters.iter().filter(|(slot, _)| *slot != to) {
+    let run = record.plan.tasks.iter().position(|t| t == task).and_then(|n| record.tasks.get(n));
+    let fenced: BTreeSet<&SlotId> =
+        run.into_iter().flat_map(|run| ready::demoted(task, run)).map(|(slot, _)| slot).collect();
+    let left = store.possible_masters.iter().filter(|(slot, _)| *slot != to && !fenced.contains(slot));
+    for (slot, possible) in left {
         let known = cluster
             .loss_cases
             .values()
@@ -93,21 +100,25 @@ pub(crate) fn promote_starts(
 /// What an agent's "done" means. `Err` is a verdict that stops the task, for a person.
 pub(crate) fn done(
     cluster: &mut Cluster,
-    task: &Task,
+    (task, run): (&Task, &TaskRun),
     kind: StepKind,
     at: Option<&Place>,
     done: &Done,
 ) -> Result<(), String> {
     let (Some(name), Some(Place::Slot(slot))) = (&task.store, at) else { return Ok(()) };
     if kind == StepKind::Promote {
-        return promoted(cluster, name, slot);
+        let fenced = ready::demoted(task, run).map(|(slot, _)| slot);
+        return promoted(cluster, name, slot, fenced);
     }
     let Some(store) = cluster.stores.get_mut(name) else { return Ok(()) };
     let Some(copy) = store.copies.get_mut(slot) else { return Ok(()) };
     match (kind, done) {
         (StepKind::Freeze, _) => copy.state = CopyState::Frozen,
         (StepKind::Demote, Done::Tip { tip, .. }) => {
-            store.possible_masters.remove(slot);
+            // Without a successor its end is still the store's: whoever plans next must fence and ask it again (R3).
+            if store.master.is_some() {
+                store.possible_masters.remove(slot);
+            }
             copy.role = Role::Replica;
             copy.follows = None;
             let cases = &mut cluster.loss_cases;
@@ -133,12 +144,12 @@ pub(crate) fn done(
                 }
             }
         }
-        (StepKind::Follow, _) => {
+        (StepKind::Follow, _) if store.master.as_ref() != Some(slot) && store.pending.as_ref() != Some(slot) => {
             copy.role = Role::Replica;
             copy.state = CopyState::Serving;
             copy.follows = store.master.clone().map(|master| (master, store.epoch));
         }
-        (StepKind::Stop, _) => {
+        (StepKind::Stop, _) if store.master.as_ref() != Some(slot) && store.pending.as_ref() != Some(slot) => {
             copy.state = CopyState::Stopped;
             copy.follows = None;
         }
@@ -157,12 +168,20 @@ pub(crate) fn done(
     Ok(())
 }
 
-fn promoted(cluster: &mut Cluster, name: &StoreName, slot: &SlotId) -> Result<(), String> {
+fn promoted<'a>(
+    cluster: &mut Cluster,
+    name: &StoreName,
+    slot: &SlotId,
+    fenced: impl Iterator<Item = &'a SlotId>,
+) -> Result<(), String> {
     let Some(store) = cluster.stores.get_mut(name) else { return Ok(()) };
     store.master = Some(slot.clone());
     store.pending = None;
     store.promote_started = false;
     store.possible_masters.remove(slot);
+    for former in fenced {
+        store.possible_masters.remove(former);
+    }
     if let Some(copy) = store.copies.get_mut(slot) {
         copy.role = Role::Master;
         copy.state = CopyState::Serving;
@@ -186,7 +205,7 @@ pub(crate) fn internal(
     match (kind, &task.kind, &task.store) {
         (StepKind::CommitEpoch, task_kind, Some(name)) => {
             let generation = cluster.generation;
-            let to = crate::ready::target(task_kind);
+            let to = ready::target(task_kind);
             match (cluster.stores.get_mut(name), to) {
                 (Some(store), Some(to)) => {
                     commit_epoch(store, generation, to, true);
@@ -291,7 +310,7 @@ fn change_fleet(cluster: &mut Cluster, spec: &FleetSpec) {
                         boot: None,
                         quarantined: None,
                         acknowledged: LogIndex(0),
-                        drained_masters: std::collections::BTreeSet::new(),
+                        drained_masters: BTreeSet::new(),
                         version: 1,
                     },
                 );
@@ -300,32 +319,44 @@ fn change_fleet(cluster: &mut Cluster, spec: &FleetSpec) {
     }
 }
 
-/// The first Provision makes the store; its copies are `Building` and count for nothing (R16).
+/// The first Provision makes the store; its copies are `Building` and count for nothing (R16). Where an earlier plan could
+/// not finish it, it is made anew: slots that are not used any more stay taken, since their agents hold something (R4, R11).
 pub(crate) fn create_store(cluster: &mut Cluster, task: &Task) {
     let (Some(name), TaskKind::CreateStore { spec, copies, .. }) = (&task.store, &task.kind) else { return };
-    if cluster.stores.contains_key(name) {
+    let before = cluster.stores.get(name);
+    if before.is_some_and(|store| store.epoch != Epoch::ZERO) {
         return;
     }
-    let copies = copies
-        .iter()
-        .map(|(slot, generation)| {
-            let copy = Copy { role: Role::Replica, state: CopyState::Building, generation: *generation, follows: None };
-            (slot.clone(), copy)
-        })
-        .collect();
-    cluster.stores.insert(
-        name.clone(),
-        Store {
-            spec: spec.clone(),
-            epoch: Epoch::ZERO,
-            master: None,
-            pending: None,
-            promote_started: false,
-            copies,
-            possible_masters: std::collections::BTreeMap::new(),
-            route: None,
-            last_promoted: Epoch::ZERO,
-            version: 1,
-        },
-    );
+    let version = before.map_or(0, |store| store.version);
+    let mut all: BTreeMap<SlotId, Copy> = before.map(|store| store.copies.clone()).unwrap_or_default();
+    for copy in all.values_mut() {
+        copy.state = CopyState::Retired;
+    }
+    for (slot, generation) in copies {
+        let copy = Copy { role: Role::Replica, state: CopyState::Building, generation: *generation, follows: None };
+        all.insert(slot.clone(), copy);
+    }
+    let store = Store {
+        spec: spec.clone(),
+        epoch: Epoch::ZERO,
+        master: None,
+        pending: None,
+        promote_started: false,
+        copies: all,
+        possible_masters: BTreeMap::new(),
+        route: None,
+        last_promoted: Epoch::ZERO,
+        version: version + 1,
+    };
+    cluster.stores.insert(name.clone(), store);
+}
+
+/// S8: a copy whose engine an order may start is not stopped any more, whatever becomes of the order.
+pub(crate) fn wakes(cluster: &mut Cluster, task: &Task, at: Option<&Place>) {
+    let (Some(name), Some(Place::Slot(slot))) = (&task.store, at) else { return };
+    let Some(store) = cluster.stores.get_mut(name) else { return };
+    if let Some(copy) = store.copies.get_mut(slot).filter(|copy| copy.state == CopyState::Stopped) {
+        copy.state = CopyState::Building;
+        store.version += 1;
+    }
 }

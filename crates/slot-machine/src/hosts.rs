@@ -5,7 +5,7 @@
 use crate::apply::{Stamp, audit};
 use crate::command::{Answer, Refused};
 use crate::state::State;
-use slot_types::cluster::{Attestation, Host, HostQuarantine};
+use slot_types::cluster::{Attestation, CopyState, Host, HostQuarantine};
 use slot_types::ids::*;
 
 /// The longest reason or remark kept, in bytes.
@@ -32,6 +32,8 @@ pub(crate) fn seen(
     boot: BootId,
     high_water: LogIndex,
 ) -> Result<Answer, Refused> {
+    // R27: a report that was on its way while the host booted again is a sign of life, but no boot comes back.
+    let ended = state.ended_boots.get(name) == Some(&boot);
     let host = host_mut(state, name)?;
     let before = (host.incarnation, host.boot, host.quarantined.clone());
     match host.incarnation {
@@ -53,7 +55,7 @@ pub(crate) fn seen(
             }
         }
     }
-    if host.quarantined.is_none() {
+    if host.quarantined.is_none() && !ended {
         host.boot = Some(boot);
     }
     let after = (host.incarnation, host.boot, host.quarantined.clone());
@@ -119,6 +121,18 @@ pub(crate) fn admit(
     host.acknowledged = LogIndex(0);
     host.boot = None;
     host.version += 1;
+    // R16: another disk holds none of the copies; they are not counted until they follow again.
+    for store in state.cluster.iter_mut().flat_map(|c| c.stores.values_mut()) {
+        let mut gone = false;
+        for (_, copy) in store.copies.iter_mut().filter(|(slot, _)| slot.host == *name) {
+            if matches!(copy.state, CopyState::Serving | CopyState::Frozen | CopyState::Stopped) {
+                copy.state = CopyState::Building;
+                copy.follows = None;
+                gone = true;
+            }
+        }
+        store.version += u64::from(gone);
+    }
     audit(state, stamp, by.as_str(), format!("admit {name} with disk {incarnation}: {}", bounded(reason)));
     Ok(Answer::Done)
 }

@@ -13,6 +13,7 @@ pub mod plans;
 mod ready;
 pub mod runnable;
 mod sessions;
+mod shape;
 pub mod state;
 mod steps;
 pub mod unwind;

@@ -9,31 +9,28 @@ use crate::command::{Answer, Refused};
 use crate::guard;
 use crate::hosts::bounded;
 use crate::state::*;
-use crate::{effects, ready, unwind};
-use slot_types::cluster::FenceLevel;
-use slot_types::codec;
+use crate::{effects, ready, shape, unwind};
+use slot_types::cluster::{CopyState, FenceLevel};
 use slot_types::evidence::Evidence;
 use slot_types::ids::*;
 use slot_types::order::Done;
 use slot_types::plan::*;
 use slot_types::position::ShortDigest;
 
-/// The most tasks a plan may have.
-pub const TASKS_MAX: usize = 20_000;
-/// The most steps a task may have.
-pub const STEPS_MAX: usize = 64;
+pub use crate::shape::{STEPS_MAX, TASKS_MAX};
 
 pub(crate) fn record(state: &mut State, stamp: Stamp, bytes: &[u8]) -> Result<Answer, Refused> {
-    let plan: Plan = codec::decode(bytes).map_err(|e| Refused::BadPlan(e.to_string()))?;
+    let plan = shape::decode(bytes)?;
     let cluster = cluster(state)?;
     if plan.cluster != cluster.id || plan.generation != cluster.generation {
         return Err(Refused::BadPlan("it is for another cluster or generation".into()));
     }
-    shape(&plan).map_err(Refused::BadPlan)?;
-    facts_hold(state, &plan)?;
+    shape::facts_hold(state, &plan)?;
     let everyday = plan.intent.is_everyday();
-    // S5: the number of people is computed here from what the plan says, never taken from the proposer alone.
-    let people = if everyday { 0 } else { people_needed(&plan, &cluster.policy).max(plan.people) };
+    let people = shape::people(&plan, &cluster.policy);
+    if !everyday {
+        room_to_wait(state)?;
+    }
     let digest = Plan::digest_of(bytes);
     let id = state.last_plan.next();
     let tasks = plan.tasks.iter().map(new_run).collect();
@@ -52,8 +49,8 @@ pub(crate) fn record(state: &mut State, stamp: Stamp, bytes: &[u8]) -> Result<An
         plan,
     };
     if everyday {
-        everyday_allowed(state, &record, stamp)?;
         may_start(state, &record)?;
+        everyday_allowed(state, &record, stamp)?;
     }
     let actor = record.plan.requested_by.as_ref().map_or("slotd".to_string(), ToString::to_string);
     let text = format!(
@@ -73,69 +70,7 @@ pub(crate) fn record(state: &mut State, stamp: Stamp, bytes: &[u8]) -> Result<An
 
 fn new_run(task: &Task) -> TaskRun {
     let step = StepRun { state: StepState::Waiting { attempt: 1 }, stuck: None };
-    TaskRun { state: TaskState::Waiting, steps: vec![step; task.steps.len()], unwind: None }
-}
-
-/// What no honest planner makes, and what nothing later looks at again.
-fn shape(plan: &Plan) -> Result<(), String> {
-    if plan.tasks.is_empty() || plan.tasks.len() > TASKS_MAX {
-        return Err(format!("it has {} tasks, allowed are 1 to {TASKS_MAX}", plan.tasks.len()));
-    }
-    if plan.intent.is_everyday() != plan.requested_by.is_none() {
-        return Err("everyday plans, and only they, are asked for by nobody".into());
-    }
-    for (number, task) in plan.tasks.iter().enumerate() {
-        if task.steps.is_empty() || task.steps.len() > STEPS_MAX {
-            return Err(format!("task {} has {} steps, allowed are 1 to {STEPS_MAX}", number + 1, task.steps.len()));
-        }
-        if task.after.iter().any(|dep| usize::from(*dep) >= number) {
-            return Err(format!("task {} waits for a later one", number + 1));
-        }
-        let about_store = !matches!(task.kind, TaskKind::Fleet | TaskKind::HostState { .. });
-        if about_store != task.store.is_some() {
-            return Err(format!("task {} names a store where it may not, or none where it must", number + 1));
-        }
-        if task.steps.iter().any(|s| s.kind.is_internal() != s.at.is_none()) {
-            return Err(format!("task {} has a step without its place", number + 1));
-        }
-        if matches!(task.kind, TaskKind::FailOver { .. }) && task.steps[0].kind != StepKind::CommitEpoch {
-            return Err(format!("task {} fails over without committing an epoch first", number + 1));
-        }
-        if matches!(task.kind, TaskKind::Fleet) && !matches!(plan.intent, Intent::Apply(_)) {
-            return Err(format!("task {} changes the fleet without a cluster file", number + 1));
-        }
-    }
-    let mut stores = std::collections::BTreeSet::new();
-    let changing = plan.tasks.iter().filter(|t| ready::target(&t.kind).is_some());
-    for store in changing.filter_map(|t| t.store.as_ref()) {
-        if !stores.insert(store) {
-            return Err(format!("two tasks change the master of {store}"));
-        }
-    }
-    Ok(())
-}
-
-/// R14: the versions of what it touches, not the revision of the whole cluster.
-fn facts_hold(state: &State, plan: &Plan) -> Result<(), Refused> {
-    let cluster = cluster(state)?;
-    for (entity, then) in &plan.facts {
-        let now = match entity {
-            EntityRef::Host(host) => cluster.hosts.get(host).map_or(0, |h| h.version),
-            EntityRef::Store(store) => cluster.stores.get(store).map_or(0, |s| s.version),
-            EntityRef::LossCase(case) => cluster.loss_cases.get(case).map_or(0, |c| u64::from(c.state.is_open())),
-            EntityRef::Fleet => state.fleet_version,
-        };
-        if now != *then {
-            return Err(Refused::FactsChanged { entity: entity.to_string(), then: *then, now });
-        }
-    }
-    // A plan must rest on everything it touches, or its approval could be used on a changed world.
-    for store in plan.stores() {
-        if !plan.facts.contains_key(&EntityRef::Store(store.clone())) {
-            return Err(Refused::BadPlan(format!("it touches {store} without naming its version")));
-        }
-    }
-    Ok(())
+    TaskRun { state: TaskState::Waiting, steps: vec![step; task.steps.len()], unwind: None, serve: None }
 }
 
 /// R25: everyday recovery is one task of its own kind, at a bounded rate.
@@ -165,6 +100,23 @@ fn everyday_allowed(state: &mut State, record: &PlanRecord, stamp: Stamp) -> Res
     Ok(())
 }
 
+/// An approval waits no longer than the plan says, and no longer than policy says, whatever the plan says (S5).
+fn is_stale(state: &State, record: &PlanRecord) -> bool {
+    let policy_ms = state.cluster.as_ref().map_or(0, |c| c.policy.plan_valid_ms);
+    state.log_time.since(record.recorded) > record.plan.valid_ms.min(policy_ms)
+}
+
+/// Plans that wait for people are bounded in number, as everything that clients can grow.
+fn room_to_wait(state: &State) -> Result<(), Refused> {
+    let waiting = state.plans.values().filter(|p| p.status == PlanStatus::Proposed && !is_stale(state, p)).count();
+    if waiting >= PROPOSED_PLANS_MAX {
+        return Err(Refused::Precondition(format!(
+            "{waiting} plans wait for approval already; reject some: slotctl plan list"
+        )));
+    }
+    Ok(())
+}
+
 fn forget_old_plans(state: &mut State) {
     let mut ended: Vec<PlanId> = state.plans.values().filter(|p| p.status.is_ended()).map(|p| p.id).collect();
     while ended.len() > ENDED_PLANS_MAX {
@@ -172,12 +124,8 @@ fn forget_old_plans(state: &mut State) {
     }
     // Proposals nobody answered in time go as well, so that they can't pile up.
     let now = state.log_time;
-    let stale: Vec<PlanId> = state
-        .plans
-        .values()
-        .filter(|p| p.status == PlanStatus::Proposed && now.since(p.recorded) > p.plan.valid_ms)
-        .map(|p| p.id)
-        .collect();
+    let stale: Vec<PlanId> =
+        state.plans.values().filter(|p| p.status == PlanStatus::Proposed && is_stale(state, p)).map(|p| p.id).collect();
     for id in stale {
         if let Some(record) = state.plans.get_mut(&id) {
             record.status = PlanStatus::Void { why: "nobody approved it in time".into() };
@@ -203,30 +151,30 @@ pub(crate) fn approve(
     if record.digest.short() != digest {
         return Err(Refused::OtherDigest { plan: id, given: digest, digest: record.digest.short() });
     }
-    if stamp.now.since(record.recorded) > record.plan.valid_ms {
+    if is_stale(state, record) {
         return Err(Refused::Expired(id));
     }
     if record.approvals.iter().any(|a| a.by == *by) {
         return Err(Refused::ApprovedAlready { plan: id, by: by.clone() });
     }
-    // S5; protocol.md says "neither the requester alone": the safe reading is taken (docs/adr/0004).
-    if record.people >= 2 && record.plan.requested_by.as_ref() == Some(by) {
-        return Err(Refused::RequesterMayNotApprove { plan: id, by: by.clone(), people: record.people });
+    // S5: as many as policy asks for now; it may have become stricter since the plan was recorded.
+    let people = record.people.max(shape::people(&record.plan, &cluster(state)?.policy));
+    // protocol.md says "neither the requester alone": the safe reading is taken (docs/adr/0004).
+    let is_requester = |who: &OperatorName| record.plan.requested_by.as_ref() == Some(who);
+    if people >= 2 && is_requester(by) {
+        return Err(Refused::RequesterMayNotApprove { plan: id, by: by.clone(), people });
     }
-    facts_hold(state, &record.plan)?;
+    shape::facts_hold(state, &record.plan)?;
     failover_guards(state, record, guards)?;
-    let missing = usize::from(record.people).saturating_sub(record.approvals.len() + 1);
+    let given = record.approvals.iter().filter(|a| people < 2 || !is_requester(&a.by)).count() + 1;
+    let missing = usize::from(people).saturating_sub(given);
     if missing == 0 {
         may_start(state, record)?;
     }
-    let text = format!(
-        "approve {id}, digest {digest}, {} of {}: {}",
-        record.approvals.len() + 1,
-        record.people,
-        bounded(reason)
-    );
+    let text = format!("approve {id}, digest {digest}, {given} of {people}: {}", bounded(reason));
     audit(state, stamp, by.as_str(), text);
     if let Some(record) = state.plans.get_mut(&id) {
+        record.people = people;
         record.approvals.push(Approval { by: by.clone(), at: stamp.now, wall: stamp.wall, reason: bounded(reason) });
     }
     if missing == 0 {
@@ -288,28 +236,37 @@ fn failover_fits(state: &State, task: &Task, from: &SlotId, to: &SlotId) -> Resu
     let cluster = cluster(state)?;
     let store = task.store.as_ref().and_then(|s| cluster.stores.get(s));
     let store = store.ok_or_else(|| Refused::Precondition("the store does not exist".into()))?;
+    let refused = |why: String| Err(Refused::Precondition(why));
     if store.epoch != task.epoch {
-        return Err(Refused::Precondition(format!(
-            "the epoch is {}, the plan was made at {}",
-            store.epoch, task.epoch
-        )));
+        return refused(format!("the epoch is {}, the plan was made at {}", store.epoch, task.epoch));
     }
-    let holds = store.master.iter().chain(store.pending.iter()).any(|slot| slot == from);
+    // While an epoch is allocated and not filled, the former master's place may be taken over too.
+    let holds = store.master.iter().chain(&store.pending).any(|slot| slot == from)
+        || (store.master.is_none() && store.possible_masters.contains_key(from));
     if !holds || from == to {
-        return Err(Refused::Precondition(format!("{from} is not the master, or is to be master itself")));
+        return refused(format!("{from} is not the master, or is to be master itself"));
     }
-    match store.copies.get(to) {
-        Some(copy)
-            if !matches!(
-                copy.state,
-                slot_types::cluster::CopyState::Quarantined | slot_types::cluster::CopyState::Retired
-            ) =>
-        {
-            Ok(())
+    match store.copies.get(to).map(|copy| copy.state) {
+        Some(CopyState::Quarantined | CopyState::Retired) | None => {
+            return refused(format!("{to} holds no copy of it that may become master"));
         }
-        Some(copy) => Err(Refused::Precondition(format!("the copy on {to} is {:?}", copy.state))),
-        None => Err(Refused::Precondition(format!("{to} holds no copy of it"))),
+        Some(_) => ready::in_service(cluster, &to.host).map_err(Refused::Precondition)?,
     }
+    // S7: what could never be promoted must not use up the approval and take the store's master away.
+    let TaskKind::FailOver { waived, fence, .. } = &task.kind else { return Ok(()) };
+    let demoted = |slot: &SlotId| {
+        let at = Place::Slot(slot.clone());
+        task.steps.iter().any(|s| s.kind == StepKind::Demote && s.at.as_ref() == Some(&at))
+    };
+    let half_made = store.pending.iter().filter(|_| store.promote_started);
+    let possible = store.possible_masters.keys().chain(&store.master).chain(half_made);
+    for slot in possible.filter(|slot| *slot != to) {
+        let waived = waived.contains(slot) && *fence != FenceLevel::Demoted;
+        if !waived && !demoted(slot) {
+            return refused(format!("S7: {slot} may be master and is neither demoted by this plan nor waived by name"));
+        }
+    }
+    Ok(())
 }
 
 /// The approval is consumed here; for failovers the same entry allocates the epochs (R6).

@@ -7,7 +7,7 @@ use crate::state::{PlanRecord, PlanStatus, State, StepState, TaskRun, TaskState}
 use slot_types::cluster::*;
 use slot_types::ids::*;
 use slot_types::order::Done;
-use slot_types::plan::{Place, Step, StepKind, Task, TaskKind};
+use slot_types::plan::{Place, Settlement, Step, StepKind, Task, TaskKind};
 use slot_types::position::Tip;
 
 /// Where a step stands, with everything a precondition asks about.
@@ -58,6 +58,18 @@ pub(crate) fn tip_of(task: &Task, run: &TaskRun, kind: StepKind, slot: &SlotId) 
     })
 }
 
+/// The slots whose durable Demote this very task has (R2): fenced at its epoch.
+pub(crate) fn demoted<'a>(task: &'a Task, run: &'a TaskRun) -> impl Iterator<Item = (&'a SlotId, Tip)> {
+    task.steps.iter().zip(&run.steps).filter_map(|(step, run)| match (&step.at, &run.state) {
+        (Some(Place::Slot(at)), StepState::Done { done: Done::Tip { tip, .. }, .. })
+            if step.kind == StepKind::Demote =>
+        {
+            Some((at, *tip))
+        }
+        _ => None,
+    })
+}
+
 pub(crate) fn is_done(run: &TaskRun, task: &Task, kind: StepKind) -> bool {
     task.steps.iter().zip(&run.steps).any(|(s, r)| s.kind == kind && matches!(r.state, StepState::Done { .. }))
 }
@@ -74,7 +86,16 @@ pub(crate) fn ready(at: &At<'_>) -> Result<(), String> {
         }
     }
     if let Some(host) = at.host() {
-        reachable(at.cluster, host)?;
+        reachable(at.state, at.cluster, host)?;
+        if wakes_engine(at.step.kind) {
+            in_service(at.cluster, host)?;
+        }
+    }
+    if let Ok(slot) = at.slot()
+        && at.step.kind != StepKind::Provision
+        && at.store()?.copies.get(slot).is_none_or(|copy| copy.state == CopyState::Retired)
+    {
+        return Err(format!("{slot} holds no copy of it"));
     }
     match at.step.kind {
         StepKind::Provision | StepKind::ChangeFleet | StepKind::DeclareHost | StepKind::ConfirmStopped => {
@@ -87,7 +108,7 @@ pub(crate) fn ready(at: &At<'_>) -> Result<(), String> {
 }
 
 /// An order names disk and boot (S15, R27); both must be known and admitted (S2).
-fn reachable(cluster: &Cluster, host: &HostName) -> Result<(), String> {
+fn reachable(state: &State, cluster: &Cluster, host: &HostName) -> Result<(), String> {
     let known = cluster.hosts.get(host).ok_or_else(|| format!("{host} is not in the cluster file"))?;
     if let Some(why) = &known.quarantined {
         return Err(format!("{host} is quarantined: {why:?}"));
@@ -95,30 +116,75 @@ fn reachable(cluster: &Cluster, host: &HostName) -> Result<(), String> {
     if known.incarnation.is_none() || known.boot.is_none() {
         return Err(format!("the agent of {host} was never seen"));
     }
+    // R27: another attempt for a boot that has ended would only end the same way.
+    if known.boot.as_ref() == state.ended_boots.get(host) {
+        return Err(format!("the agent of {host} was not heard since it booted again"));
+    }
     Ok(())
+}
+
+/// Whether an order of this kind may leave an engine running. A standing Demote and the list behind it may go anywhere (R8):
+/// they serve no client, and safety needs them.
+pub(crate) fn wakes_engine(kind: StepKind) -> bool {
+    matches!(
+        kind,
+        StepKind::Provision
+            | StepKind::Freeze
+            | StepKind::CatchUp
+            | StepKind::Raise
+            | StepKind::Feed
+            | StepKind::Promote
+            | StepKind::Follow
+            | StepKind::StartMaster
+            | StepKind::Reinject
+    )
+}
+
+/// S8: on a host that a person may switch off, or has, nothing is started.
+pub(crate) fn in_service(cluster: &Cluster, host: &HostName) -> Result<(), String> {
+    match cluster.hosts.get(host).map(|h| h.declared) {
+        Some(HostState::Active | HostState::Draining) => Ok(()),
+        Some(declared) => Err(format!("S8: {host} is {declared}")),
+        None => Err(format!("{host} is not in the cluster file")),
+    }
 }
 
 fn fleet_step(at: &At<'_>) -> Result<(), String> {
     match (&at.task.kind, at.step.kind) {
         (TaskKind::CreateStore { spec, copies, .. }, StepKind::Provision) => {
             let name = at.task.store.as_ref().ok_or("the task names no store")?;
-            if let Some(store) = at.cluster.stores.get(name) {
-                // The first Provision made it; the others go on.
-                return if store.epoch == Epoch::ZERO { Ok(()) } else { Err(format!("{name} exists")) };
+            let made = at.cluster.stores.get(name);
+            if made.is_some_and(|store| store.epoch != Epoch::ZERO) {
+                return Err(format!("{name} exists"));
             }
-            placement(at.cluster, spec, copies)
+            if at.run.state == TaskState::Waiting {
+                // The first Provision makes it, or makes it anew where an earlier plan could not finish it.
+                return placement(at.cluster, name, spec, copies);
+            }
+            let mine = |(slot, generation): (&SlotId, &CopyGeneration)| {
+                made.and_then(|s| s.copies.get(slot)).is_some_and(|c| c.generation == *generation)
+            };
+            if copies.iter().all(mine) { Ok(()) } else { Err(format!("{name} is not the one this task makes")) }
         }
         (TaskKind::Fleet, StepKind::ChangeFleet) => Ok(()),
         (TaskKind::HostState { host, to }, kind) => {
             if !at.cluster.hosts.contains_key(host) {
                 return Err(format!("{host} is not in the cluster file"));
             }
-            if *to != HostState::Maintenance {
+            if let (HostState::Empty | HostState::Retired, Some((store, slot, _))) =
+                (to, at.cluster.copies_on(host).find(|(_, _, c)| c.state != CopyState::Retired))
+            {
+                return Err(format!("S8: {slot} still holds a copy of {store}"));
+            }
+            if matches!(to, HostState::Active | HostState::Draining) {
                 return Ok(());
             }
             // S8: no master and every copy stopped, by the committed state first ...
             if let Some((store, _)) = at.cluster.masters_on(host).next() {
                 return Err(format!("{host} still has the master of {store}"));
+            }
+            if *to != HostState::Maintenance {
+                return Ok(());
             }
             if let Some((store, slot, copy)) =
                 at.cluster.copies_on(host).find(|(_, _, c)| !matches!(c.state, CopyState::Stopped | CopyState::Retired))
@@ -138,6 +204,7 @@ fn fleet_step(at: &At<'_>) -> Result<(), String> {
 /// S9: distinct domains, free slots, enough room, active hosts.
 fn placement(
     cluster: &Cluster,
+    name: &StoreName,
     spec: &StoreSpec,
     copies: &std::collections::BTreeMap<SlotId, CopyGeneration>,
 ) -> Result<(), String> {
@@ -145,14 +212,19 @@ fn placement(
         return Err(format!("S9: {} copies are placed, the store wants {}", copies.len(), spec.copies));
     }
     let mut domains = std::collections::BTreeSet::new();
-    for slot in copies.keys() {
+    for (slot, generation) in copies {
         let host = cluster.hosts.get(&slot.host).ok_or_else(|| format!("{} is not in the cluster file", slot.host))?;
         let room = host.slots.get(&slot.number).ok_or_else(|| format!("{slot} is not in the cluster file"))?;
         if host.declared != HostState::Active {
             return Err(format!("S9: {} is {}", slot.host, host.declared));
         }
-        if let Some((other, _, _)) = cluster.copy_on(slot) {
-            return Err(format!("S9: {slot} holds a copy of {other}"));
+        match cluster.copy_on(slot) {
+            Some((other, _, _)) if other != name => return Err(format!("S9: {slot} holds a copy of {other}")),
+            // R11: a copy generation never goes back.
+            Some((_, _, copy)) if copy.generation > *generation => {
+                return Err(format!("R11: {slot} held copy generation {} of {name}", copy.generation));
+            }
+            _ => {}
         }
         if room.size_bytes < spec.size_bytes {
             return Err(format!("S9: {slot} holds {} bytes, the store wants {}", room.size_bytes, spec.size_bytes));
@@ -175,9 +247,12 @@ fn before_commit(at: &At<'_>) -> Result<(), String> {
             if store.epoch != at.task.epoch || store.master.as_ref() != Some(from) || store.pending.is_some() {
                 return Err(format!("{from} is not the master at epoch {} any more", at.task.epoch));
             }
-            if !store.copies.get(to).is_some_and(|c| c.role == Role::Replica && c.state == CopyState::Serving) {
-                return Err(format!("{to} is not a serving replica"));
+            let follows = Some((from.clone(), store.epoch));
+            let fits = |c: &Copy| c.role == Role::Replica && c.state == CopyState::Serving && c.follows == follows;
+            if !store.copies.get(to).is_some_and(fits) {
+                return Err(format!("{to} is not a serving replica that follows {from} at epoch {}", store.epoch));
             }
+            in_service(at.cluster, &to.host)?;
             if let Some(slot) = store.possible_masters.keys().find(|slot| *slot != to) {
                 // R3, R28: a hand-over never waives; it would have to fence them all.
                 return Err(format!("{slot} may still be master at a lower epoch and is not fenced"));
@@ -194,16 +269,17 @@ fn before_commit(at: &At<'_>) -> Result<(), String> {
             }
         }
         TaskKind::CreateStore { copies, .. } if at.step.kind == StepKind::CommitEpoch => {
-            let provisioned = at
-                .task
-                .steps
-                .iter()
-                .zip(&at.run.steps)
-                .filter(|(s, r)| s.kind == StepKind::Provision && matches!(r.state, StepState::Done { .. }));
-            if store.epoch == Epoch::ZERO && provisioned.count() == copies.len() {
-                Ok(())
-            } else {
-                Err("not every copy is provisioned".into())
+            let provisioned = |slot: &SlotId| {
+                let at_slot = Some(Place::Slot(slot.clone()));
+                let mut steps = at.task.steps.iter().zip(&at.run.steps);
+                steps.any(|(s, r)| {
+                    s.kind == StepKind::Provision && s.at == at_slot && matches!(r.state, StepState::Done { .. })
+                })
+            };
+            match copies.keys().find(|slot| !provisioned(slot)) {
+                Some(slot) => Err(format!("{slot} is not provisioned")),
+                None if store.epoch == Epoch::ZERO && store.pending.is_none() => Ok(()),
+                None => Err("the store has an epoch already".into()),
             }
         }
         // A failover's epoch is allocated by its approval (R6), never by a step of its own.
@@ -214,19 +290,10 @@ fn before_commit(at: &At<'_>) -> Result<(), String> {
 fn after_commit(at: &At<'_>) -> Result<(), String> {
     let store = at.store()?;
     let slot = at.slot()?;
-    if !store.copies.contains_key(slot) {
-        return Err(format!("{slot} holds no copy of it"));
-    }
     if let TaskKind::FenceReturned { .. } = &at.task.kind {
-        if at.step.kind != StepKind::Demote || store.epoch != at.task.epoch {
-            return Err("the epoch has moved on".into());
-        }
-        if store.master.as_ref() == Some(slot) || store.pending.as_ref() == Some(slot) {
-            return Err(format!("{slot} is the master"));
-        }
-        return Ok(());
+        return fence_returned(at, store, slot);
     }
-    if store.epoch != at.task.epoch.next() && !(store.epoch.n == 1 && at.task.epoch == Epoch::ZERO) {
+    if store.epoch != next_epoch(at.task.epoch, at.cluster.generation) {
         return Err(format!("the epoch is {}, not the one this task allocated", store.epoch));
     }
     let to = target(&at.task.kind).ok_or("the task promotes nothing")?;
@@ -236,6 +303,33 @@ fn after_commit(at: &At<'_>) -> Result<(), String> {
         StepKind::Demote if Some(slot) == store.master.as_ref() || slot == to => Err(format!("{slot} is to be master")),
         _ => Ok(()),
     }
+}
+
+/// R8's standing order: only once there is a successor, for until then the former master's end is what is to be promoted,
+/// and only where something is left to fence or to list.
+fn fence_returned(at: &At<'_>, store: &Store, slot: &SlotId) -> Result<(), String> {
+    if at.step.kind != StepKind::Demote || store.epoch != at.task.epoch {
+        return Err("the epoch has moved on".into());
+    }
+    if store.master.is_none() {
+        return Err("the store has no master; a failover fences what may still be one".into());
+    }
+    if store.master.as_ref() == Some(slot) || store.pending.as_ref() == Some(slot) {
+        return Err(format!("{slot} is the master"));
+    }
+    let waits = |c: &LossCase| {
+        Some(&c.store) == at.task.store.as_ref() && c.slot == *slot && c.state == LossState::AwaitingReturn
+    };
+    if store.possible_masters.contains_key(slot) || at.cluster.loss_cases.values().any(waits) {
+        Ok(())
+    } else {
+        Err(format!("{slot} is fenced, and no loss case waits for it"))
+    }
+}
+
+/// The epoch after `old` (S3); a restore may have raised the generation since (R10).
+pub(crate) fn next_epoch(old: Epoch, generation: u32) -> Epoch {
+    Epoch { generation: generation.max(old.generation), n: old.n.saturating_add(1) }
 }
 
 /// The slot that a task promotes.
@@ -252,7 +346,8 @@ fn promotable(at: &At<'_>, store: &Store, to: &SlotId) -> Result<(), String> {
     if store.pending.as_ref() != Some(to) {
         return Err(format!("epoch {} was not allocated to {to}", store.epoch));
     }
-    for slot in store.possible_masters.keys().filter(|slot| *slot != to) {
+    let fenced: std::collections::BTreeSet<&SlotId> = demoted(at.task, at.run).map(|(slot, _)| slot).collect();
+    for slot in store.possible_masters.keys().filter(|slot| *slot != to && !fenced.contains(slot)) {
         let TaskKind::FailOver { fence, waived, .. } = &at.task.kind else {
             return Err(format!("S7: {slot} is not fenced at epoch {}", store.epoch));
         };
@@ -268,7 +363,15 @@ fn promotable(at: &At<'_>, store: &Store, to: &SlotId) -> Result<(), String> {
             FenceLevel::None => {}
         }
     }
-    expected_tip(at).map(|_| ())
+    let (tip, _) = expected_tip(at)?;
+    match &at.task.kind {
+        // R7, S5: what is promoted is no worse than what was approved.
+        TaskKind::FailOver { loss, .. } if tip.position < loss.candidate.position => Err(format!(
+            "what would be promoted ends at {}, the approved sheet said {}: the loss is worse than approved",
+            tip.position, loss.candidate.position
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// R8: the attestation is for the latest boot, in force, and no sign of life has come since.
@@ -286,20 +389,45 @@ pub(crate) fn attested(cluster: &Cluster, host: &HostName, now: LogTime) -> Resu
     Ok(())
 }
 
-/// What the promoted copy must equal (R1): the demoted master's final tip where there is one.
-pub(crate) fn expected_tip(at: &At<'_>) -> Result<Tip, String> {
+/// What the promoted copy must equal (R1), and the demoted slot that feeds it up to there, if one does.
+pub(crate) fn expected_tip<'a>(at: &At<'a>) -> Result<(Tip, Option<&'a SlotId>), String> {
     let missing = |what: &SlotId| format!("the final position of {what} is not known");
     match &at.task.kind {
-        TaskKind::CreateStore { .. } => Ok(Tip::default()),
-        TaskKind::HandOver { from, .. } => at.tip_of(StepKind::Demote, from).ok_or_else(|| missing(from)),
-        TaskKind::FailOver { from, fence: FenceLevel::Demoted, .. } => {
-            at.tip_of(StepKind::Demote, from).ok_or_else(|| missing(from))
+        TaskKind::CreateStore { .. } => Ok((Tip::default(), None)),
+        TaskKind::HandOver { from, .. } => {
+            at.tip_of(StepKind::Demote, from).map(|tip| (tip, Some(from))).ok_or_else(|| missing(from))
         }
-        TaskKind::FailOver { to, .. } => {
-            at.tip_of(StepKind::Feed, to).or_else(|| at.tip_of(StepKind::Raise, to)).ok_or_else(|| missing(to))
+        TaskKind::FailOver { from, fence: FenceLevel::Demoted, .. } => {
+            at.tip_of(StepKind::Demote, from).ok_or_else(|| missing(from))?;
+            furthest_demoted(at, from).ok_or_else(|| missing(from))
+        }
+        TaskKind::FailOver { from, to, .. } => {
+            let own = at.tip_of(StepKind::Feed, to).or_else(|| at.tip_of(StepKind::Raise, to));
+            let own = own.ok_or_else(|| missing(to))?;
+            // Whoever is demoted here and is further may have acknowledged what `to` lacks; nothing else would tell of it.
+            Ok(furthest_demoted(at, from).filter(|(tip, _)| tip.position > own.position).unwrap_or((own, None)))
         }
         _ => Err("the task promotes nothing".into()),
     }
+}
+
+/// The furthest final tip of the masters that this task demoted. What an open loss case tells of is left to it, except that
+/// of the slot the sheet is about.
+fn furthest_demoted<'a>(at: &At<'a>, from: &SlotId) -> Option<(Tip, Option<&'a SlotId>)> {
+    let told = |slot: &SlotId| {
+        let mut cases = at.cluster.loss_cases.values();
+        cases.any(|c| Some(&c.store) == at.task.store.as_ref() && c.slot == *slot && c.state.is_open())
+    };
+    let candidates = demoted(at.task, at.run).filter(|(slot, _)| *slot == from || !told(slot));
+    candidates.max_by_key(|(slot, tip)| (tip.position, *slot == from)).map(|(slot, tip)| (tip, Some(slot)))
+}
+
+/// The number of the step that demoted the slot from which a Promote catches up.
+pub(crate) fn demote_of_source(promote: &At<'_>) -> Option<u16> {
+    let (_, source) = expected_tip(promote).ok()?;
+    let at = Place::Slot(source?.clone());
+    let step = promote.task.steps.iter().position(|s| s.kind == StepKind::Demote && s.at.as_ref() == Some(&at))?;
+    u16::try_from(step).ok()
 }
 
 /// Steps that need a settled master, or none at all.
@@ -323,11 +451,8 @@ fn settled(at: &At<'_>) -> Result<(), String> {
     match kind {
         StepKind::StartMaster => {
             // R25: same slot, same epoch, nothing higher committed.
-            let declared = at.cluster.hosts.get(&slot.host).map(|h| h.declared);
             if master != Some(slot) || store.pending.is_some() || store.epoch != at.task.epoch {
                 Err(format!("{slot} is not the master at epoch {} any more", at.task.epoch))
-            } else if !matches!(declared, Some(HostState::Active | HostState::Draining)) {
-                Err(format!("{} is not Active", slot.host))
             } else {
                 Ok(())
             }
@@ -337,24 +462,42 @@ fn settled(at: &At<'_>) -> Result<(), String> {
             Err(format!("{slot} is quarantined until its loss case is settled"))
         }
         StepKind::Follow if store.possible_masters.contains_key(slot) => Err(format!("{slot} is not fenced yet")),
+        // S8: what a person had stopped, only a person's plan starts again.
+        StepKind::Follow if copy.state == CopyState::Stopped && at.record.plan.intent.is_everyday() => {
+            Err(format!("{slot} is stopped on purpose"))
+        }
         StepKind::Follow => Ok(()),
         StepKind::Stop if store.possible_masters.contains_key(slot) => Err(format!("{slot} may still be a master")),
         StepKind::Stop => Ok(()),
         StepKind::ListStranded if is_done(at.run, at.task, StepKind::Demote) => Ok(()),
-        StepKind::Reinject if matches!(at.task.kind, TaskKind::SettleLoss { .. }) => Ok(()),
+        StepKind::Reinject => case_listed(at).map(|_| ()),
         _ => Err("the step does not belong to this task".into()),
     }
 }
 
-fn closable(at: &At<'_>) -> Result<(), String> {
-    let TaskKind::SettleLoss { case, how, .. } = &at.task.kind else {
+/// The loss case of a settling task: it must be listed, and be about the very copy the task names.
+fn case_listed<'a>(at: &At<'a>) -> Result<&'a LossCase, String> {
+    let TaskKind::SettleLoss { case, slot, .. } = &at.task.kind else {
         return Err("the step does not belong to this task".into());
     };
     let known = at.cluster.loss_cases.get(case).ok_or_else(|| format!("{case} does not exist"))?;
+    let generation = at.store()?.copies.get(slot).map(|copy| copy.generation);
+    if Some(&known.store) != at.task.store.as_ref() || known.slot != *slot || generation != Some(known.generation) {
+        return Err(format!("{case} is not about the copy on {slot}"));
+    }
     if known.state != LossState::Listed {
         return Err(format!("{case} is not listed, or is settled"));
     }
-    if *how == slot_types::plan::Settlement::Reinject && !is_done(at.run, at.task, StepKind::Reinject) {
+    if at.store()?.possible_masters.contains_key(slot) {
+        return Err(format!("{slot} is not fenced yet"));
+    }
+    Ok(known)
+}
+
+fn closable(at: &At<'_>) -> Result<(), String> {
+    case_listed(at)?;
+    let reinjects = matches!(&at.task.kind, TaskKind::SettleLoss { how: Settlement::Reinject, .. });
+    if reinjects && !is_done(at.run, at.task, StepKind::Reinject) {
         return Err("its records are not reinjected".into());
     }
     Ok(())

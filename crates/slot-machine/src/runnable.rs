@@ -7,8 +7,8 @@ use crate::command::StepRef;
 use crate::ready::{self, At};
 use crate::state::*;
 use crate::steps::current;
-use crate::unwind::{CANCEL_BIT, THAW_BIT};
-use slot_types::cluster::{Cluster, FenceLevel};
+use crate::unwind::{CANCEL_BIT, SERVE_BIT, THAW_BIT};
+use slot_types::cluster::Cluster;
 use slot_types::engine::Source;
 use slot_types::ids::*;
 use slot_types::order::{Action, Order, Subject};
@@ -150,15 +150,14 @@ fn task_runnable(
         StepState::Started { attempt, index, at: since, incarnation, boot } => {
             let id = OrderId { plan: record.id, task, step: number, attempt: *attempt };
             let Some(host) = at.host().cloned() else { return };
-            out.push(match order(&at, id, *index, *incarnation, *boot) {
-                Ok(order) => Runnable::Send {
-                    step,
-                    kind: at.step.kind,
-                    host,
-                    order: Box::new(order),
-                    since: *since,
-                    deadline_ms,
-                },
+            let since = run.serve.filter(|_| at.step.kind == StepKind::Promote).map_or(*since, |serve| serve.at);
+            serving(state, &at, step, out);
+            // R8, S7: a Promote that is not there yet is not sent on once what it rests on is gone.
+            let holds = if at.step.kind == StepKind::Promote { ready::ready(&at) } else { Ok(()) };
+            out.push(match holds.and_then(|()| order(&at, id, *index, *incarnation, *boot)) {
+                Ok(order) => {
+                    Runnable::Send { step, kind: at.step.kind, host, order: Box::new(order), since, deadline_ms }
+                }
                 Err(why) => Runnable::Blocked { step, why, deadline_ms },
             });
         }
@@ -210,6 +209,27 @@ fn unwinding(state: &State, cluster: &Cluster, record: &PlanRecord, task: u16, o
         let freeze = OrderId { plan: record.id, task, step: thaw.step, attempt: thaw.attempt };
         send(thaw.step, THAW_BIT, Action::Thaw { freeze });
     }
+}
+
+/// While a Promote waits for its source: the source's Demote once more, which starts its engine read-only if it is dead.
+fn serving(state: &State, promote: &At<'_>, step: StepRef, out: &mut Vec<Runnable>) {
+    let Some(serve) = promote.run.serve.filter(|serve| !serve.answered) else { return };
+    let Some(number) = ready::demote_of_source(promote) else { return };
+    let Some(at) = At::new(state, promote.record, step.task, number) else { return };
+    let Some(host) = at.host().cloned() else { return };
+    let Some((incarnation, boot)) = at.cluster.hosts.get(&host).and_then(|h| Some((h.incarnation?, h.boot?))) else {
+        return;
+    };
+    let id = OrderId { plan: step.plan, task: step.task, step: number | SERVE_BIT, attempt: serve.attempt };
+    let Ok(order) = order(&at, id, serve.index, incarnation, boot) else { return };
+    out.push(Runnable::Send {
+        step: StepRef { step: number, ..step },
+        kind: StepKind::Demote,
+        host,
+        order: Box::new(order),
+        since: state.log_time,
+        deadline_ms: at.step.deadline_ms,
+    });
 }
 
 fn attempt_of(at: &At<'_>, number: u16) -> Option<u32> {
@@ -277,14 +297,10 @@ fn action(at: &At<'_>) -> Result<Action, String> {
             let target = at.tip_of(StepKind::Raise, feed).ok_or_else(|| format!("{feed} was not raised"))?;
             Action::CatchUp { source: source(at, feed)?, target }
         }
-        (StepKind::Promote, kind) => {
-            let source = match kind {
-                TaskKind::HandOver { from, .. } | TaskKind::FailOver { from, fence: FenceLevel::Demoted, .. } => {
-                    Some(source(at, from)?)
-                }
-                _ => None,
-            };
-            Action::Promote { expect: ready::expected_tip(at)?, source, sync_copies }
+        (StepKind::Promote, _) => {
+            let (expect, fed_by) = ready::expected_tip(at)?;
+            let source = fed_by.map(|slot| source(at, slot)).transpose()?;
+            Action::Promote { expect, source, sync_copies }
         }
         (StepKind::Follow, _) => Action::Follow { source: master(at)? },
         (StepKind::Canary, _) => {

@@ -28,7 +28,7 @@ pub(crate) fn remembered(state: &mut State, request: RequestId, index: LogIndex)
     if let Some(answer) = session.answers.get(&request.sequence) {
         return Some(answer.clone());
     }
-    (request.sequence <= session.forgotten)
+    (request.sequence < session.forgotten)
         .then_some(Answer::Refused(Refused::SequenceTooOld { session: request.session, sequence: request.sequence }))
 }
 
@@ -38,7 +38,7 @@ pub(crate) fn remember(state: &mut State, request: RequestId, index: LogIndex, a
     session.answers.insert(request.sequence, answer.clone());
     while session.answers.len() > ANSWERS_PER_SESSION_MAX {
         if let Some((sequence, _)) = session.answers.pop_first() {
-            session.forgotten = session.forgotten.max(sequence);
+            session.forgotten = session.forgotten.max(sequence.saturating_add(1));
         }
     }
 }

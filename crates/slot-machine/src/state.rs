@@ -19,6 +19,8 @@ use std::fmt;
 pub const FEATURE_LEVEL_SUPPORTED: u32 = 1;
 /// Ended plans kept for `plan show`; older ones live in the audit chain alone.
 pub const ENDED_PLANS_MAX: usize = 256;
+/// Plans that may wait for approval at once; a further one is refused.
+pub const PROPOSED_PLANS_MAX: usize = 256;
 /// Sessions remembered (R21); the least recently used goes first.
 pub const SESSIONS_MAX: usize = 1024;
 /// Answers remembered per session (R21).
@@ -65,6 +67,8 @@ pub struct State {
     pub audit: Audit,
     /// When the latest everyday master starts were accepted (R25); at most a minute's worth.
     pub everyday: Vec<LogTime>,
+    /// Per host, the last boot its agent said has ended (R27): it is waited for another one, and never goes back.
+    pub ended_boots: BTreeMap<HostName, BootId>,
 }
 
 impl Versioned for State {
@@ -93,6 +97,7 @@ impl Default for State {
             sessions: BTreeMap::new(),
             audit: Audit::default(),
             everyday: Vec::new(),
+            ended_boots: BTreeMap::new(),
         }
     }
 }
@@ -127,7 +132,7 @@ impl State {
 pub struct Session {
     /// The index of its last request.
     pub last_used: LogIndex,
-    /// The highest sequence whose answer was forgotten.
+    /// One above the highest sequence whose answer was forgotten.
     pub forgotten: u64,
     /// Answers by sequence: a set, never a high-water mark.
     pub answers: BTreeMap<u64, Answer>,
@@ -245,6 +250,22 @@ pub struct TaskRun {
     pub steps: Vec<StepRun>,
     /// While unwinding: what is left to make sure of.
     pub unwind: Option<Unwind>,
+    /// While a Promote is outstanding: the demoted source is asked to serve again.
+    pub serve: Option<Serve>,
+}
+
+/// The demoted master's engine died before its successor caught up from it (hand-over 5): its Demote, which starts a dead
+/// engine read-only, is ordered again, for the outstanding Promote depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Serve {
+    /// Which time.
+    pub attempt: u32,
+    /// The log index its order carries (R4).
+    pub index: LogIndex,
+    /// Since when, in log time.
+    pub at: LogTime,
+    /// Its agent has answered.
+    pub answered: bool,
 }
 
 /// Where a task stands.

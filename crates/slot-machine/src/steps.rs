@@ -52,7 +52,6 @@ pub(crate) fn start(
     let (task, step) = (here.task.clone(), here.step.clone());
     let target = here.host().and_then(|h| here.cluster.hosts.get(h)).map(|h| (h.incarnation, h.boot));
     let name = step_name(at.plan, &task, at.task, &step);
-    audit(state, stamp, "slotd", format!("start {name}, attempt {attempt}"));
     let next = if step.kind.is_internal() {
         StepState::Done { attempt, index: stamp.index, done: Done::Plain }
     } else {
@@ -62,6 +61,7 @@ pub(crate) fn start(
         };
         StepState::Started { attempt, index: stamp.index, at: stamp.now, incarnation, boot }
     };
+    audit(state, stamp, "slotd", format!("start {name}, attempt {attempt}"));
     let text = take_effect_at_start(state, stamp, at.plan, &task, &step);
     if let Some(run) = run_mut(state, at) {
         run.state = TaskState::Running;
@@ -77,6 +77,9 @@ pub(crate) fn start(
 
 fn take_effect_at_start(state: &mut State, stamp: Stamp, plan: PlanId, task: &Task, step: &Step) -> Vec<String> {
     let (Some(cluster), Some(record)) = (state.cluster.as_mut(), state.plans.get(&plan)) else { return Vec::new() };
+    if ready::wakes_engine(step.kind) || step.kind == StepKind::Demote {
+        effects::wakes(cluster, task, step.at.as_ref());
+    }
     match step.kind {
         StepKind::Provision => {
             effects::create_store(cluster, task);
@@ -108,6 +111,9 @@ fn end_task_if_done(state: &mut State, at: StepRef) {
 
 pub(crate) fn finish(state: &mut State, stamp: Stamp, id: OrderId, outcome: &Outcome) -> Result<Answer, Refused> {
     let record = state.plans.get(&id.plan).ok_or(Refused::UnknownPlan(id.plan))?;
+    if id.step & unwind::SERVE_BIT != 0 {
+        return finish_serving(state, stamp, id, outcome);
+    }
     let number = id.step & !(unwind::CANCEL_BIT | unwind::THAW_BIT);
     let at = StepRef { plan: id.plan, task: id.task, step: number };
     let (task, step) = record
@@ -159,6 +165,10 @@ fn finish_unwinding(
     task: &Task,
     outcome: &Outcome,
 ) -> Result<Answer, Refused> {
+    let run = state.plans.get(&at.plan).and_then(|p| p.tasks.get(usize::from(at.task)));
+    if !run.is_some_and(|run| unwind::expects(run, id)) {
+        return Err(Refused::Precondition(format!("{id} is not outstanding")));
+    }
     audit(state, stamp, "slotd", format!("{id} going back: {}", outcome_text(outcome)));
     if let (Some(cluster), Some(record)) = (state.cluster.as_mut(), state.plans.get_mut(&at.plan))
         && let Some(run) = record.tasks.get_mut(usize::from(at.task))
@@ -166,6 +176,22 @@ fn finish_unwinding(
         unwind::finish(cluster, task, run, id, outcome);
     }
     plans::settle(state, stamp, at.plan);
+    Ok(Answer::Done)
+}
+
+/// The demoted source serves again, or can't: the outstanding Promote waits anew, and is called stuck anew.
+fn finish_serving(state: &mut State, stamp: Stamp, id: OrderId, outcome: &Outcome) -> Result<Answer, Refused> {
+    let run = state.plans.get_mut(&id.plan).and_then(|p| p.tasks.get_mut(usize::from(id.task)));
+    let run = run.filter(|run| run.state == TaskState::Running);
+    let serve = run.as_ref().and_then(|r| r.serve).filter(|s| s.attempt == id.attempt && !s.answered);
+    let (Some(run), Some(serve)) = (run, serve) else {
+        return Err(Refused::Precondition(format!("{id} is not outstanding")));
+    };
+    run.serve = Some(Serve { answered: true, at: stamp.now, ..serve });
+    for step in &mut run.steps {
+        step.stuck = None;
+    }
+    audit(state, stamp, "slotd", format!("{id} to serve its successor: {}", outcome_text(outcome)));
     Ok(Answer::Done)
 }
 
@@ -177,7 +203,7 @@ fn outcome_text(outcome: &Outcome) -> String {
         Outcome::Done(Done::Reinjected { appended, present }) => {
             format!("done, {appended} reinjected, {present} there already")
         }
-        Outcome::NeverWill(why) => format!("never will: {why}"),
+        Outcome::NeverWill(why) => crate::hosts::bounded(&format!("never will: {why}")),
     }
 }
 
@@ -192,7 +218,8 @@ fn finish_done(
 ) {
     audit(state, stamp, "slotd", format!("{name}: {}", outcome_text(&Outcome::Done(done.clone()))));
     let Some(cluster) = state.cluster.as_mut() else { return };
-    let verdict = effects::done(cluster, task, step.kind, step.at.as_ref(), done);
+    let Some(before) = state.plans.get(&at.plan).and_then(|p| p.tasks.get(usize::from(at.task))) else { return };
+    let verdict = effects::done(cluster, (task, before), step.kind, step.at.as_ref(), done);
     let Some(run) = state.plans.get_mut(&at.plan).and_then(|p| p.tasks.get_mut(usize::from(at.task))) else { return };
     run.steps[usize::from(at.step)] =
         StepRun { state: StepState::Done { attempt, index, done: done.clone() }, stuck: None };
@@ -222,26 +249,37 @@ fn finish_never(
     why: &NeverWill,
     name: &str,
 ) {
-    audit(state, stamp, "slotd", format!("{name}: never will: {why}"));
+    audit(state, stamp, "slotd", format!("{name}: {}", outcome_text(&Outcome::NeverWill(why.clone()))));
+    // R27: no further attempt for that boot, or all of them would be used up before the new one is heard of.
+    if let (
+        NeverWill::BootEnded(boot),
+        Some(slot_types::plan::Place::Host(host) | slot_types::plan::Place::Slot(SlotId { host, .. })),
+    ) = (why, &step.at)
+    {
+        state.ended_boots.insert(host.clone(), *boot);
+    }
     let aborting = state.plans.get(&at.plan).is_some_and(|p| matches!(p.status, PlanStatus::Aborting { .. }));
     let Some(cluster) = state.cluster.as_mut() else { return };
     let Some(run) = state.plans.get_mut(&at.plan).and_then(|p| p.tasks.get_mut(usize::from(at.task))) else { return };
     run.steps[usize::from(at.step)] = StepRun { state: StepState::Never { attempt, why: why.clone() }, stuck: None };
-    // R27: issued anew, for the present boot. Others lost to nothing that forbids another try.
-    let again = matches!(why, NeverWill::BootEnded(_) | NeverWill::Superseded { .. } | NeverWill::Cancelled);
+    // R27: issued anew, for the present boot. Others lost to nothing that forbids another try, as what still runs will end.
+    let again = matches!(
+        why,
+        NeverWill::BootEnded(_) | NeverWill::Superseded { .. } | NeverWill::Cancelled | NeverWill::StillRunning(_)
+    );
+    let text = crate::hosts::bounded(&format!("{:?} was refused: {why}", step.kind));
     let committed = unwind::is_committed(task, run);
     let hands_over = matches!(task.kind, TaskKind::HandOver { .. });
     let next = StepState::Waiting { attempt: attempt.saturating_add(1) };
     if !committed && hands_over {
         // Before the commit every failure returns to the old state.
-        unwind::begin(cluster, task, run, stamp, &format!("{:?} was refused: {why}", step.kind));
+        unwind::begin(cluster, task, run, stamp, &text);
     } else if again && attempt < ATTEMPTS_MAX && (committed || !aborting) {
         run.steps[usize::from(at.step)].state = next;
     } else if committed {
-        let text = format!("{:?} was refused: {why}", step.kind);
         run.state = TaskState::NeedsHuman { why: text };
     } else {
-        run.state = TaskState::NotDone { why: format!("{:?} was refused: {why}", step.kind) };
+        run.state = TaskState::NotDone { why: text };
     }
 }
 
@@ -257,14 +295,26 @@ pub(crate) fn stuck(state: &mut State, stamp: Stamp, at: StepRef, why: &str) -> 
     let (task, step) = (here.task.clone(), here.step.clone());
     let committed = unwind::is_committed(&task, here.run);
     let waiting = matches!(here.run.steps[usize::from(at.step)].state, StepState::Waiting { .. });
-    let reversible = matches!(task.kind, TaskKind::HandOver { .. }) || waiting;
+    // An everyday order to a silent host must not hold its store for ever (L2).
+    let everyday = record.plan.intent.is_everyday();
+    let reversible = matches!(task.kind, TaskKind::HandOver { .. }) || waiting || everyday;
     let aborting = matches!(record.status, PlanStatus::Aborting { .. });
+    let known = here.run.steps[usize::from(at.step)].stuck.is_some();
+    if known && !(aborting && committed) {
+        // Said once: a retry adds nothing to the audit.
+        return Ok(Answer::Done);
+    }
+    let serves = step.kind == StepKind::Promote && !waiting && ready::demote_of_source(&here).is_some();
     let name = step_name(at.plan, &task, at.task, &step);
     audit(state, stamp, "slotd", format!("{name} is stuck: {why}"));
     if let (Some(cluster), Some(record)) = (state.cluster.as_mut(), state.plans.get_mut(&at.plan))
         && let Some(run) = record.tasks.get_mut(usize::from(at.task))
     {
         run.steps[usize::from(at.step)].stuck = Some(why.clone());
+        if serves {
+            let attempt = run.serve.map_or(2, |serve| serve.attempt.saturating_add(1));
+            run.serve = Some(Serve { attempt, index: stamp.index, at: stamp.now, answered: false });
+        }
         if !committed && reversible {
             unwind::begin(cluster, &task, run, stamp, &why);
         } else if committed && aborting {

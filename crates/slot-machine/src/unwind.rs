@@ -8,11 +8,13 @@ use crate::ready::{is_done, target};
 use crate::state::{StepState, TaskRun, TaskState, Unwind};
 use slot_types::cluster::{Cluster, CopyState, Role};
 use slot_types::ids::*;
-use slot_types::order::{Done, Outcome};
+use slot_types::order::{NeverWill, Outcome};
 use slot_types::plan::{Step, StepKind, Task, TaskKind};
 
 /// Set in an order's step number: it cancels that step's order.
 pub const CANCEL_BIT: u16 = 0x8000;
+/// Set in an order's step number: it orders that step's Demote again, so that the demoted engine serves replication.
+pub const SERVE_BIT: u16 = 0x2000;
 /// Set in an order's step number: it thaws that step's freeze.
 pub const THAW_BIT: u16 = 0x4000;
 
@@ -30,6 +32,15 @@ fn must_be_over(kind: StepKind) -> bool {
     )
 }
 
+/// Whether an engine may be frozen although its agent says that the freeze never will be: it may have been asked before the
+/// order lost. A thaw of a freeze that never was does no harm, and ends its id for good (R1).
+fn may_be_frozen(why: &NeverWill) -> bool {
+    !matches!(
+        why,
+        NeverWill::BootEnded(_) | NeverWill::OtherCopy { .. } | NeverWill::OlderEpoch { .. } | NeverWill::Thawed
+    )
+}
+
 /// Starts going back.
 pub(crate) fn begin(cluster: &mut Cluster, task: &Task, run: &mut TaskRun, stamp: Stamp, why: &str) {
     if run.state.is_ended() || matches!(run.state, TaskState::Unwinding { .. }) {
@@ -42,6 +53,9 @@ pub(crate) fn begin(cluster: &mut Cluster, task: &Task, run: &mut TaskRun, stamp
             StepState::Started { .. } if must_be_over(step.kind) => unwind.cancel.push(number),
             StepState::Started { .. } => uncount(cluster, task, step),
             StepState::Done { attempt, .. } if step.kind == StepKind::Freeze => {
+                unwind.thaw = Some(OrderId { plan: PlanId(0), task: 0, step: number, attempt: *attempt });
+            }
+            StepState::Never { attempt, why } if step.kind == StepKind::Freeze && may_be_frozen(why) => {
                 unwind.thaw = Some(OrderId { plan: PlanId(0), task: 0, step: number, attempt: *attempt });
             }
             _ => {}
@@ -100,7 +114,22 @@ pub(crate) fn abort_committed(cluster: &mut Cluster, task: &Task, run: &mut Task
     }
 }
 
-/// An agent's word on a cancel or a thaw.
+/// Whether the task waits for an agent's word on this cancel or thaw.
+pub(crate) fn expects(run: &TaskRun, id: OrderId) -> bool {
+    let Some(unwind) = &run.unwind else { return false };
+    let number = id.step & !(CANCEL_BIT | THAW_BIT);
+    if id.step == number | CANCEL_BIT {
+        let state = run.steps.get(usize::from(number)).map(|s| &s.state);
+        let outstanding = matches!(state, Some(StepState::Started { attempt, .. }) if *attempt == id.attempt);
+        outstanding && unwind.cancel.contains(&number)
+    } else {
+        // R1: a thaw is said only once every cancel is over, of the freeze that is known by then.
+        let thaw = unwind.thaw.is_some_and(|t| t.step == number && t.attempt == id.attempt);
+        id.step == number | THAW_BIT && thaw && unwind.cancel.is_empty()
+    }
+}
+
+/// An agent's word on a cancel or a thaw that [`expects`] says is waited for.
 pub(crate) fn finish(cluster: &mut Cluster, task: &Task, run: &mut TaskRun, id: OrderId, outcome: &Outcome) {
     let Some(unwind) = run.unwind.as_mut() else { return };
     if id.step & CANCEL_BIT != 0 {
@@ -110,8 +139,12 @@ pub(crate) fn finish(cluster: &mut Cluster, task: &Task, run: &mut TaskRun, id: 
         }
         unwind.cancel.retain(|n| *n != number);
         let is_freeze = task.steps.get(usize::from(number)).is_some_and(|s| s.kind == StepKind::Freeze);
-        if is_freeze && matches!(outcome, Outcome::Done(Done::Tip { .. })) {
-            // The freeze had happened: now it must end, for good (R1).
+        let frozen = match outcome {
+            Outcome::Done(_) => true,
+            Outcome::NeverWill(why) => may_be_frozen(why),
+        };
+        if is_freeze && frozen {
+            // The freeze had happened, or may have: now it must end, for good (R1).
             unwind.thaw = Some(OrderId { plan: PlanId(0), task: 0, step: number, attempt: id.attempt });
         }
     } else if id.step & THAW_BIT != 0 && unwind.thaw.is_some_and(|t| t.step == id.step & !THAW_BIT) {
