@@ -80,6 +80,9 @@ impl CoordinatorCore {
         }
         if let Some(lead) = &mut self.lead {
             lead.ready = true;
+            if let Some(cluster) = &self.state.cluster {
+                lead.observer.begin(cluster, self.now);
+            }
         }
         self.changed = true;
         for parked in std::mem::take(&mut self.parked) {
@@ -102,7 +105,7 @@ impl CoordinatorCore {
         if !lead.observer.report(cluster, host, report, self.now) || !lead.ready {
             return;
         }
-        let seen = lead.observer.host_seen(cluster, host);
+        let seen = lead.observer.host_seen(cluster, host, self.now, self.state.applied);
         let signs = lead.observer.signs_of_life(cluster, host, log_now);
         if let Some(command) = seen.filter(|_| lead.observer.may_propose(host, Topic::Seen, self.now)) {
             self.propose(command, Purpose::HostSeen(host.clone()));

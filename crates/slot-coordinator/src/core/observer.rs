@@ -20,6 +20,17 @@ const SIGN_OF_LIFE_MARGIN_MS: u64 = 2_000;
 /// After proposing what a report says, the same is not proposed again for this long.
 const REPEAT_MS: u64 = 1_000;
 
+/// What a host acknowledged counts against its reports only after this long: a report made before that may still be on
+/// its way, and an older disk is not admitted again.
+const SETTLE_MS: u64 = 5_000;
+
+/// What a host had acknowledged a while ago: a report that knows less is of an older disk (S2).
+struct Floor {
+    settled: LogIndex,
+    latest: LogIndex,
+    at: u64,
+}
+
 /// The last report of a host.
 struct Heard {
     report: AgentReport,
@@ -31,6 +42,7 @@ struct Heard {
 pub(super) struct Observer {
     heard: BTreeMap<HostName, Heard>,
     lost: BTreeMap<HostName, String>,
+    floors: BTreeMap<HostName, Floor>,
     /// Until when nothing more is proposed about a host.
     quiet_until: BTreeMap<(HostName, Topic), u64>,
 }
@@ -42,6 +54,23 @@ pub(super) enum Topic {
 }
 
 impl Observer {
+    /// This leader is ready: what is acknowledged now was so before any report to it was made.
+    pub(super) fn begin(&mut self, cluster: &Cluster, now: Now) {
+        let floor = |h: &Host| Floor { settled: h.acknowledged, latest: h.acknowledged, at: now.ms };
+        self.floors = cluster.hosts.iter().map(|(name, host)| (name.clone(), floor(host))).collect();
+    }
+
+    fn floor(&mut self, name: &HostName, host: &Host, now: Now) -> LogIndex {
+        let new = Floor { settled: LogIndex(0), latest: host.acknowledged, at: now.ms };
+        let floor = self.floors.entry(name.clone()).or_insert(new);
+        if now.ms.saturating_sub(floor.at) >= SETTLE_MS {
+            *floor = Floor { settled: floor.latest, latest: host.acknowledged, at: now.ms };
+        }
+        // Another disk was admitted: it starts from nothing.
+        floor.settled = floor.settled.min(host.acknowledged);
+        floor.settled
+    }
+
     /// Takes a report; `false` when it is not of this cluster or host (S15).
     pub(super) fn report(&mut self, cluster: &Cluster, host: &HostName, report: AgentReport, now: Now) -> bool {
         if report.cluster != cluster.id || report.host != *host || !cluster.hosts.contains_key(host) {
@@ -122,16 +151,24 @@ impl Observer {
     }
 
     /// What a host's last report says that the state does not know yet (S2, R27), or that is a sign of life (R8).
-    pub(super) fn host_seen(&self, cluster: &Cluster, name: &HostName) -> Option<Command> {
-        let (host, heard) = (cluster.hosts.get(name)?, self.heard.get(name)?);
-        let report = &heard.report;
+    /// `applied` is the last index applied here.
+    pub(super) fn host_seen(
+        &mut self,
+        cluster: &Cluster,
+        name: &HostName,
+        now: Now,
+        applied: LogIndex,
+    ) -> Option<Command> {
+        let host = cluster.hosts.get(name)?;
+        let floor = self.floor(name, host, now);
+        let report = &self.heard.get(name)?.report;
         let known_quarantine = match &host.quarantined {
             Some(HostQuarantine::OtherDisk { presented }) => *presented == report.incarnation,
             Some(HostQuarantine::OlderDisk { .. }) => host.incarnation == Some(report.incarnation),
             None => false,
         };
         let other_disk = host.incarnation != Some(report.incarnation);
-        let older_disk = !other_disk && report.high_water < host.acknowledged;
+        let older_disk = !other_disk && report.high_water < floor;
         let back = !other_disk && matches!(host.quarantined, Some(HostQuarantine::OtherDisk { .. }));
         let other_boot = !other_disk && host.boot != Some(report.boot);
         let news =
@@ -141,7 +178,9 @@ impl Observer {
             host: name.clone(),
             incarnation: report.incarnation,
             boot: report.boot,
-            high_water: report.high_water,
+            // A report that lags behind a receipt is no older disk: every order acknowledged before this command is
+            // applied was started at or before `applied`.
+            high_water: if older_disk { report.high_water } else { report.high_water.max(applied) },
         })
     }
 

@@ -1,0 +1,166 @@
+//! A pretended agent with pretended engines: carries out each order once and keeps its word.
+
+use slot_types::codec;
+use slot_types::engine::{EngineRole, EngineStatus};
+use slot_types::ids::*;
+use slot_types::order::*;
+use slot_types::position::{Digest, Position, Tip};
+use std::collections::BTreeMap;
+
+/// A copy, as its engine would have it.
+#[derive(Clone, Debug)]
+pub struct FakeCopy {
+    pub store: StoreName,
+    pub generation: CopyGeneration,
+    pub epoch: Epoch,
+    pub role: EngineRole,
+    pub following: Option<(SlotId, Epoch)>,
+    pub running: bool,
+}
+
+/// An agent that forgets nothing.
+#[derive(Clone, Debug)]
+pub struct FakeAgent {
+    pub host: HostName,
+    pub cluster: ClusterId,
+    pub incarnation: Incarnation,
+    pub boot: BootId,
+    pub up: bool,
+    pub slots: BTreeMap<u16, FakeCopy>,
+    pub receipts: BTreeMap<OrderId, Receipt>,
+    /// How often each order took effect.
+    pub effects: BTreeMap<OrderId, u32>,
+    pub high_water: LogIndex,
+    pub term: Term,
+}
+
+/// Every copy of a store always holds the same: one record per epoch.
+pub fn tip(epoch: Epoch) -> Tip {
+    let position = Position { epoch, length: epoch.n };
+    Tip { position, digest: if epoch.n == 0 { Digest::default() } else { Digest::of(&epoch.n.to_le_bytes()) } }
+}
+
+impl FakeAgent {
+    pub fn new(host: &str, cluster: ClusterId, number: u8) -> Self {
+        Self {
+            host: HostName::new(host).unwrap(),
+            cluster,
+            incarnation: Incarnation([number; 16]),
+            boot: BootId([number; 16]),
+            up: true,
+            slots: BTreeMap::new(),
+            receipts: BTreeMap::new(),
+            effects: BTreeMap::new(),
+            high_water: LogIndex(0),
+            term: Term(0),
+        }
+    }
+
+    pub fn report(&self, tips: &BTreeMap<StoreName, Epoch>) -> AgentReport {
+        let slots = self.slots.iter().map(|(number, copy)| {
+            let status = EngineStatus {
+                store: copy.store.clone(),
+                slot: SlotId::new(self.host.clone(), *number),
+                generation: copy.generation,
+                epoch: copy.epoch,
+                role: copy.role,
+                tip: tip(tips.get(&copy.store).copied().unwrap_or_default()),
+                history: Vec::new(),
+                frozen: None,
+                following: copy.following.clone(),
+                behind: Some(0),
+                heard_ms: Some(0),
+                verified_ms: Some(0),
+                sync_copies: 0,
+                aside: Vec::new(),
+            };
+            SlotReport {
+                slot: *number,
+                store: copy.store.clone(),
+                generation: copy.generation,
+                ledger_epoch: copy.epoch,
+                ledger_master: copy.role == EngineRole::Master || !copy.running,
+                engine: if copy.running { EngineSeen::Running(Box::new(status)) } else { EngineSeen::NotRunning },
+            }
+        });
+        AgentReport {
+            cluster: self.cluster,
+            host: self.host.clone(),
+            incarnation: self.incarnation,
+            boot: self.boot,
+            high_water: self.high_water,
+            slots: slots.collect(),
+            running: Vec::new(),
+        }
+    }
+
+    /// Takes an order's bytes, answers as an agent would.
+    pub fn deliver(&mut self, bytes: &[u8], tips: &mut BTreeMap<StoreName, Epoch>) -> Answer {
+        let order: Order = codec::decode(bytes).unwrap();
+        if order.cluster != self.cluster || order.incarnation != self.incarnation || order.term < self.term {
+            return Answer::Refused { why: "not for this agent".into() };
+        }
+        self.term = order.term;
+        if let Some(receipt) = self.receipts.get(&order.id) {
+            return Answer::Receipt(receipt.clone());
+        }
+        let done = self.perform(&order, tips);
+        *self.effects.entry(order.id).or_default() += 1;
+        self.high_water = self.high_water.max(order.index);
+        let receipt = Receipt { id: order.id, index: order.index, outcome: Outcome::Done(done) };
+        self.receipts.insert(order.id, receipt.clone());
+        Answer::Receipt(receipt)
+    }
+
+    fn perform(&mut self, order: &Order, tips: &mut BTreeMap<StoreName, Epoch>) -> Done {
+        let Some(subject) = &order.subject else { return Done::Plain };
+        let at = tips.get(&subject.store).copied().unwrap_or_default();
+        let here = Done::Tip { tip: tip(at), history: Vec::new() };
+        if order.action == Action::Provision {
+            let copy = FakeCopy {
+                store: subject.store.clone(),
+                generation: subject.generation,
+                epoch: subject.epoch,
+                role: EngineRole::Idle,
+                following: None,
+                running: true,
+            };
+            self.slots.insert(subject.slot, copy);
+            return Done::Plain;
+        }
+        let copy = self.slots.get_mut(&subject.slot).expect("an order is for a copy that is there");
+        match &order.action {
+            Action::Demote => {
+                (copy.role, copy.following, copy.epoch) = (EngineRole::Demoted, None, subject.epoch);
+                here
+            }
+            Action::Raise => {
+                copy.epoch = subject.epoch;
+                here
+            }
+            Action::Promote { expect, .. } => {
+                assert_eq!(*expect, tip(at), "promote expects what the copies hold");
+                (copy.role, copy.following, copy.epoch) = (EngineRole::Master, None, subject.epoch);
+                tips.insert(subject.store.clone(), subject.epoch);
+                Done::Tip { tip: tip(subject.epoch), history: Vec::new() }
+            }
+            Action::StartMaster { .. } => {
+                (copy.role, copy.running) = (EngineRole::Master, true);
+                Done::Plain
+            }
+            Action::Follow { source } => {
+                copy.role = EngineRole::Replica;
+                copy.epoch = subject.epoch;
+                copy.running = true;
+                copy.following = Some((source.slot.clone(), subject.epoch));
+                Done::Plain
+            }
+            Action::Stop => {
+                copy.running = false;
+                Done::Plain
+            }
+            Action::Freeze { .. } | Action::CatchUp { .. } => here,
+            _ => Done::Plain,
+        }
+    }
+}

@@ -1,0 +1,315 @@
+//! Coordinator cores, pretended agents and a network, in one thread from one seed.
+
+pub mod agent;
+
+use agent::FakeAgent;
+use slot_coordinator::core::*;
+use slot_raft::store::{LogStore, MemStore};
+use slot_raft::{RaftConfig, Restored};
+use slot_types::codec;
+use slot_types::ids::*;
+use slot_types::plan::Intent;
+use slot_types::position::Digest;
+use slot_types::view::{Query, View};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+pub const CLUSTER: ClusterId = ClusterId([9; 16]);
+
+/// A small generator of numbers; the same seed gives the same numbers.
+pub struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, below: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % below
+    }
+}
+
+enum Item {
+    Event(u64, u32, Event),
+    Wake(u64, u32),
+    Persisted(u64, u32, slot_raft::PersistBatch),
+    Order { from: u64, life: u32, delivery: u64, host: HostName, order: Vec<u8> },
+    Reports,
+}
+
+pub struct Node {
+    pub core: Option<CoordinatorCore>,
+    store: MemStore,
+    life: u32,
+    watched: BTreeMap<HostName, SocketAddr>,
+    pub failpoints: Vec<String>,
+}
+
+pub struct World {
+    pub now: u64,
+    pub nodes: BTreeMap<u64, Node>,
+    pub agents: BTreeMap<HostName, FakeAgent>,
+    pub tips: BTreeMap<StoreName, Epoch>,
+    pub replies: BTreeMap<u64, Result<Reply, Failure>>,
+    queue: BTreeMap<(u64, u64), Item>,
+    order: u64,
+    dice: Dice,
+    token: u64,
+    pub trace: Digest,
+    /// The node that reaches this failpoint dies there, once.
+    pub crash_at: Option<String>,
+    pub crashed: Vec<u64>,
+}
+
+impl World {
+    pub fn new(seed: u64, nodes: u64, hosts: &[&str]) -> Self {
+        let agents = (1..).zip(hosts).map(|(n, h)| (HostName::new(*h).unwrap(), FakeAgent::new(h, CLUSTER, n)));
+        let mut world = Self {
+            now: 1_000,
+            nodes: BTreeMap::new(),
+            agents: agents.collect(),
+            tips: BTreeMap::new(),
+            replies: BTreeMap::new(),
+            queue: BTreeMap::new(),
+            order: 0,
+            dice: Dice(seed),
+            token: 0,
+            trace: Digest::default(),
+            crash_at: None,
+            crashed: Vec::new(),
+        };
+        let voters: Vec<u64> = (1..=nodes).collect();
+        for id in 1..=nodes {
+            let store = MemStore::new(Restored::bootstrap(&voters, Vec::new()));
+            let node = Node { core: None, store, life: 0, watched: BTreeMap::new(), failpoints: Vec::new() };
+            world.nodes.insert(id, node);
+        }
+        for id in 1..=nodes {
+            world.start(id);
+        }
+        world.at(100, Item::Reports);
+        world
+    }
+
+    pub fn start(&mut self, id: u64) {
+        let members =
+            self.nodes.keys().map(|id| (*id, (name(*id), format!("127.0.0.{id}:7400").parse().unwrap()))).collect();
+        let node = self.nodes.get_mut(&id).unwrap();
+        node.life += 1;
+        let mut life = [id as u8; 16];
+        life[1] = node.life as u8;
+        let config = CoreConfig {
+            cluster: ClusterName::new("fm1").unwrap(),
+            cluster_id: CLUSTER,
+            node: name(id),
+            raft: RaftConfig::new(id, [id as u8; 16]),
+            members,
+            life,
+            seed: self.dice.roll(1 << 30),
+        };
+        let now = Now { ms: self.now, wall: WallTime(self.now) };
+        node.core = Some(CoordinatorCore::new(config, node.store.load().unwrap(), now).unwrap());
+        let life = node.life;
+        self.at(0, Item::Wake(id, life));
+    }
+
+    pub fn crash(&mut self, id: u64) {
+        let node = self.nodes.get_mut(&id).unwrap();
+        node.core = None;
+        node.life += 1;
+        node.watched.clear();
+        self.crashed.push(id);
+    }
+
+    fn at(&mut self, after: u64, item: Item) {
+        self.order += 1;
+        self.queue.insert((self.now + after, self.order), item);
+    }
+
+    /// Lets one thing happen.
+    fn one(&mut self) {
+        let ((at, _), item) = self.queue.pop_first().expect("something always happens next");
+        self.now = at;
+        match item {
+            Item::Event(id, life, event) => self.step(id, life, event),
+            Item::Wake(id, life) => self.step(id, life, Event::Tick),
+            Item::Persisted(id, life, batch) => {
+                let node = self.nodes.get_mut(&id).unwrap();
+                if node.life == life {
+                    node.store.commit(&batch).unwrap();
+                    self.step(id, life, Event::Persisted { seq: batch.seq });
+                }
+            }
+            Item::Order { from, life, delivery, host, order } => self.deliver(from, life, delivery, &host, &order),
+            Item::Reports => {
+                self.reports();
+                self.at(200, Item::Reports);
+            }
+        }
+    }
+
+    fn deliver(&mut self, from: u64, life: u32, delivery: u64, host: &HostName, order: &[u8]) {
+        let agent = self.agents.get_mut(host).unwrap();
+        let result =
+            if agent.up { Ok(agent.deliver(order, &mut self.tips)) } else { Err("connection refused".to_string()) };
+        let after = 1 + self.dice.roll(5);
+        self.at(after, Item::Event(from, life, Event::AgentAnswer { delivery, result }));
+        self.reports();
+    }
+
+    fn reports(&mut self) {
+        let watching: Vec<(u64, u32, HostName)> = self
+            .nodes
+            .iter()
+            .flat_map(|(id, node)| node.watched.keys().map(|host| (*id, node.life, host.clone())))
+            .collect();
+        for (id, life, host) in watching {
+            let agent = &self.agents[&host];
+            if agent.up {
+                let report = Box::new(agent.report(&self.tips));
+                let after = 1 + self.dice.roll(4);
+                self.at(after, Item::Event(id, life, Event::AgentReport { host, report }));
+            }
+        }
+    }
+
+    fn step(&mut self, id: u64, life: u32, event: Event) {
+        let node = self.nodes.get_mut(&id).unwrap();
+        if node.life != life {
+            return;
+        }
+        let Some(core) = &mut node.core else { return };
+        let effects = core.step(Now { ms: self.now, wall: WallTime(self.now) }, event);
+        let wake = core.next_deadline().max(self.now + 1) - self.now;
+        self.trace = self.trace.chain(format!("{} {id} {effects:?}", self.now).as_bytes());
+        for effect in effects {
+            if self.nodes[&id].life != life {
+                return;
+            }
+            self.carry_out(id, life, effect);
+        }
+        self.at(wake, Item::Wake(id, life));
+    }
+
+    fn carry_out(&mut self, id: u64, life: u32, effect: Effect) {
+        match effect {
+            Effect::Persist(batch) => {
+                // One disk: batches become durable in order.
+                self.at(2, Item::Persisted(id, life, batch));
+            }
+            Effect::Send { peer, message } => {
+                if self.dice.roll(50) != 0 {
+                    let (after, to) = (1 + self.dice.roll(3), self.nodes[&peer].life);
+                    self.at(after, Item::Event(peer, to, Event::Raft(message)));
+                }
+            }
+            Effect::Deliver { delivery, host, order, .. } => {
+                let after = 1 + self.dice.roll(5);
+                self.at(after, Item::Order { from: id, life, delivery, host, order });
+            }
+            Effect::WatchAgents { agents, .. } => self.nodes.get_mut(&id).unwrap().watched = agents,
+            Effect::Reply { token, reply } => {
+                assert!(self.replies.insert(token, reply).is_none(), "one reply per token");
+            }
+            Effect::Failpoint(name) => {
+                self.nodes.get_mut(&id).unwrap().failpoints.push(name.clone());
+                if self.crash_at.as_ref() == Some(&name) {
+                    self.crash_at = None;
+                    self.crash(id);
+                }
+            }
+            Effect::Die(why) => panic!("node {id} dies: {why}"),
+            Effect::Applied(_) | Effect::RoutesChanged | Effect::Role { .. } => {}
+        }
+    }
+
+    /// Lets things happen until something holds; fails when it does not within a generous time.
+    pub fn until(&mut self, what: &str, holds: impl Fn(&World) -> bool) {
+        let end = self.now + 300_000;
+        while !holds(self) {
+            assert!(self.now < end, "not in time: {what}");
+            self.one();
+        }
+    }
+
+    pub fn run_for(&mut self, ms: u64) {
+        let end = self.now + ms;
+        while self.now < end {
+            self.one();
+        }
+    }
+
+    pub fn leader(&self) -> Option<u64> {
+        let leads = |node: &Node| node.core.as_ref().is_some_and(CoordinatorCore::is_leader);
+        self.nodes.iter().find(|(_, node)| leads(node)).map(|(id, _)| *id)
+    }
+
+    pub fn core(&self, id: u64) -> &CoordinatorCore {
+        self.nodes[&id].core.as_ref().unwrap()
+    }
+
+    /// Asks one node, and waits for its answer.
+    pub fn ask(&mut self, id: u64, who: &str, request: ControlRequest) -> Result<Reply, Failure> {
+        self.token += 1;
+        let token = self.token;
+        let who = OperatorName::new(who).unwrap();
+        let life = self.nodes[&id].life;
+        self.at(1, Item::Event(id, life, Event::Request { token, who, request }));
+        self.until("a reply", |w| w.replies.contains_key(&token));
+        self.replies[&token].clone()
+    }
+
+    /// Asks whoever leads, again and again, until somebody answers.
+    pub fn ask_leader(&mut self, who: &str, request: &ControlRequest) -> Result<Reply, Failure> {
+        loop {
+            self.until("a leader", |w| w.leader().is_some());
+            let leader = self.leader().unwrap();
+            match self.ask(leader, who, request.clone()) {
+                Err(Failure::NotLeader { .. } | Failure::Interrupted { .. }) => self.run_for(100),
+                answer => return answer,
+            }
+        }
+    }
+
+    pub fn view(&mut self, query: Query) -> View {
+        match self.ask_leader("alice", &ControlRequest::View { query, stale_ok: false }).unwrap() {
+            Reply::View { bytes, .. } => codec::decode(&bytes).unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub fn plan(&mut self, intent: Intent) -> Result<PlanId, Failure> {
+        let request = ControlRequest::MakePlan { request: None, intent: Box::new(intent), reason: "test".into() };
+        match self.ask_leader("alice", &request)? {
+            Reply::Plan { id, .. } => Ok(id),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub fn approve(&mut self, plan: PlanId) -> Result<Reply, Failure> {
+        let leader = self.leader().unwrap();
+        let digest = self.core(leader).state().plans[&plan].digest.short();
+        let request = ControlRequest::ApprovePlan { request: None, plan, digest, reason: "test".into() };
+        self.ask_leader("alice", &request)
+    }
+
+    /// A running node's state of a plan, as text.
+    pub fn plan_status(&self, plan: PlanId) -> Option<String> {
+        let leader = self.leader()?;
+        self.core(leader).state().plans.get(&plan).map(|p| p.status.to_string())
+    }
+
+    /// S14 and S6: equal states at equal index, every order's effect at most once.
+    pub fn check(&self) {
+        let mut hashes: BTreeMap<LogIndex, Digest> = BTreeMap::new();
+        for core in self.nodes.values().filter_map(|n| n.core.as_ref()) {
+            let hash = core.state().hash();
+            assert_eq!(*hashes.entry(core.state().applied).or_insert(hash), hash, "S14");
+            assert_eq!(core.state().audit.first_broken(), None, "S12");
+        }
+        for agent in self.agents.values() {
+            assert!(agent.effects.values().all(|n| *n == 1), "S6: {:?}", agent.effects);
+        }
+    }
+}
+
+pub fn name(id: u64) -> CoordinatorName {
+    CoordinatorName::new(format!("c{id}")).unwrap()
+}
