@@ -238,7 +238,9 @@ impl JournalCore {
         self.next_op += 1;
         self.disk =
             Some(InFlight { op, length: self.log.length(), meta_version: self.meta_version, epoch: self.meta.epoch });
-        self.out.push(Effect::Milestone("journal-before-disk"));
+        if self.ready {
+            self.out.push(Effect::Milestone("journal-before-disk"));
+        }
         self.out.push(Effect::Disk { op, ops });
     }
 
@@ -250,7 +252,9 @@ impl JournalCore {
             self.out.push(Effect::Die { reason: format!("disk: {reason}") });
             return;
         }
-        self.out.push(Effect::Milestone("journal-after-disk"));
+        if self.ready {
+            self.out.push(Effect::Milestone("journal-after-disk"));
+        }
         self.ready = true;
         if done.length > self.log.durable {
             self.log.durable = done.length;
