@@ -44,7 +44,7 @@ impl Shown {
         if self.digest.short() == given {
             return Ok(());
         }
-        let cause = format!("{given} is not the digest of {} as received, which is {}", self.id, self.digest);
+        let cause = format!("{given} is not the digest of {} as received", self.id);
         Err(task.failure(cause, format!("read it again, then approve what you read: slotctl plan show {}", self.id)))
     }
 

@@ -36,9 +36,9 @@ impl Progress {
 
     fn show(&mut self, view: &PlanView) {
         let (done, given_up) = text::plan::tally(view);
+        self.bar.set_message(text::plan::progress(view));
         self.bar.set_length(view.tasks.len() as u64);
         self.bar.set_position(done + given_up);
-        self.bar.set_message(text::plan::progress(view));
         for complaint in view.tasks.iter().map(text::plan::complaint).filter(|text| !text.is_empty()) {
             if !self.said.contains(&complaint) {
                 let line = crate::console::printable(complaint.trim_end());

@@ -16,10 +16,15 @@ pub fn audit(view: &AuditView) -> String {
     if view.trimmed_through > 0 {
         text += &format!(" · entries through {} are archived", view.trimmed_through);
     }
-    text += "\n\n";
+    text.push('\n');
+    // One hash stands for everything before it (S12).
+    if let Some(last) = view.entries.last() {
+        text += &format!("hash through entry {}: {}\n", last.number, last.hash);
+    }
+    text.push('\n');
     for entry in &view.entries {
-        let prefix = format!("{:>5}  {}  {:<14} ", entry.number, date_and_time(entry.wall), entry.actor);
-        text += &wrap(&prefix, &format!("{}   [{}]", entry.event, entry.hash));
+        let prefix = format!("{:>5}  {}  {:<8} ", entry.number, date_and_time(entry.wall), entry.actor);
+        text += &wrap(&prefix, &entry.event);
     }
     match (view.entries.last(), view.more) {
         (Some(last), true) => text += &format!("\nnext  slotctl audit --after {}\n", last.number),

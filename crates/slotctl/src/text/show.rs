@@ -9,6 +9,9 @@ use slot_types::evidence::{CopyEvidence, Seen};
 use slot_types::ids::SlotId;
 use slot_types::view::*;
 
+/// What was seen less than this long ago is said without its age.
+const FRESH_MS: u64 = 2_000;
+
 /// One host.
 pub fn host(view: &HostView) -> String {
     let seen = match (&view.seen, view.silent) {
@@ -126,7 +129,7 @@ fn engine(copy: &Copy, seen: &Seen<CopyEvidence>) -> String {
     match seen {
         Seen::Unknown { reason } => format!("unknown: {reason}"),
         Seen::Known { value, age_ms } => {
-            let ago = if *age_ms < 5_000 { String::new() } else { format!(", {} ago", span(*age_ms)) };
+            let ago = if *age_ms < FRESH_MS { String::new() } else { format!(", {} ago", span(*age_ms)) };
             let what = match value {
                 CopyEvidence::NotRunning if stopped => "stopped".to_string(),
                 CopyEvidence::NotRunning => "NOT RUNNING".into(),

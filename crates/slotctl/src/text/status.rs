@@ -150,9 +150,10 @@ fn one_host_dies(view: &StatusView) -> String {
     let cases = view.hosts.iter().filter_map(|h| h.fullest_if_dies.as_ref().map(|(n, on)| (*n, on, h)));
     match cases.rev().max_by_key(|(n, _, _)| *n) {
         Some((n, on, host)) => format!(
-            "worst {}: {} go elsewhere, fullest {n} on {on}",
+            "worst {}: {} {} elsewhere, fullest {n} on {on}",
             host.host,
-            count(u64::from(host.masters), "master")
+            count(u64::from(host.masters), "master"),
+            if host.masters == 1 { "goes" } else { "go" }
         ),
         None => "nothing to go elsewhere".into(),
     }
