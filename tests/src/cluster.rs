@@ -218,14 +218,8 @@ impl Cluster {
     /// The engine that runs on a slot.
     pub fn engine_on(&self, slot: &str) -> Outcome<EngineProcess> {
         let n = host_number(slot).ok_or("no such host")?;
-        let number: u16 = slot.parse::<SlotId>()?.number;
-        let marks =
-            [format!("{number}"), format!("{number:02}"), format!("slot-{number}"), format!("slot-{number:02}")];
-        let base = self.host_folder(n);
-        let found = self.engines(n).into_iter().find(|engine| {
-            let parts = engine.dir.strip_prefix(&base).into_iter().flat_map(Path::components);
-            parts.filter_map(|part| part.as_os_str().to_str()).any(|part| marks.iter().any(|mark| mark == part))
-        });
+        let base = self.host_folder(n).join("slots").join(format!("{:02}", slot.parse::<SlotId>()?.number));
+        let found = engines::below(&base).into_iter().next();
         found.ok_or_else(|| format!("no engine runs on {slot}").into())
     }
 
