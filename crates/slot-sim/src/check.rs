@@ -86,3 +86,19 @@ pub fn records(core: &JournalCore) -> Vec<RecordId> {
     let log = core.log();
     (0..log.length()).filter_map(|index| log.record(index)).filter_map(|r| r.data_id().cloned()).collect()
 }
+
+impl World {
+    /// The engine on a slot, if its process runs.
+    pub fn journals_core(&self, slot: &SlotId) -> Option<&JournalCore> {
+        self.journals.get(slot)?.core.as_ref()
+    }
+    /// The slots of a host whose engine processes run.
+    pub fn engines_on(&self, host: &HostName) -> Vec<SlotId> {
+        let running = self.journals.iter().filter(|(slot, node)| slot.host == *host && node.core.is_some());
+        running.map(|(slot, _)| slot.clone()).collect()
+    }
+    /// The sequences the writer has had acknowledged.
+    pub fn acked(&self) -> Vec<u64> {
+        self.writer.iter().flat_map(|w| w.acked.iter().map(|(sequence, _, _)| *sequence)).collect()
+    }
+}

@@ -150,3 +150,32 @@ impl World {
         self.writer.as_ref().map_or(0, |w| w.acked.len())
     }
 }
+
+impl World {
+    /// Plans an intent for alice; nobody has said yes.
+    pub fn plan(&mut self, intent: Intent) -> Result<(PlanId, Plan), coordinator::Failure> {
+        let request = coordinator::ControlRequest::MakePlan {
+            request: None,
+            intent: Box::new(intent),
+            reason: "simulation".into(),
+        };
+        let coordinator::Reply::Plan { id, bytes, .. } = self.ask("alice", request)? else {
+            return Err(coordinator::Failure::Invalid("no plan was answered".into()));
+        };
+        let plan = slot_types::codec::decode(&bytes).map_err(|e| coordinator::Failure::Invalid(e.to_string()))?;
+        Ok((id, plan))
+    }
+
+    /// Says yes to a plan as shown.
+    pub fn approve(&mut self, who: &str, id: PlanId, plan: &Plan) -> Result<coordinator::Reply, coordinator::Failure> {
+        let digest = Plan::digest_of(&plan.bytes()).short();
+        let reason = "simulation".to_string();
+        self.ask(who, coordinator::ControlRequest::ApprovePlan { request: None, plan: id, digest, reason })
+    }
+
+    /// Alice says that a host is off.
+    pub fn attest(&mut self, host: &HostName) -> Result<coordinator::Reply, coordinator::Failure> {
+        let how = "power cord in hand".to_string();
+        self.ask("alice", coordinator::ControlRequest::Attest { request: None, host: host.clone(), how })
+    }
+}

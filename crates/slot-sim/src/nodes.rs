@@ -428,3 +428,30 @@ impl World {
         }
     }
 }
+
+impl World {
+    /// Cuts a host's power: its agent and engines are gone, and of their unsynced writes a random part.
+    pub fn power_off(&mut self, host: &HostName) {
+        self.kill_agent(host);
+        let slots: Vec<SlotId> = self.folders.keys().filter(|slot| slot.host == *host).cloned().collect();
+        for slot in slots {
+            if let Some(node) = self.journals.get_mut(&slot) {
+                node.core = None;
+                node.life += 1;
+            }
+            if let Some(folder) = self.folders.get_mut(&slot) {
+                folder.power_failed(&mut self.disk);
+            }
+        }
+        self.note(format!("{host} is off"));
+    }
+
+    /// Switches a host on again: a new boot, and nothing runs but its agent.
+    pub fn power_on(&mut self, host: &HostName) {
+        let boot = BootId(self.disk.token());
+        if let Some(node) = self.agents.get_mut(host) {
+            node.boot = boot;
+        }
+        self.start_agent(host);
+    }
+}
