@@ -1,5 +1,6 @@
 //! P12: a damaged copy is refused, or exactly an unacknowledged tail is cut; never anything silent.
 
+use crate::disk::Disk;
 use crate::world::*;
 use slot_engine::journal::core::*;
 use slot_types::ids::CopyGeneration;
@@ -92,4 +93,17 @@ fn r11_another_copy_is_refused() {
     assert!(matches!(JournalCore::open(other, files.clone(), 0), Err(OpenError::OtherCopy { .. })));
     let other = Config::new(store(), slot(1), CopyGeneration(1));
     assert!(matches!(JournalCore::open(other, files, 0), Err(OpenError::OtherCopy { .. })));
+}
+
+#[test]
+fn p12_a_torn_tail_is_cut_on_disk_before_anything_is_written_behind_it() {
+    let mut w = World::with_master(1, 3, 0);
+    w.must_append(0, 1, "w1", 1);
+    w.crash(0, true);
+    let whole = w.nodes[0].disk.files();
+    let mut torn = whole.clone();
+    torn.get_mut(&segment_name(0)).unwrap().extend([9; 300]);
+    w.nodes[0].disk = Disk::new(torn);
+    w.start(0).unwrap();
+    assert_eq!(w.nodes[0].disk.files()[&segment_name(0)], whole[&segment_name(0)]);
 }

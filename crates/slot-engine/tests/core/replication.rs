@@ -209,3 +209,88 @@ fn a_catch_up_that_can_never_be_equal_says_so() {
     let call = EngineCall::CatchUp { epoch: E(1), source: source(0), target };
     assert!(matches!(w.control(1, call), Err(EngineError::TimedOut(_))));
 }
+
+#[test]
+fn only_durable_records_leave_a_copy() {
+    let mut w = World::with_master(1, 7, 0);
+    w.must_append(0, 1, "w1", 1);
+    let tip = w.status(0).tip;
+    let history = w.status(0).history;
+    w.nodes[0].disk_stalled = true;
+    w.begin_append(0, 1, "w1", 2);
+    w.run(20);
+    let (store, epoch) = (store(), E(1));
+    let ids = vec![id("w1", 1), id("w1", 2)];
+    let pull = Pull {
+        store: store.clone(),
+        epoch,
+        from: slot(1),
+        follow: true,
+        history,
+        tip,
+        upto: u64::MAX,
+        bytes_max: 1 << 20,
+        wait_ms: 10,
+    };
+    let contains = w.request();
+    w.step(0, Event::Peer { request: contains, call: PeerCall::Contains { store, epoch, ids } });
+    let pulled = w.request();
+    w.step(0, Event::Peer { request: pulled, call: PeerCall::Pull(pull) });
+    w.run(100);
+    assert_eq!(w.replies[&contains], Reply::Peer(PeerAnswer::Contained(vec![id("w1", 1)])));
+    let Reply::Peer(PeerAnswer::Records { records, head, .. }) = &w.replies[&pulled] else { panic!("not answered") };
+    assert!(records.is_empty() && *head == 2);
+}
+
+#[test]
+fn r7_an_aside_is_settled_only_when_all_of_it_is_back() {
+    let mut w = failed_over(8);
+    w.control(0, EngineCall::Follow { epoch: E(2), source: source(1) }).unwrap();
+    w.run(3_000);
+    w.must_append(1, 2, "w1", 7);
+    w.run(3_000);
+    let expected: Vec<_> = (6..=20).filter(|n| *n != 7).map(|n| id("w1", n)).collect();
+    assert_eq!(w.status(0).aside, expected);
+    w.crash(0, true);
+    w.start(0).unwrap();
+    assert_eq!(w.status(0).aside, expected);
+    let list = EngineCall::ListStranded { epoch: E(2), against: source(1) };
+    assert_eq!(w.control(0, list), Ok(EngineDone::Stranded(expected)));
+}
+
+#[test]
+fn r7_a_common_part_with_another_digest_is_asked_for_record_by_record() {
+    let mut w = failed_over(9);
+    let now = w.now;
+    let core = w.nodes[0].core.as_mut().unwrap();
+    let length = core.log().durable;
+    let list = EngineCall::ListStranded { epoch: E(2), against: source(1) };
+    let effects = core.step(now, Event::Control { request: 1, call: list, budget_ms: 5_000 });
+    let call = effects.iter().find_map(|e| if let Effect::Call { call, .. } = e { Some(*call) } else { None }).unwrap();
+    let answer = PeerAnswer::Compared { common: length, digest: Default::default() };
+    let effects = core.step(now, Event::CallAnswer { call, result: Ok(answer) });
+    let asked = effects.iter().find_map(|e| match e {
+        Effect::Call { request: PeerCall::Contains { ids, .. }, .. } => Some(ids.clone()),
+        _ => None,
+    });
+    assert_eq!(asked.unwrap().len(), 20);
+}
+
+#[test]
+fn records_that_arrive_behind_another_disk_operation_are_written_too() {
+    let mut w = World::with_master(2, 10, 0);
+    w.must_append(0, 1, "w1", 1);
+    w.run(60);
+    // The follower settles its meta on a slow disk while the next records come in.
+    w.nodes[1].disk_stalled = true;
+    w.run(400);
+    w.must_append(0, 1, "w1", 2);
+    w.run(100);
+    assert_eq!(w.status(1).tip.position.length, 2, "not durable there yet");
+    w.release_disk(1);
+    w.run(100);
+    assert_eq!(w.status(1).tip, w.status(0).tip);
+    w.crash(1, true);
+    w.start(1).unwrap();
+    assert_eq!(w.status(1).tip, w.status(0).tip);
+}
