@@ -1,7 +1,7 @@
 //! The fleet as a cluster file says it.
 //!
-//! What always holds: a file adds and changes, and deletes nothing; what it would take from under a copy is refused; the
-//! same file twice gives nothing to do.
+//! What always holds: a file adds and changes, and deletes nothing; what it would take from under a copy is refused;
+//! the same file twice gives nothing to do.
 
 use crate::place::{self, Pairs, Room};
 use crate::refusal::{Nothing, Refusal, WhyNot};

@@ -6,8 +6,8 @@
 use slot_types::ids::{HostName, SlotId};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// Chooses an option for each item. `load` is what each host has before; it is brought up to date. Items without options
-/// must not be given.
+/// Chooses an option for each item. `load` is what each host has before; it is brought up to date. Items without
+/// options must not be given.
 pub(crate) fn choose(options: &[Vec<SlotId>], load: &mut BTreeMap<HostName, u32>) -> Vec<SlotId> {
     let mut chosen: Vec<usize> = vec![0; options.len()];
     let mut order: Vec<usize> = (0..options.len()).collect();
@@ -75,4 +75,38 @@ fn path(
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn best(options: &[Vec<SlotId>], load: &mut BTreeMap<HostName, u32>) -> u32 {
+        let Some((first, rest)) = options.split_first() else { return load.values().copied().max().unwrap_or(0) };
+        let tried = first.iter().map(|slot| {
+            let mut load = load.clone();
+            *load.entry(slot.host.clone()).or_default() += 1;
+            best(rest, &mut load)
+        });
+        tried.min().unwrap_or(0)
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn the_fullest_host_is_as_low_as_brute_force_finds(
+            before in proptest::collection::vec(0u32..4, 4),
+            picks in proptest::collection::vec(proptest::collection::btree_set(0usize..4, 1..4), 1..7),
+        ) {
+            let host = |n: usize| HostName::new(format!("h{n}")).unwrap();
+            let mut load: BTreeMap<HostName, u32> = (0..4).map(|n| (host(n), before[n])).collect();
+            let options: Vec<Vec<SlotId>> =
+                picks.iter().map(|p| p.iter().map(|n| SlotId::new(host(*n), 1)).collect()).collect();
+            let wanted = best(&options, &mut load.clone());
+            let chosen = choose(&options, &mut load);
+            proptest::prop_assert_eq!(load.values().copied().max(), Some(wanted));
+            proptest::prop_assert!(chosen.iter().zip(&options).all(|(c, o)| o.contains(c)));
+            let counted: u32 = load.values().sum();
+            proptest::prop_assert_eq!(counted, before.iter().sum::<u32>() + u32::try_from(options.len()).unwrap());
+        }
+    }
 }

@@ -169,11 +169,7 @@ pub(crate) fn settle(view: &View<'_>, id: LossCaseId, how: Settlement) -> Result
             draft.note("CHECKED", format!("{records} of {} go into {name} under their own ids", case.slot));
         }
         Settlement::Discard => {
-            let text = format!(
-                "{records} that only {} holds are given up: {}",
-                case.slot,
-                crate::sheet::names(&case.stranded)
-            );
+            let text = format!("{records}, held by {} alone: {}", case.slot, crate::sheet::names(&case.stranded));
             draft.note("WHAT IS GIVEN UP", text);
             draft.note("NO UNDO", "they stay aside on the old slot, but no command puts them back");
         }

@@ -1,8 +1,8 @@
 //! Another master for a store: planned where the master is well, else the sheet of an unplanned failover.
 //!
 //! What always holds: every possible master other than the new one is demoted by a step of the task or waived by name
-//! (R3, R28); every copy that answers is raised; the furthest of them feeds the new master; a store without a way is left
-//! out and said, and stops no other (L2).
+//! (R3, R28); every copy that answers is raised; the furthest of them feeds the new master; a store without a way is
+//! left out and said, and stops no other (L2).
 
 use crate::loss::{self, Past};
 use crate::refusal::{Nothing, Refusal, WhyNot};
@@ -145,8 +145,8 @@ fn furthest(able: &[(SlotId, &EngineStatus)], planned: bool) -> Vec<SlotId> {
     able.iter().filter(|(_, s)| planned || Some(s.tip.position) == best).map(|(slot, _)| slot.clone()).collect()
 }
 
-/// Everyone who may acknowledge below the new epoch (R3): recorded ones, the master, a slot whose Promote was started, and
-/// the slot the sheet is about.
+/// Everyone who may acknowledge below the new epoch (R3): recorded ones, the master, a slot whose Promote was
+/// started, and the slot the sheet is about.
 fn possible_masters(store: &Store, from: &SlotId, to: &SlotId) -> BTreeSet<SlotId> {
     let mut slots: BTreeSet<SlotId> = store.possible_masters.keys().cloned().collect();
     slots.extend(store.master.clone());

@@ -1,8 +1,8 @@
 //! Decides where masters and replicas go; pure.
 //!
-//! What always holds: the same cluster, evidence, intent and inputs give the same bytes; a [`CheckedPlan`] comes only out
-//! of [`check`], which derives from the cluster again what the planner has decided; a "no" is a [`Refusal`] with a type,
-//! the things it is about and what to do next; nothing here waits, asks or writes.
+//! What always holds: the same cluster, evidence, intent and inputs give the same bytes; a [`CheckedPlan`] comes only
+//! out of [`check`], which derives from the cluster again what the planner has decided; a "no" is a [`Refusal`] with
+//! a type, the things it is about and what to do next; nothing here waits, asks or writes.
 
 mod apply;
 mod balance;
@@ -118,9 +118,9 @@ fn finish(view: &View<'_>, intent: Intent, draft: Draft) -> Result<CheckedPlan, 
     check::check(view.cluster, view.evidence, view.inputs.fleet_version, plan).map_err(Refusal::Faulty)
 }
 
-/// The versions of everything a plan was computed from (R14): the stores its tasks touch, every host one of their copies
-/// is on, every host it sends an order to or declares, the loss cases it lists or settles, and the fleet for `apply`.
-/// What does not exist yet has version 0.
+/// The versions of everything a plan was computed from (R14): the stores its tasks touch, every host one of their
+/// copies is on, every host it sends an order to or declares, the loss cases it lists or settles, and the fleet for
+/// `apply`. What does not exist yet has version 0.
 fn facts(view: &View<'_>, plan: &Plan) -> BTreeMap<EntityRef, u64> {
     let mut facts = BTreeMap::new();
     let mut hosts: BTreeSet<&HostName> = plan.hosts();

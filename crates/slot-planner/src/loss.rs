@@ -1,8 +1,8 @@
 //! What an unplanned failover may lose, said no better than it can be proven (R7).
 //!
-//! What always holds: "none provable" only from durable stops of everyone who may have acknowledged, or from a bound the
-//! engine enforces; "caught up" only from reports that reach close to the last sign of life; of several classes that
-//! apply, the worst is said.
+//! What always holds: "none provable" only from durable stops of everyone who may have acknowledged, or from a bound
+//! the engine enforces; "caught up" only from reports that reach close to the last sign of life; of several classes
+//! that apply, the worst is said.
 
 use crate::view::View;
 use slot_types::cluster::*;
@@ -86,8 +86,8 @@ fn class(
     if furthest.tip.position < tip.position {
         return stamp.max(LossClass::Lagging);
     }
-    // What the furthest copy holds was everything at this age: when the master reported it, or when it said itself that it
-    // had no more to give.
+    // What the furthest copy holds was everything at this age: when the master reported it, or when it said itself
+    // that it had no more to give.
     let followed = furthest.following.as_ref().is_some_and(|(source, _)| source == past.from);
     let asked = furthest.heard_ms.filter(|_| followed && furthest.behind == Some(0));
     let covered = asked.map_or(known_age, |ms| known_age.min(ms.saturating_add(furthest_age)));

@@ -1,8 +1,8 @@
 //! Where the copies of new stores go.
 //!
-//! What always holds: copies of one store are in different domains, each on a free slot that is large enough (S9); within
-//! that, masters are even over hosts and the worst survivor of any one host's loss has as few masters as the search
-//! finds; the same input gives the same places, ties go to the first name.
+//! What always holds: copies of one store are in different domains, each on a free slot that is large enough (S9);
+//! within that, masters are even over hosts and the worst survivor of any one host's loss has as few masters as the
+//! search finds; the same input gives the same places, ties go to the first name.
 
 use slot_types::cluster::{Domain, Spread, StoreSpec};
 use slot_types::ids::{HostName, SlotId};
@@ -173,8 +173,8 @@ fn slots(rooms: &[Room], specs: &[StoreSpec], hosts: &[Vec<usize>]) -> Vec<Place
     placed
 }
 
-/// Lower is better: the worst survivor's masters after any one host's loss, the fullest host, then evenness of survivors
-/// and copies.
+/// Lower is better: the worst survivor's masters after any one host's loss, the fullest host, then evenness of
+/// survivors and copies.
 pub(crate) type Score = (u32, u32, u64, u64);
 
 /// The score of a placement; the first number is what placement is judged by.

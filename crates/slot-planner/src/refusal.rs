@@ -90,6 +90,9 @@ pub enum NotWell {
     /// An epoch was allocated to a slot that is not master yet.
     #[error("epoch was given to {0}, which is not master yet")]
     Pending(SlotId),
+    /// Its committed state.
+    #[error("it is {0:?}")]
+    Copy(CopyState),
     /// Its agent is silent.
     #[error("the agent of its host is silent")]
     HostSilent,
@@ -223,8 +226,8 @@ pub enum Refusal {
     #[error("a running plan holds {}; wait for it, or abort it: slotctl plan list", list(.0))]
     StoresBusy(BTreeSet<StoreName>),
     /// The drain of a host is not possible now.
-    #[error("host {host} can't be drained now, nothing was changed:{}\nnext: slotctl show store {first} says more; ask again when it \
-        is well", blocks(.because), first = first(.because))]
+    #[error("host {host} can't be drained now, nothing was changed:{}\nnext: slotctl show store {first} says more; ask \
+        again when it is well", blocks(.because), first = first(.because))]
     Drain {
         /// The host.
         host: HostName,
@@ -242,8 +245,8 @@ pub enum Refusal {
         master: Option<SlotId>,
     },
     /// Nobody can take the master role.
-    #[error("no copy of {store} can become master in place of {from}{}\nnext: slotctl show store {store}; start what is stopped \
-        or silent, then ask again", reasons(.why))]
+    #[error("no copy of {store} can become master in place of {from}{}\nnext: slotctl show store {store}; start what \
+        is stopped or silent, then ask again", reasons(.why))]
     NoTarget {
         /// The store.
         store: StoreName,
@@ -263,8 +266,8 @@ pub enum Refusal {
         why: WhyNot,
     },
     /// R3, R8: nothing keeps former masters from acknowledging.
-    #[error("nothing proves that {} can't acknowledge writes any more; two ways:\n  bring its agent back, then ask again: it will be \
-        demoted\n  if it surely is off: {}", list(.slots), off(.slots))]
+    #[error("nothing proves that {} can't acknowledge writes any more; two ways:\n  bring its agent back, \
+        then ask again: it will be demoted\n  if it surely is off: {}", list(.slots), off(.slots))]
     NotFenced {
         /// The store.
         store: StoreName,
@@ -280,7 +283,8 @@ pub enum Refusal {
         because: BTreeMap<StoreName, Refusal>,
     },
     /// R28: planned work waives nothing.
-    #[error("{} may still be a master of {store} at a lower epoch; switch the host on and let it be fenced, then ask again",
+    #[error("{} may still be a master of {store} at a lower epoch; switch the host on and let it be fenced, then ask \
+        again",
         list(.slots))]
     PossibleMasters {
         /// The store.
@@ -325,8 +329,8 @@ pub enum Refusal {
         state: LossState,
     },
     /// No place for a new store.
-    #[error("no room for {store}: {needed} copies of {size_bytes} bytes wanted, {found} places in different domains are free\nnext: add \
-        hosts or slots, or ask for fewer copies{}", left_out(.excluded))]
+    #[error("no room for {store}: {needed} copies of {size_bytes} bytes wanted, {found} places in different \
+        domains are free\nnext: add hosts or slots, or ask for fewer copies{}", left_out(.excluded))]
     NoRoom {
         /// The store.
         store: StoreName,
@@ -394,7 +398,8 @@ fn blocks(because: &BTreeMap<StoreName, DrainBlock>) -> String {
     because.iter().map(|(store, why)| format!("\n  {store}: {why}")).collect()
 }
 fn sheets(because: &BTreeMap<StoreName, Refusal>) -> String {
-    because.iter().map(|(store, why)| format!("\n  {store}: {why}")).collect()
+    // A reason of several lines stays one block.
+    because.iter().map(|(store, why)| format!("\n  {store}: {}", why.to_string().replace('\n', "\n    "))).collect()
 }
 fn first(because: &BTreeMap<StoreName, DrainBlock>) -> String {
     because.keys().next().map(ToString::to_string).unwrap_or_default()

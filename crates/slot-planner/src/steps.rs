@@ -1,7 +1,7 @@
 //! The steps of each kind of task.
 //!
-//! What always holds: the sequence of a kind is fixed; only places and the number of followers differ. The checker has its
-//! own copy of this knowledge.
+//! What always holds: the sequence of a kind is fixed; only places and the number of followers differ. The checker
+//! has its own copy of this knowledge.
 
 use slot_types::cluster::HostState;
 use slot_types::ids::*;

@@ -1,7 +1,7 @@
 //! A host back in service: its replicas started, the same masters handed back.
 //!
-//! What always holds: a master goes back only after its own copy follows again, by a guarded hand-over like any other; a
-//! store that is in no state for it keeps the master it has, and the plan says so.
+//! What always holds: a master goes back only after its own copy follows again, by a guarded hand-over like any
+//! other; a store that is in no state for it keeps the master it has, and the plan says so.
 
 use crate::drain::{hand_over, host_state};
 use crate::refusal::{Nothing, Refusal};

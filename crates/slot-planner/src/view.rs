@@ -1,7 +1,7 @@
 //! What the planner reads off cluster and evidence.
 //!
-//! What always holds: nothing counts as well unless it was seen well, lately, at the committed epoch and of the recorded
-//! copy; what is old or unknown is never read as good news.
+//! What always holds: nothing counts as well unless it was seen well, lately, at the committed epoch and of the
+//! recorded copy; what is old or unknown is never read as good news.
 
 use crate::Inputs;
 use crate::refusal::{NotWell, WhyNot};
@@ -63,6 +63,9 @@ impl<'a> View<'a> {
             return Err(NotWell::HostSilent);
         }
         let copy = store.copies.get(master).ok_or(NotWell::NoMaster)?;
+        if !matches!(copy.state, CopyState::Serving | CopyState::Frozen) {
+            return Err(NotWell::Copy(copy.state));
+        }
         let (status, _) = self.status(name, master, copy).ok_or(NotWell::EngineNotSeen)?;
         if status.role != EngineRole::Master || status.epoch != store.epoch {
             return Err(NotWell::Engine { role: status.role, epoch: status.epoch });

@@ -1,8 +1,8 @@
 //! The cluster file: text in, [`FleetSpec`] out.
 //!
-//! What always holds: nothing in the file is ignored. A field that is not known, or that only a later version understands,
-//! is refused at its line and column; a spec that comes out has every range expanded, every name checked, every bound
-//! kept and no address twice. The file says what there is, never who is master.
+//! What always holds: nothing in the file is ignored. A field that is not known, or that only a later version
+//! understands, is refused at its line and column; a spec that comes out has every range expanded, every name
+//! checked, every bound kept and no address twice. The file says what there is, never who is master.
 
 mod error;
 mod expand;

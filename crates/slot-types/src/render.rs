@@ -1,8 +1,8 @@
 //! A plan as text for a terminal.
 //!
 //! What always holds: no line is wider than [`WIDTH`] columns; the text depends on the plan, its number and its digest
-//! alone; everything a person approves is in it: what happens, where, what may be lost, what is not fenced, how many must
-//! say yes. No control character of a plan reaches the terminal.
+//! alone; everything a person approves is in it: what happens, where, what may be lost, what is not fenced, how many
+//! must say yes. No control character of a plan reaches the terminal.
 
 use crate::cluster::{FenceLevel, HostState, LossClass, LossStatement};
 use crate::evidence::{CopyEvidence, Seen};

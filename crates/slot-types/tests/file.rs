@@ -71,7 +71,8 @@ fn a_policy_is_read_field_by_field() {
 
 #[test]
 fn ports_and_addresses_as_written() {
-    let text = "version = 1\ncluster = \"t\"\ncoordinators = { c1 = \"127.0.0.1:9000\", c2 = \"[::1]:9000\", c3 = \"::1\" }\n\
+    let text = "version = 1\ncluster = \"t\"\n\
+        coordinators = { c1 = \"127.0.0.1:9000\", c2 = \"[::1]:9000\", c3 = \"::1\" }\n\
         [hosts]\n\"h[1-2]\" = { at = \"r{n}\", address = \"127.6.{n}.1:7421\", kind = \"box\" }\n\
         [kind.box]\nslots = 2\nslot = { size = \"1 GB\", address = \"127.7.{n}.{slot}:7431\" }\n";
     let spec = parse(text, "f").unwrap();

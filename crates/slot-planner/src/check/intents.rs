@@ -1,7 +1,8 @@
 //! Whether the tasks together do what was wanted, all of it and nothing else.
 //!
-//! What always holds: a plan whose intent names one slot, host or case touches the roles of nothing else; a drain that ends
-//! in Maintenance has no master and no running engine left on the host (S8) and leaves every store its live copies (R24).
+//! What always holds: a plan whose intent names one slot, host or case touches the roles of nothing else; a drain
+//! that ends in Maintenance has no master and no running engine left on the host (S8) and leaves every store its live
+//! copies (R24).
 
 use super::{Fault, Ground};
 use slot_types::cluster::*;

@@ -1,7 +1,8 @@
 //! S9: where copies are, at every state the plan passes through.
 //!
 //! What always holds: tasks of this version add copies and take none away, so the state with all of them added is the
-//! fullest; if that has every copy in a domain of its own, on a slot of its own that is large enough, every earlier one has.
+//! fullest; if that has every copy in a domain of its own, on a slot of its own that is large enough, every earlier
+//! one has.
 
 use super::{Fault, Ground};
 use slot_types::cluster::*;

@@ -268,8 +268,8 @@ impl Case<'_> {
         if fine { Ok(()) } else { wrong }
     }
 
-    /// With `sync_copies` = k, an acknowledged record is on k of the copies that are not master; fewer than k of them may
-    /// be out of reach.
+    /// With `sync_copies` = k, an acknowledged record is on k of the copies that are not master; fewer than k of them
+    /// may be out of reach.
     fn bound_holds(&self, from: &SlotId, furthest: &EngineStatus) -> bool {
         let store = self.store;
         let replicas = store.copies.iter().filter(|(slot, _)| *slot != from);

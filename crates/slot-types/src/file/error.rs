@@ -1,7 +1,7 @@
 //! What is wrong with a cluster file, at which line and column, and what to do.
 //!
-//! What always holds: every message names the file, the place, the subject, the cause and the next step, and no line of it
-//! is wider than a terminal, however wide the file's line is.
+//! What always holds: every message names the file, the place, the subject, the cause and the next step, and no line
+//! of it is wider than a terminal, however wide the file's line is.
 
 use std::fmt;
 use std::net::SocketAddr;

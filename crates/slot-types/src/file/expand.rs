@@ -1,7 +1,7 @@
 //! Ranges, templates and units.
 //!
-//! What always holds: a range is bounded before it is expanded; each name comes out once, from its exact entry first and
-//! from the range it is in for what that entry leaves out.
+//! What always holds: a range is bounded before it is expanded; each name comes out once, from its exact entry first
+//! and from the range it is in for what that entry leaves out.
 
 use super::{Fault, FileProblem};
 use crate::cluster::Domain;

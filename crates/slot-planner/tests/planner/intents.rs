@@ -1,0 +1,411 @@
+//! Each intent on a fleet that is well, and what the plan consists of.
+
+use crate::world::*;
+use slot_planner::{CheckedPlan, Nothing, Refusal};
+use slot_types::cluster::*;
+use slot_types::ids::*;
+use slot_types::plan::*;
+use std::collections::{BTreeMap, BTreeSet};
+
+fn kinds(task: &Task) -> Vec<StepKind> {
+    task.steps.iter().map(|s| s.kind).collect()
+}
+
+fn places(task: &Task, kind: StepKind) -> Vec<String> {
+    let at = |s: &Step| match &s.at {
+        Some(Place::Slot(slot)) => slot.to_string(),
+        Some(Place::Host(host)) => host.to_string(),
+        None => "nowhere".into(),
+    };
+    task.steps.iter().filter(|s| s.kind == kind).map(at).collect()
+}
+
+#[test]
+fn a_new_fleet_is_made_and_then_nothing_is_left_to_do() {
+    use StepKind::*;
+    let mut world = World::empty();
+    let file = file(4, 8, 12, 2);
+    let made = world.plan(Intent::Apply(Box::new(file.clone()))).unwrap();
+    let plan = made.plan();
+    assert_eq!(plan.tasks.len(), 13);
+    assert_eq!(kinds(&plan.tasks[0]), [ChangeFleet]);
+    assert_eq!(kinds(&plan.tasks[1]), [Provision, Provision, CommitEpoch, Promote, Repoint, Follow, Canary]);
+    assert_eq!(plan.tasks[1].after, [0]);
+    assert_eq!((plan.people, plan.facts[&EntityRef::Fleet]), (1, 3));
+    assert_eq!(plan.facts[&EntityRef::Store(store(1))], 0);
+    let mut masters: BTreeMap<HostName, u32> = BTreeMap::new();
+    for task in &plan.tasks[1..] {
+        let TaskKind::CreateStore { copies, master, .. } = &task.kind else { panic!("{:?}", task.kind) };
+        assert_eq!(copies.keys().map(|s| &s.host).collect::<BTreeSet<_>>().len(), 2);
+        assert_ne!(places(task, Canary), [master.host.to_string()]);
+        *masters.entry(master.host.clone()).or_default() += 1;
+    }
+    assert!(masters.values().all(|n| *n == 3), "{masters:?}");
+    world.complete(plan);
+    let again = world.plan(Intent::Apply(Box::new(file.clone())));
+    assert!(matches!(again, Err(Refusal::NothingToDo(Nothing::FleetAsFile { .. }))));
+    // A smaller file deletes nothing.
+    let mut smaller = file;
+    smaller.stores.remove(&store(3));
+    smaller.hosts.remove(&host(4));
+    let Err(Refusal::NothingToDo(Nothing::FleetAsFile { kept_hosts, kept_stores })) =
+        world.plan(Intent::Apply(Box::new(smaller)))
+    else {
+        panic!("a smaller file changes nothing")
+    };
+    assert_eq!((kept_hosts, kept_stores), (BTreeSet::from([host(4)]), BTreeSet::from([store(3)])));
+}
+
+#[test]
+fn only_new_stores_are_made() {
+    let mut world = World::running(4, 8, 4, 2);
+    let plan = world.plan(Intent::Apply(Box::new(file(4, 8, 6, 2)))).unwrap();
+    let stores: Vec<String> = plan.plan().stores().iter().map(ToString::to_string).collect();
+    assert_eq!(stores, ["store5", "store6"]);
+    assert!(plan.plan().tasks.iter().all(|t| matches!(t.kind, TaskKind::CreateStore { .. })));
+    // A silent host gets nothing.
+    world.silent(&host(2), 60_000);
+    let plan = world.plan(Intent::Apply(Box::new(file(4, 8, 6, 2)))).unwrap();
+    assert!(!plan.plan().hosts().contains(&host(2)));
+}
+
+fn drained() -> (World, CheckedPlan) {
+    let world = World::running(4, 8, 12, 2);
+    let plan = world.plan(Intent::DrainHost(host(2))).unwrap();
+    (world, plan)
+}
+
+#[test]
+fn a_drain_moves_every_master_stops_every_copy_and_ends_in_maintenance() {
+    use StepKind::*;
+    let (mut world, checked) = drained();
+    let plan = checked.plan();
+    let count = |wanted: fn(&TaskKind) -> bool| plan.tasks.iter().filter(|t| wanted(&t.kind)).count();
+    assert_eq!(count(|k| matches!(k, TaskKind::HandOver { .. })), 3);
+    assert_eq!(count(|k| matches!(k, TaskKind::StopCopy { .. })), 6);
+    let move_one = plan.tasks.iter().find(|t| matches!(t.kind, TaskKind::HandOver { .. })).unwrap();
+    assert_eq!(kinds(move_one), [Freeze, CatchUp, CommitEpoch, Demote, Promote, Repoint, Follow, Canary]);
+    assert_eq!(kinds(plan.tasks.last().unwrap()), [ConfirmStopped, DeclareHost]);
+    assert_eq!(plan.tasks.last().unwrap().after.len(), plan.tasks.len() - 1);
+    assert_eq!(plan.people, 1);
+    world.complete(plan);
+    let done = world.plan(Intent::DrainHost(host(2)));
+    assert_eq!(done, Err(Refusal::NothingToDo(Nothing::Drained(host(2)))));
+}
+
+#[test]
+fn a_drain_spreads_masters_so_that_the_fullest_host_stays_low() {
+    let mut world = World::running(5, 20, 25, 3);
+    let plan = world.plan(Intent::DrainHost(host(1))).unwrap();
+    world.complete(plan.plan());
+    let masters = |h| world.cluster.masters_on(&host(h)).count();
+    let most = (2..=5).map(masters).max();
+    // 25 masters on 4 hosts.
+    assert_eq!((masters(1), most), (0, Some(7)));
+}
+
+#[test]
+fn an_undrain_starts_the_copies_and_hands_the_same_masters_back() {
+    let (mut world, drain) = drained();
+    let before: BTreeSet<StoreName> = world.cluster.masters_on(&host(2)).map(|(s, _)| s.clone()).collect();
+    world.complete(drain.plan());
+    let back = world.plan(Intent::UndrainHost(host(2))).unwrap();
+    let plan = back.plan();
+    assert_eq!(plan.tasks[0].kind, TaskKind::HostState { host: host(2), to: HostState::Active });
+    assert_eq!(plan.tasks.iter().filter(|t| matches!(t.kind, TaskKind::StartCopy { .. })).count(), 6);
+    world.complete(plan);
+    let after: BTreeSet<StoreName> = world.cluster.masters_on(&host(2)).map(|(s, _)| s.clone()).collect();
+    assert_eq!(before, after);
+    assert!(world.cluster.copies_on(&host(2)).all(|(_, _, c)| c.state == CopyState::Serving));
+    let again = world.plan(Intent::UndrainHost(host(2)));
+    assert_eq!(again, Err(Refusal::NothingToDo(Nothing::Active(host(2)))));
+}
+
+#[test]
+fn a_drain_that_stopped_part_way_goes_on() {
+    let mut world = World::running(4, 8, 12, 2);
+    world.host_mut(&host(2)).declared = HostState::Draining;
+    let plan = world.plan(Intent::DrainHost(host(2))).unwrap();
+    assert!(!matches!(plan.plan().tasks[0].kind, TaskKind::HostState { .. }));
+}
+
+#[test]
+fn a_well_master_is_handed_over() {
+    let world = World::running(4, 8, 4, 3);
+    let plan = world.plan(Intent::FailOverSlot { slot: slot("imap1/1"), to: None }).unwrap();
+    let task = &plan.plan().tasks[0];
+    assert!(matches!(&task.kind, TaskKind::HandOver { from, .. } if *from == slot("imap1/1")));
+    assert_eq!(places(task, StepKind::Follow).len(), 2);
+    let to = slot("imap3/1");
+    let chosen = world.plan(Intent::FailOverSlot { slot: slot("imap1/1"), to: Some(to.clone()) }).unwrap();
+    assert!(matches!(&chosen.plan().tasks[0].kind, TaskKind::HandOver { to: t, .. } if *t == to));
+}
+
+fn fail_over(world: &World, at: &str) -> (Plan, TaskKind) {
+    let plan = world.plan(Intent::FailOverSlot { slot: slot(at), to: None }).unwrap();
+    (plan.plan().clone(), plan.plan().tasks[0].kind.clone())
+}
+
+#[test]
+fn a_dead_engine_under_a_live_agent_is_demoted_and_loses_nothing() {
+    use StepKind::*;
+    let mut world = World::running(4, 8, 4, 3);
+    let dead = slot_types::evidence::Seen::Known { value: slot_types::evidence::CopyEvidence::NotRunning, age_ms: 100 };
+    world.evidence.copies.insert(slot("imap1/1"), dead);
+    let (plan, kind) = fail_over(&world, "imap1/1");
+    let TaskKind::FailOver { fence, waived, unreachable, feed, loss, .. } = kind else { panic!("planned") };
+    assert_eq!((fence, waived.len(), unreachable.len(), feed), (FenceLevel::Demoted, 0, 0, None));
+    assert_eq!((loss.class, plan.people), (LossClass::NoneProvable, 1));
+    assert_eq!(kinds(&plan.tasks[0]), [CommitEpoch, Raise, Raise, Demote, Promote, Repoint, Follow, Follow, Canary]);
+}
+
+#[test]
+fn a_silent_host_is_waived_by_name_on_a_persons_word() {
+    use StepKind::*;
+    let mut world = World::running(4, 8, 4, 2);
+    world.silent(&host(1), 20_000);
+    let intent = Intent::FailOverSlot { slot: slot("imap1/1"), to: None };
+    let Err(refusal) = world.plan(intent.clone()) else { panic!("nothing fences it") };
+    assert!(refusal.to_string().contains("slotctl off host imap1 --how"), "{refusal}");
+    world.attest(&host(1));
+    let (plan, kind) = fail_over(&world, "imap1/1");
+    let TaskKind::FailOver { fence, waived, loss, .. } = kind else { panic!("planned") };
+    assert_eq!((fence, waived), (FenceLevel::Attested, BTreeSet::from([slot("imap1/1")])));
+    assert_eq!((loss.class, loss.known_lag), (LossClass::CaughtUp, Some(0)));
+    assert_eq!(kinds(&plan.tasks[0]), [CommitEpoch, Raise, Promote, Repoint, Canary]);
+    assert_eq!((plan.people, plan.silent_hosts, plan.two_because.len()), (2, 1, 1));
+    // R8: void at any later sign of life, of the engine alone too.
+    world.said(&slot("imap2/1"), |s| s.heard_ms = Some(100));
+    assert!(matches!(world.plan(intent), Err(Refusal::NotFenced { .. })));
+}
+
+#[test]
+fn the_loss_is_said_no_better_than_it_is_known() {
+    let class = |change: fn(&mut World)| {
+        let mut world = World::running(4, 8, 4, 2);
+        world.silent(&host(1), 20_000);
+        world.attest(&host(1));
+        change(&mut world);
+        let (_, kind) = fail_over(&world, "imap1/1");
+        let TaskKind::FailOver { loss, .. } = kind else { panic!("planned") };
+        (loss.class, loss.known_lag)
+    };
+    assert_eq!(class(|_| {}), (LossClass::CaughtUp, Some(0)));
+    let behind = |w: &mut World| w.said(&slot("imap2/1"), |s| s.tip.position.length = 60);
+    assert_eq!(class(behind), (LossClass::Lagging, Some(40)));
+    assert_eq!(class(|w| w.said(&slot("imap2/1"), |s| s.verified_ms = None)).0, LossClass::Unverified);
+    let old = |w: &mut World| w.said(&slot("imap2/1"), |s| s.verified_ms = Some(9 * 24 * 3_600_000));
+    assert_eq!(class(old).0, LossClass::Unverified);
+    assert_eq!(
+        class(|w| {
+            w.evidence.copies.remove(&slot("imap1/1"));
+        })
+        .0,
+        LossClass::Unknown
+    );
+    // The last report is much older than the last sign of life.
+    let stale = |w: &mut World| {
+        w.said(&slot("imap2/1"), |s| s.behind = Some(3));
+        if let Some(slot_types::evidence::Seen::Known { age_ms, .. }) = w.evidence.copies.get_mut(&slot("imap1/1")) {
+            *age_ms = 60_000;
+        }
+    };
+    assert_eq!(class(stale).0, LossClass::Unknown);
+    // R7: the bound of sync_copies, and not without the start record of the last promoted epoch.
+    let sync = |w: &mut World| {
+        w.store_mut(&store(1)).spec.sync_copies = 1;
+        w.evidence.copies.remove(&slot("imap1/1"));
+    };
+    assert_eq!(class(sync).0, LossClass::NoneProvable);
+    let no_start = |w: &mut World| {
+        w.store_mut(&store(1)).spec.sync_copies = 1;
+        w.said(&slot("imap2/1"), |s| s.history.clear());
+    };
+    assert_eq!(class(no_start).0, LossClass::CaughtUp);
+}
+
+#[test]
+fn r7_a_copy_out_of_reach_breaks_the_bound() {
+    let mut world = World::running(4, 8, 4, 3);
+    world.store_mut(&store(1)).spec.sync_copies = 1;
+    world.silent(&host(1), 20_000);
+    world.attest(&host(1));
+    let (_, kind) = fail_over(&world, "imap1/1");
+    assert!(matches!(&kind, TaskKind::FailOver { loss, .. } if loss.class == LossClass::NoneProvable), "{kind:?}");
+    world.silent(&host(3), 20_000);
+    let (plan, kind) = fail_over(&world, "imap1/1");
+    let TaskKind::FailOver { unreachable, loss, .. } = kind else { panic!("planned") };
+    assert_eq!((unreachable.len(), loss.class), (1, LossClass::CaughtUp));
+    assert_eq!(plan.silent_hosts, 2);
+}
+
+#[test]
+fn the_furthest_copy_is_chosen_and_feeds_another_that_is_asked_for() {
+    let mut world = World::running(4, 8, 4, 3);
+    world.silent(&host(1), 20_000);
+    world.attest(&host(1));
+    world.said(&slot("imap2/1"), |s| s.tip = tip(s.epoch, 90));
+    let (_, kind) = fail_over(&world, "imap1/1");
+    assert!(matches!(&kind, TaskKind::FailOver { to, feed: None, .. } if *to == slot("imap3/1")), "{kind:?}");
+    let asked = Intent::FailOverSlot { slot: slot("imap1/1"), to: Some(slot("imap2/1")) };
+    let plan = world.plan(asked).unwrap();
+    let task = &plan.plan().tasks[0];
+    let TaskKind::FailOver { feed, loss, .. } = &task.kind else { panic!("planned") };
+    assert_eq!((feed, loss.candidate.position.length), (&Some(slot("imap3/1")), 100));
+    assert_eq!(places(task, StepKind::Feed), ["imap2/01"]);
+}
+
+#[test]
+fn one_sheet_for_a_dead_host() {
+    let mut world = World::running(4, 8, 12, 2);
+    world.silent(&host(1), 20_000);
+    world.attest(&host(1));
+    world.said(&slot("imap2/1"), |s| s.tip = tip(s.epoch, 10));
+    let plan = world.plan(Intent::FailOverHost(host(1))).unwrap();
+    assert_eq!(plan.plan().failovers().count(), 3);
+    assert!(plan.plan().notes.iter().any(|n| n.heading == "LOSS CLASSES" && n.text.starts_with("LAGGING: 1 store")));
+    let again = world.plan(Intent::FailOverHost(host(9)));
+    assert_eq!(again, Err(Refusal::UnknownHost(host(9))));
+    // L2: a store without a way stops no other.
+    world.silent(&host(2), 20_000);
+    let rest = world.plan(Intent::FailOverHost(host(1))).unwrap();
+    assert!(rest.plan().failovers().count() < 3);
+    assert!(rest.plan().notes.iter().any(|n| n.heading == "NOT POSSIBLE"));
+    world.complete(rest.plan());
+}
+
+#[test]
+fn r28_a_weakly_fenced_master_must_be_waived_again() {
+    let mut world = World::running(4, 8, 4, 3);
+    let since = PossibleMaster { since: Epoch { generation: 0, n: 7 }, generation: CopyGeneration(1) };
+    let old = slot("imap3/1");
+    let known = world.store_mut(&store(1));
+    known.possible_masters.insert(old.clone(), since);
+    known.copies.get_mut(&old).unwrap().state = CopyState::Quarantined;
+    world.silent(&host(3), 50_000);
+    world.silent(&host(1), 20_000);
+    world.attest(&host(1));
+    let intent = Intent::FailOverSlot { slot: slot("imap1/1"), to: None };
+    let refused = world.plan(intent.clone());
+    assert!(matches!(&refused, Err(Refusal::NotFenced { slots, .. }) if *slots == BTreeSet::from([old.clone()])));
+    world.attest(&host(3));
+    let plan = world.plan(intent).unwrap();
+    let TaskKind::FailOver { waived, loss, .. } = &plan.plan().tasks[0].kind else { panic!("planned") };
+    assert_eq!((waived.len(), loss.class), (2, LossClass::Unknown));
+    // Back again: it is demoted, not waived.
+    world.silent(&host(3), 100);
+    let plan = world.plan(Intent::FailOverSlot { slot: slot("imap1/1"), to: None }).unwrap();
+    assert_eq!(places(&plan.plan().tasks[0], StepKind::Demote), ["imap3/01"]);
+    assert_eq!(places(&plan.plan().tasks[0], StepKind::Follow), Vec::<String>::new());
+}
+
+/// R18: after CommitEpoch the way is forward, or a new plan; the master that was given up may be the way.
+#[test]
+fn a_promotion_that_is_stuck_can_be_planned_past() {
+    let mut world = World::running(4, 8, 4, 2);
+    let (a, b) = (slot("imap1/1"), slot("imap2/1"));
+    let known = world.store_mut(&store(1));
+    let since = PossibleMaster { since: known.epoch, generation: CopyGeneration(1) };
+    known.epoch = known.epoch.next();
+    (known.master, known.pending, known.promote_started) = (None, Some(b.clone()), true);
+    known.possible_masters.insert(a.clone(), since);
+    for copy in known.copies.values_mut() {
+        (copy.role, copy.state) = (Role::Replica, CopyState::Frozen);
+    }
+    // Back to A at e+2: B is demoted, A needs no other fence than its own raise.
+    let plan = world.plan(Intent::FailOverSlot { slot: b.clone(), to: None }).unwrap();
+    assert!(matches!(&plan.plan().tasks[0].kind, TaskKind::FailOver { from, to, .. } if *from == b && *to == a));
+    assert_eq!(places(&plan.plan().tasks[0], StepKind::Demote), ["imap2/01"]);
+    // Past A to B: A is off, and waived by name.
+    world.silent(&host(1), 20_000);
+    world.attest(&host(1));
+    let plan = world.plan(Intent::FailOverSlot { slot: a.clone(), to: None }).unwrap();
+    let TaskKind::FailOver { to, waived, .. } = &plan.plan().tasks[0].kind else { panic!("planned") };
+    assert_eq!((to, waived), (&b, &BTreeSet::from([a])));
+}
+
+#[test]
+fn everyday_recovery_needs_nobody() {
+    let mut world = World::running(4, 8, 4, 2);
+    let (master, replica) = (slot("imap1/1"), slot("imap2/1"));
+    for at in [&master, &replica] {
+        let dead =
+            slot_types::evidence::Seen::Known { value: slot_types::evidence::CopyEvidence::NotRunning, age_ms: 100 };
+        world.evidence.copies.insert(at.clone(), dead);
+    }
+    let start = world.plan(Intent::StartMaster { slot: master.clone() }).unwrap();
+    assert_eq!((start.plan().people, &start.plan().requested_by), (0, &None));
+    assert_eq!(kinds(&start.plan().tasks[0]), [StepKind::StartMaster]);
+    let follow = world.plan(Intent::Follow { slot: replica.clone() }).unwrap();
+    assert_eq!(kinds(&follow.plan().tasks[0]), [StepKind::Follow]);
+    world.see_all();
+    let nothing = |n| Err(Refusal::NothingToDo(n));
+    assert_eq!(world.plan(Intent::StartMaster { slot: master.clone() }), nothing(Nothing::RunsAsMaster(master)));
+    assert_eq!(world.plan(Intent::Follow { slot: replica.clone() }), nothing(Nothing::Follows(replica)));
+}
+
+pub fn with_loss_case(state: LossState) -> World {
+    let mut world = World::running(4, 8, 4, 2);
+    let old = slot("imap1/1");
+    world.store_mut(&store(1)).copies.get_mut(&old).unwrap().state = CopyState::Quarantined;
+    let known = world.store_mut(&store(1));
+    known.master = Some(slot("imap2/1"));
+    known.copies.get_mut(&old).unwrap().role = Role::Replica;
+    known.copies.get_mut(&slot("imap2/1")).unwrap().role = Role::Master;
+    let lost = LossStatement {
+        class: LossClass::CaughtUp,
+        candidate: tip(known.epoch, 100),
+        last_known: None,
+        last_known_age_ms: None,
+        known_lag: None,
+    };
+    let record = RecordId { client: ClientName::new("w1").unwrap(), sequence: 9 };
+    let case = LossCase {
+        store: store(1),
+        slot: old,
+        generation: CopyGeneration(1),
+        plan: PlanId(17),
+        epoch: known.epoch,
+        stated: lost,
+        state,
+        final_tip: None,
+        stranded: vec![record],
+        opened: LogTime(5),
+    };
+    world.cluster.loss_cases.insert(LossCaseId(12), case);
+    world.see_all();
+    world
+}
+
+#[test]
+fn a_returned_master_is_fenced_listed_and_settled() {
+    use StepKind::*;
+    let mut world = with_loss_case(LossState::AwaitingReturn);
+    let old = slot("imap1/1");
+    let since = PossibleMaster { since: Epoch { generation: 0, n: 7 }, generation: CopyGeneration(1) };
+    world.store_mut(&store(1)).possible_masters.insert(old.clone(), since);
+    let fence = world.plan(Intent::FenceReturned { slot: old.clone() }).unwrap();
+    assert_eq!(kinds(&fence.plan().tasks[0]), [Demote, ListStranded]);
+    assert_eq!(fence.plan().facts[&EntityRef::LossCase(LossCaseId(12))], 1);
+    let settle = |how| Intent::SettleLoss { case: LossCaseId(12), how };
+    assert!(matches!(world.plan(settle(Settlement::Discard)), Err(Refusal::LossCaseIn { .. })));
+
+    let world = with_loss_case(LossState::Listed);
+    let reinject = world.plan(settle(Settlement::Reinject)).unwrap();
+    assert_eq!(kinds(&reinject.plan().tasks[0]), [Reinject, CloseLossCase, Follow]);
+    assert_eq!(reinject.plan().people, 1);
+    let discard = world.plan(settle(Settlement::Discard)).unwrap();
+    assert_eq!(kinds(&discard.plan().tasks[0]), [CloseLossCase, Follow]);
+    let fenced = world.plan(Intent::FenceReturned { slot: old.clone() });
+    assert_eq!(fenced, Err(Refusal::NothingToDo(Nothing::Fenced(old))));
+}
+
+#[test]
+fn the_same_question_has_the_same_bytes() {
+    let (world, plan) = drained();
+    let again = world.plan(Intent::DrainHost(host(2))).unwrap();
+    assert_eq!((plan.bytes(), plan.digest()), (again.bytes(), again.digest()));
+    let mut later = world.clone();
+    later.inputs.now = LogTime(1_000_001);
+    assert_ne!(later.plan(Intent::DrainHost(host(2))).unwrap().digest(), plan.digest());
+}

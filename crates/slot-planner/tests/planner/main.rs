@@ -1,0 +1,8 @@
+//! The planner as its callers see it: a small fleet, an intent, and the plan or the refusal that comes of it.
+
+mod golden;
+mod intents;
+mod mutations;
+mod random;
+mod refusals;
+mod world;
