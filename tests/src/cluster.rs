@@ -277,6 +277,19 @@ impl Cluster {
         Ok(slot.to_string())
     }
 
+    /// The slots that have a copy of a store.
+    pub fn copies_of(&self, store: &str) -> Outcome<Vec<String>> {
+        let view = self.look(&["show", "store", store])?;
+        let copies = view["copies"].as_array().ok_or_else(|| format!("{store} has no copies: {view}"))?;
+        Ok(copies.iter().filter_map(|copy| copy["slot"].as_str().map(str::to_owned)).collect())
+    }
+
+    /// The committed epoch of a store.
+    pub fn epoch_of(&self, store: &str) -> Outcome<u64> {
+        let view = self.look(&["show", "store", store])?;
+        view["epoch"]["n"].as_u64().ok_or_else(|| format!("{store} has no epoch: {view}").into())
+    }
+
     /// The stores whose master is on host `n`.
     pub fn masters_on(&self, n: u8) -> Outcome<Vec<StoreName>> {
         let name = host(n);

@@ -4,6 +4,7 @@
 //! loopback addresses of its own, so clusters run side by side; nothing survives a [`cluster::Cluster`] that is dropped;
 //! what was acknowledged is counted by the clients from their own logs and from nothing else.
 
+pub mod armed;
 pub mod block;
 pub mod cluster;
 pub mod ctl;
@@ -11,6 +12,7 @@ pub mod demo;
 pub mod engines;
 pub mod left;
 pub mod log;
+pub mod loss;
 pub mod programs;
 pub mod shape;
 pub mod verify;

@@ -5,30 +5,14 @@
 
 use super::Demo;
 use super::told::{command, quoted, shown, tell, title};
+use crate::Outcome;
 use crate::ctl::{DONE, FAILED, NEEDS_APPROVAL};
-use crate::engines::{self, EngineProcess};
+use crate::loss::{self, LAG, Records};
 use crate::shape::host;
 use crate::verify::verify;
-use crate::{AT_LAST, Outcome, wait_for, wait_until};
-use rustix::process::Signal;
-use slot_types::ids::{RecordId, StoreName};
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
-
-/// For how long the replicas are made to lag before the host dies.
-const LAG: Duration = Duration::from_millis(400);
-
-/// Record ids by store.
-pub type Records = BTreeMap<StoreName, BTreeSet<RecordId>>;
-
-/// What the loss cases of a host say.
-#[derive(Debug, Default)]
-pub struct Listed {
-    /// The records they list.
-    pub records: Records,
-    /// The cases that wait for a person, with their stores.
-    pub open: Vec<(String, StoreName)>,
-}
+use slot_types::ids::StoreName;
+use std::collections::BTreeSet;
+use std::time::Instant;
 
 impl Demo {
     pub(super) fn host_dies(&mut self) -> Outcome<()> {
@@ -44,10 +28,13 @@ impl Demo {
             masters.len(),
             LAG.as_millis()
         ));
-        self.kill_with_lag(n, &masters)?;
-        self.wait_silent(&name)?;
+        let killed = loss::kill_with_lag(&mut self.cluster, n)?;
+        shown(&format!("{killed} engines and the agent of {name} are dead"));
+        loss::wait_silent(&self.cluster, n)?;
+        command("alice", "status");
+        quoted(&self.cluster.ctl.run("alice", &["status"])?.stdout);
         self.the_sheet(n, &name, &masters)?;
-        let missing = self.what_clients_miss()?;
+        let missing = loss::missing(&self.writers)?;
         let actual = missing.values().map(BTreeSet::len).sum::<usize>();
         self.numbers.unplanned.loss_actual = actual as u64;
         tell(&format!(
@@ -55,29 +42,6 @@ impl Demo {
              {actual} acknowledged records are not there. They are on the disk of {name}, and nobody has thrown them away."
         ));
         self.return_of(n, &name, &masters, &missing)
-    }
-
-    fn kill_with_lag(&mut self, n: u8, masters: &[StoreName]) -> Outcome<()> {
-        let followers = followers(&self.cluster, n, masters)?;
-        for follower in &followers {
-            engines::signal(&follower.identity, Signal::STOP)?;
-        }
-        std::thread::sleep(LAG);
-        let killed = self.cluster.kill_host(n);
-        for follower in &followers {
-            engines::signal(&follower.identity, Signal::CONT)?;
-        }
-        shown(&format!("{} engines and the agent of {} are dead", killed?, host(n)));
-        Ok(())
-    }
-
-    fn wait_silent(&self, name: &str) -> Outcome<()> {
-        wait_until(&format!("{name} counts as silent"), AT_LAST, || {
-            self.cluster.look(&["show", "host", name]).is_ok_and(|view| view["silent"] == true)
-        })?;
-        command("alice", "status");
-        quoted(&self.cluster.ctl.run("alice", &["status"])?.stdout);
-        Ok(())
     }
 
     fn the_sheet(&mut self, n: u8, name: &str, masters: &[StoreName]) -> Outcome<()> {
@@ -119,20 +83,13 @@ impl Demo {
         Ok(())
     }
 
-    /// Acknowledged records that are in no master now.
-    fn what_clients_miss(&self) -> Outcome<Records> {
-        let verdicts = verify(&self.writers)?;
-        let missing = verdicts.0.into_iter().map(|(store, verdict)| (store, verdict.lost.into_iter().collect()));
-        Ok(missing.filter(|(_, lost): &(_, BTreeSet<_>)| !lost.is_empty()).collect())
-    }
-
     fn return_of(&mut self, n: u8, name: &str, masters: &[StoreName], missing: &Records) -> Outcome<()> {
         tell(&format!(
             "{name} gets its power back. Its former masters are not let near a client: each is fenced at the new epoch and \
              lists exactly which of its records its successor lacks. Its replicas just catch up."
         ));
         self.cluster.restart_host(n)?;
-        let listed = settled_or_listed(&self.cluster, name, masters.len())?;
+        let listed = loss::listed(&self.cluster, n, masters.len())?;
         command("alice", "loss list");
         quoted(&self.cluster.ctl.run("alice", &["loss", "list"])?.stdout);
         let count = listed.records.values().map(BTreeSet::len).sum::<usize>();
@@ -156,54 +113,4 @@ impl Demo {
         ));
         Ok(())
     }
-}
-
-/// The engines that follow these stores' masters on host `n`.
-pub fn followers(cluster: &crate::cluster::Cluster, n: u8, masters: &[StoreName]) -> Outcome<Vec<EngineProcess>> {
-    let name = host(n);
-    let mut found = Vec::new();
-    for store in masters {
-        let view = cluster.look(&["show", "store", store.as_str()])?;
-        for copy in view["copies"].as_array().into_iter().flatten() {
-            let slot = copy["slot"].as_str().unwrap_or_default();
-            if !slot.starts_with(&format!("{name}/")) {
-                found.push(cluster.engine_on(slot)?);
-            }
-        }
-    }
-    Ok(found)
-}
-
-/// Waits until every loss case on a host is listed or settled; answers what they list.
-pub fn settled_or_listed(cluster: &crate::cluster::Cluster, name: &str, cases: usize) -> Outcome<Listed> {
-    let on_host = format!("{name}/");
-    wait_for(&format!("{cases} loss cases on {name} are listed"), AT_LAST, || {
-        let view = cluster.look(&["loss", "list"]).ok()?;
-        let found: Vec<_> = view["loss_cases"].as_array()?.iter().cloned().collect();
-        let of_host: Vec<_> =
-            found.iter().filter(|case| case["slot"].as_str().is_some_and(|slot| slot.starts_with(&on_host))).collect();
-        let waits = of_host.iter().any(|case| case["state"] == "AwaitingReturn");
-        if of_host.len() < cases || waits {
-            return None;
-        }
-        let mut listed = Listed::default();
-        for case in of_host {
-            let store: StoreName = case["store"].as_str()?.parse().ok()?;
-            let ids = case["stranded"].as_array()?.iter().filter_map(|id| record(id.as_str()?));
-            let ids: BTreeSet<RecordId> = ids.collect();
-            if !ids.is_empty() {
-                listed.records.entry(store.clone()).or_default().extend(ids);
-            }
-            if case["state"] == "Listed" {
-                listed.open.push((case["loss_case"].as_str()?.to_owned(), store));
-            }
-        }
-        Some(listed)
-    })
-}
-
-/// A record id as `slotctl` prints it, `w1:17`.
-fn record(text: &str) -> Option<RecordId> {
-    let (client, sequence) = text.rsplit_once(':')?;
-    Some(RecordId { client: client.parse().ok()?, sequence: sequence.parse().ok()? })
 }
