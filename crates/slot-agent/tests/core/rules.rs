@@ -167,8 +167,12 @@ fn r27_an_order_for_another_boot_never_will() {
     let mut world = World::with_master();
     let start = order(3, 1, Action::StartMaster { sync_copies: 0 });
     world.reboot(OTHER_BOOT);
+    let copies = world.disk.copies.clone();
     assert_eq!(world.never(&start), NeverWill::BootEnded(BOOT));
+    let demote = order(4, 9, Action::Demote);
+    assert_eq!(world.never(&demote), NeverWill::BootEnded(BOOT));
     assert!(world.processes.is_empty());
+    assert_eq!(world.disk.copies, copies, "refused at the door: neither epoch nor index is raised");
     world.reboot(BOOT);
     assert_eq!(world.never(&start), NeverWill::BootEnded(BOOT), "the refusal is durable");
 }

@@ -1,7 +1,7 @@
 //! One slot: indexes, copies, epochs, freezes, demotes, cancels.
 
 use crate::world::*;
-use slot_agent::core::Serving;
+use slot_agent::core::{Event, Serving};
 use slot_types::engine::*;
 use slot_types::ids::*;
 use slot_types::order::*;
@@ -358,4 +358,74 @@ fn what_engines_answer_is_passed_on() {
     assert_eq!(world.done(&host_order(6, canary)), Done::Plain);
     world.engine().epoch = epoch(9);
     assert_eq!(world.never(&order(7, 3, Action::Demote)), NeverWill::OlderEpoch { held: epoch(9) });
+}
+
+#[test]
+fn r4_a_call_that_failed_is_not_tried_again_once_cancelled() {
+    let mut world = World::with_master();
+    world.hold_calls = true;
+    let raise = order(3, 2, Action::Raise);
+    let first = world.send(&raise);
+    let cancel = world.send(&host_order(4, Action::Cancel { order: raise.id }));
+    world.unreachable = true;
+    world.release();
+    for delivery in [first, cancel] {
+        let cancelled = Outcome::NeverWill(NeverWill::Cancelled);
+        assert!(matches!(world.until_answered(delivery), Answer::Receipt(r) if r.outcome == cancelled));
+    }
+    assert_eq!(world.calls.len(), 1);
+}
+
+#[test]
+fn r21_a_call_that_failed_is_not_tried_again_once_a_newer_order_waits() {
+    let mut world = World::with_master();
+    world.hold_calls = true;
+    let older = world.send(&order(3, 2, Action::Raise));
+    let newer = world.send(&order(4, 3, Action::Demote));
+    world.unreachable = true;
+    world.release();
+    world.unreachable = false;
+    assert!(matches!(world.until_answered(newer), Answer::Receipt(Receipt { outcome: Outcome::Done(_), .. })));
+    let superseded = Outcome::NeverWill(NeverWill::Superseded { held: LogIndex(4) });
+    assert!(matches!(world.until_answered(older), Answer::Receipt(r) if r.outcome == superseded));
+    let raises = world.calls.iter().filter(|call| matches!(call, EngineCall::Raise { .. }));
+    assert_eq!(raises.count(), 1);
+}
+
+#[test]
+fn r2_a_fresh_engine_is_asked_before_it_is_killed() {
+    let mut world = World::with_master();
+    world.hold_calls = true;
+    let delivery = world.send(&order(3, 2, Action::Demote));
+    // It dies while it is asked; the one that is started in its place is sound.
+    world.kill_engine(1);
+    world.release();
+    assert!(matches!(world.until_answered(delivery), Answer::Receipt(Receipt { outcome: Outcome::Done(_), .. })));
+    assert_eq!(world.deeds, vec!["launch 1"]);
+}
+
+#[test]
+fn news_of_an_earlier_process_changes_nothing() {
+    let mut world = World::with_master();
+    world.wait(600);
+    world.event(Event::EngineGone { slot: 1, instance: 999 });
+    world.event(Event::Reaped { slot: 1, instance: 999, result: Ok(()) });
+    world.event(Event::EngineLaunched { slot: 1, instance: 999, result: Err("late".into()) });
+    world.wait(2_000);
+    assert!(matches!(world.last_report().slots[0].engine, EngineSeen::Running(_)));
+}
+
+#[test]
+fn r25_a_promote_whose_end_is_unknown_is_no_mastership_to_start_again() {
+    let mut world = World::new();
+    world.done(&order(1, 1, Action::Provision));
+    world.hold_calls = true;
+    world.send(&promote(2, 1, Tip::default()));
+    world.hold_calls = false;
+    world.reboot(OTHER_BOOT);
+    let start = Order { boot: OTHER_BOOT, ..order(3, 1, Action::StartMaster { sync_copies: 0 }) };
+    assert!(matches!(world.never(&start), NeverWill::SameEpochOtherRole { .. }));
+    assert!(!world.last_report().slots[0].ledger_master);
+    world.done(&Order { boot: OTHER_BOOT, ..promote(4, 1, Tip::default()) });
+    assert!(world.last_report().slots[0].ledger_master);
 }
