@@ -1,0 +1,82 @@
+//! A host is emptied of masters, stopped, and gets the same masters back.
+//!
+//! What always holds: the last line and the exit code say the same; a host that is said to be safe to switch off runs no
+//! engine; nothing that was acknowledged is lost, also when the leader dies in the middle.
+
+use slot_tests::cluster::Cluster;
+use slot_tests::ctl::DONE;
+use slot_tests::shape::{Shape, host};
+use slot_tests::verify::verify;
+use slot_tests::writer::Writers;
+use slot_tests::{AT_LAST, Outcome, wait_until};
+use std::time::Duration;
+
+const PAUSE: Duration = Duration::from_millis(10);
+
+fn shape() -> Shape {
+    Shape { stores: 6, ..Shape::small() }
+}
+
+/// A host that has masters.
+fn busy_host(cluster: &Cluster) -> Outcome<u8> {
+    for n in 1..=cluster.shape.hosts {
+        if !cluster.masters_on(n)?.is_empty() {
+            return Ok(n);
+        }
+    }
+    Err("no host has a master".into())
+}
+
+/// What must be so once a drain of host `n` has ended well.
+fn must_be_drained(cluster: &Cluster, n: u8, last_words: &str) -> Outcome<()> {
+    let last = last_words.trim_end().lines().last().unwrap_or_default();
+    assert!(last.starts_with(&format!("{} is SAFE TO SWITCH OFF", host(n))), "last line: {last}");
+    assert!(cluster.engines(n).is_empty(), "engines run: {:?}", cluster.engines(n));
+    assert!(cluster.masters_on(n)?.is_empty());
+    assert_eq!(cluster.look(&["show", "host", &host(n)])?["declared"], "Maintenance");
+    Ok(())
+}
+
+#[test]
+fn a_drained_host_is_safe_to_switch_off_and_gets_its_masters_back() -> Outcome<()> {
+    let cluster = Cluster::for_test(shape())?;
+    let mut writers = Writers::start(&cluster, PAUSE)?;
+    let n = busy_host(&cluster)?;
+    let masters = cluster.masters_on(n)?;
+    let proposal = cluster.ctl.propose("alice", &["drain", "host", &host(n), "-m", "new fan"])?;
+    let line = ["plan", "approve", &proposal.plan, "--digest", &proposal.digest, "-m", "yes"];
+    let said = cluster.ctl.run("alice", &line)?.expect(DONE)?;
+    must_be_drained(&cluster, n, &said.stdout)?;
+    writers.wait_progress()?;
+    // Asked again there is nothing to do, and it is as safe as before.
+    let again = cluster.ctl.json("alice", &["drain", "host", &host(n), "-m", "again"])?;
+    assert_eq!(again.code, DONE, "{again:?}");
+    assert_eq!(again.json()["safe_to_switch_off"], true, "{again:?}");
+    cluster.ctl.change("alice", &["undrain", "host", &host(n), "-m", "fan is in"])?.expect(DONE)?;
+    assert_eq!(cluster.masters_on(n)?, masters, "the same masters are handed back");
+    assert_eq!(cluster.look(&["show", "host", &host(n)])?["declared"], "Active");
+    cluster.wait_served()?;
+    writers.wait_progress()?;
+    writers.stop()?;
+    verify(&writers)?.must_be_in_order()
+}
+
+#[test]
+fn a_drain_ends_although_the_leader_is_killed_in_the_middle() -> Outcome<()> {
+    let mut cluster = Cluster::for_test(shape())?;
+    let mut writers = Writers::start(&cluster, PAUSE)?;
+    let n = busy_host(&cluster)?;
+    let leader = cluster.leader()?;
+    let before = writers.routes();
+    let proposal = cluster.ctl.propose("alice", &["drain", "host", &host(n), "-m", "new fan"])?;
+    cluster.ctl.approve_and_go("alice", &proposal)?.expect(DONE)?;
+    wait_until("the first master leaves", AT_LAST, || writers.routes() != before)?;
+    cluster.kill_coordinator(leader)?;
+    let said = cluster.ctl.run("alice", &["plan", "watch", &proposal.plan])?.expect(DONE)?;
+    must_be_drained(&cluster, n, &said.stdout)?;
+    assert_ne!(cluster.leader()?, leader, "a dead coordinator does not lead");
+    cluster.start_coordinator(leader)?;
+    writers.wait_progress()?;
+    writers.stop()?;
+    verify(&writers)?.must_be_in_order()
+}

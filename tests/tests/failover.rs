@@ -1,0 +1,123 @@
+//! A host dies: the sheet, the people, the loss cases and the return.
+//!
+//! What always holds: without a fence or a person's word nothing is promoted; the requester is not one of the two people;
+//! the loss cases list exactly what clients miss; a returning master takes no write.
+
+use slot_engine::journal::client::ClientError;
+use slot_tests::cluster::Cluster;
+use slot_tests::ctl::{DONE, FAILED, NEEDS_APPROVAL};
+use slot_tests::loss::{self, Records};
+use slot_tests::shape::{Shape, host, host_number};
+use slot_tests::verify::verify;
+use slot_tests::writer::{Routes, Writers};
+use slot_tests::{AT_LAST, Outcome, wait_for};
+use slot_types::ids::RecordId;
+use std::time::Duration;
+
+const PAUSE: Duration = Duration::from_millis(5);
+
+fn shape() -> Shape {
+    Shape { stores: 6, ..Shape::small() }
+}
+
+/// A host died, its masters were failed over.
+struct Failed {
+    cluster: Cluster,
+    writers: Writers,
+    host: u8,
+    masters: usize,
+    missing: Records,
+    routes_before: Routes,
+}
+
+/// Kills a host with masters, and takes every road to the failover of all of them.
+fn fail_over_a_host() -> Outcome<Failed> {
+    let mut cluster = Cluster::for_test(shape())?;
+    let writers = Writers::start(&cluster, PAUSE)?;
+    let n = host_number(&cluster.master_of("store1")?).ok_or("a slot names its host")?;
+    let name = host(n);
+    let masters = cluster.masters_on(n)?.len();
+    let routes_before = writers.routes();
+    loss::kill_with_lag(&mut cluster, n)?;
+    loss::wait_silent(&cluster, n)?;
+    let ask = ["failover", "host", &name, "-m", "it is dead"];
+    let refused = cluster.ctl.json("alice", &ask)?.expect(FAILED)?;
+    assert!(refused.stderr.contains("slotctl off host"), "the refusal names the way: {}", refused.stderr);
+    cluster.ctl.json("alice", &["off", "host", &name, "--how", "unplugged", "-m", "dead"])?.expect(DONE)?;
+    let sheet = cluster.ctl.propose("alice", &ask)?;
+    assert_eq!(sheet.json["people_needed"].as_u64().or(sheet.json["document"]["people"].as_u64()), Some(2));
+    let own = cluster.ctl.approve("alice", &sheet)?;
+    assert_ne!(own.code, DONE, "the requester's yes alone carries nothing out: {own:?}");
+    cluster.ctl.approve("bob", &sheet)?.expect(NEEDS_APPROVAL)?;
+    assert!(!cluster.masters_on(n)?.is_empty(), "one person is not enough");
+    cluster.ctl.approve("carol", &sheet)?.expect(DONE)?;
+    assert!(cluster.masters_on(n)?.is_empty());
+    writers.wait_progress()?;
+    let missing = loss::missing(&writers)?;
+    Ok(Failed { cluster, writers, host: n, masters, missing, routes_before })
+}
+
+impl Failed {
+    /// Brings the host back and checks that its loss cases list exactly what clients miss.
+    fn come_back(&mut self) -> Outcome<loss::Listed> {
+        self.cluster.restart_host(self.host)?;
+        let listed = loss::listed(&self.cluster, self.host, self.masters)?;
+        assert_eq!(listed.records, self.missing, "listed is exactly what is missing");
+        Ok(listed)
+    }
+
+    /// Writes with a route of before the failover: it must be refused for certain, and never be acknowledged.
+    fn old_routes_take_no_write(&self) -> Outcome<()> {
+        let dead = host(self.host);
+        for (store, route) in self.routes_before.iter().filter(|(_, route)| route.to.slot.host.as_str() == dead) {
+            let (client, _) = self.writers.logs().get(store).ok_or("every store has a writer")?;
+            let caller = self.cluster.caller(&format!("client-{client}"))?;
+            let id = RecordId { client: client.clone(), sequence: u64::MAX };
+            let refused = wait_for("a returned master answers", AT_LAST, || {
+                let answer = self.writers.runtime().block_on(async {
+                    let journal = caller.journal(store, &route.to)?;
+                    let append = journal.append(route.epoch, id.clone(), vec![0], Duration::from_secs(2)).await;
+                    Ok::<_, slot_tests::Failure>(append)
+                });
+                match answer.ok()? {
+                    Err(ClientError::Unknown(_)) => None,
+                    certain => Some(certain),
+                }
+            })?;
+            assert!(matches!(refused, Err(ClientError::Refused(_))), "{store} at its old epoch: {refused:?}");
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn what_was_stranded_on_a_dead_host_is_listed_exactly_and_put_back() -> Outcome<()> {
+    let mut failed = fail_over_a_host()?;
+    let listed = failed.come_back()?;
+    failed.old_routes_take_no_write()?;
+    for (case, _) in &listed.open {
+        failed.cluster.ctl.change("alice", &["loss", "reinject", case, "-m", "all of it"])?.expect(DONE)?;
+    }
+    failed.cluster.wait_served()?;
+    failed.writers.wait_progress()?;
+    failed.writers.stop()?;
+    verify(&failed.writers)?.must_be_whole()
+}
+
+#[test]
+fn what_is_discarded_by_name_stays_away_and_the_copy_follows_again() -> Outcome<()> {
+    let mut failed = fail_over_a_host()?;
+    let listed = failed.come_back()?;
+    for (case, _) in &listed.open {
+        failed.cluster.ctl.change("alice", &["loss", "discard", case, "-m", "not worth it"])?.expect(DONE)?;
+    }
+    failed.cluster.wait_served()?;
+    failed.old_routes_take_no_write()?;
+    failed.writers.wait_progress()?;
+    failed.writers.stop()?;
+    assert_eq!(loss::missing(&failed.writers)?, failed.missing, "what was given up by name, and nothing else");
+    let verdicts = verify(&failed.writers)?;
+    assert_eq!(verdicts.duplicated(), 0);
+    assert!(verdicts.0.values().all(|verdict| verdict.foreign.is_empty()));
+    Ok(())
+}
