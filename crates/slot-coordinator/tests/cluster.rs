@@ -144,6 +144,28 @@ fn a_drain_outlives_its_leader_at_every_step() {
     }
 }
 
+/// While a master is frozen every round trip counts: a step's end and its successor's start are committed together.
+#[test]
+fn the_next_step_shares_its_predecessors_way_through_the_log() {
+    let mut world = built(11, 3);
+    let drain = world.plan(Intent::DrainHost(host("imap1"))).unwrap();
+    world.approve(drain).unwrap();
+    world.until("the drain is done", |w| w.plan_status(drain).as_deref() == Some("done"));
+    let leader = world.leader().unwrap();
+    let times = |name: &str| -> Vec<u64> {
+        world.nodes[&leader].failpoints.iter().filter(|(_, at)| at == name).map(|(time, _)| *time).collect()
+    };
+    for (end, next) in [
+        ("slotd-finished-freeze", "slotd-started-catch-up"),
+        ("slotd-finished-catch-up", "slotd-started-commit-epoch"),
+        ("slotd-finished-catch-up", "slotd-started-demote"),
+        ("slotd-finished-demote", "slotd-started-promote"),
+    ] {
+        assert!(!times(end).is_empty());
+        assert_eq!(times(end), times(next), "{end} and {next}");
+    }
+}
+
 #[test]
 fn r25_a_dead_engine_is_started_again_without_a_person() {
     let mut world = built(7, 3);

@@ -3,11 +3,13 @@
 //! What always holds: it remembers nothing that matters, a new leader recomputes everything from the state; a step is
 //! proposed at most once at a time; an order is sent only after its StartStep entry is committed (R4) and after a read-index
 //! round that began later confirmed that this node leads; a durable word is recorded once, anything else is asked again.
+//! A step may be proposed together with the end of the one before it; only `apply` decides whether it starts.
 
 use super::io::{Effect, Now};
 use super::observer::Observer;
 use super::proposer::{Proposer, Purpose};
-use slot_machine::command::{Answer as Applied, Command, StepRef};
+use slot_machine::apply::apply;
+use slot_machine::command::{Answer as Applied, Command, Proposal, StepRef};
 use slot_machine::guard::guard;
 use slot_machine::runnable::{Runnable, runnable};
 use slot_machine::state::State;
@@ -114,7 +116,8 @@ impl Executor {
                 Runnable::Send { order, .. } => drop(orders.insert(key(order))),
             }
         }
-        self.starts.retain(|step, _| steps.contains(step));
+        // What is proposed stays until it is decided: it may have been proposed ahead.
+        self.starts.retain(|step, start| start.proposed || steps.contains(step));
         self.deliveries.retain(|order, _| orders.contains(order));
         self.calls.retain(|_, order| orders.contains(order));
         self.stuck.retain(|step| state.step(*step).is_some_and(|(_, _, run)| run.stuck.is_none()));
@@ -161,7 +164,11 @@ impl Executor {
     }
 
     fn start(&mut self, hands: &mut Hands<'_>, step: StepRef, attempt: u32, deadline_ms: u64) {
+        let first_seen = !self.starts.contains_key(&step);
         let start = self.starts.entry(step).or_default();
+        if first_seen && attempt > 1 {
+            start.retry_at = hands.now.ms.saturating_add(pause(attempt));
+        }
         if start.proposed || start.retry_at > hands.now.ms {
             return;
         }
@@ -238,7 +245,8 @@ impl Executor {
             Ok(Answer::Receipt(receipt)) if (receipt.id, receipt.index) == order => {
                 delivery.phase = Phase::Recording;
                 let command = Command::FinishStep { id: receipt.id, outcome: receipt.outcome };
-                return hands.propose(command, Purpose::Finish(order.0, order.1));
+                hands.propose(command.clone(), Purpose::Finish(order.0, order.1));
+                return self.propose_ahead(hands, order.0, command);
             }
             Ok(Answer::Receipt(receipt)) => format!("the agent answered for {} instead", receipt.id),
             Ok(Answer::NotYet { why } | Answer::Refused { why }) | Err(why) => why,
@@ -247,6 +255,39 @@ impl Executor {
         delivery.phase = Phase::Resting(hands.now.ms.saturating_add(pause(delivery.failures)));
         delivery.failures += 1;
         delivery.last = why;
+    }
+
+    /// Proposes the steps that follow at once when `finish` is applied, so that they share its way through the log: while
+    /// a master is frozen every round trip counts. `apply` decides as ever; it refuses them if `finish` is not applied.
+    fn propose_ahead(&mut self, hands: &mut Hands<'_>, id: OrderId, finish: Command) {
+        let mut ahead = sketch(hands.state, id.plan);
+        let mut command = finish;
+        loop {
+            let index = ahead.applied.next();
+            let log_time = hands.log_now();
+            let proposal = Proposal { request: None, log_time, wall: hands.now.wall, command };
+            if let Applied::Refused(_) = apply(&mut ahead, index, Term(hands.term), &proposal) {
+                return;
+            }
+            let next = runnable(&ahead).into_iter().find_map(|item| match item {
+                Runnable::Start { step, attempt: 1, host, .. } if step.plan == id.plan && step.task == id.task => {
+                    Some((step, host))
+                }
+                _ => None,
+            });
+            let Some((step, host)) = next else { return };
+            let guards = step_evidence(hands, step);
+            let start = self.starts.entry(step).or_default();
+            if start.proposed || guard(&ahead, step, &guards).is_err() {
+                return;
+            }
+            start.proposed = true;
+            command = Command::StartStep { step, attempt: 1, guards };
+            hands.propose(command.clone(), Purpose::Start(step));
+            if host.is_some() {
+                return;
+            }
+        }
     }
 
     /// A step this executor proposed to start was decided on; `None` when the proposal was lost.
@@ -288,6 +329,25 @@ impl Executor {
         });
         let starting = self.starts.values().filter(|s| s.retry_at > now.ms).map(|s| s.retry_at);
         resting.chain(starting).min()
+    }
+}
+
+/// The state as far as one plan's next steps depend on it: no audit, no sessions, no other plan.
+fn sketch(state: &State, plan: PlanId) -> State {
+    State {
+        cluster: state.cluster.clone(),
+        fleet_version: state.fleet_version,
+        revision: state.revision,
+        applied: state.applied,
+        term: state.term,
+        log_time: state.log_time,
+        plans: state.plans.get(&plan).map(|record| (plan, record.clone())).into_iter().collect(),
+        last_plan: state.last_plan,
+        last_loss_case: state.last_loss_case,
+        store_claims: state.store_claims.clone(),
+        host_claims: state.host_claims.clone(),
+        slot_claims: state.slot_claims.clone(),
+        ..State::default()
     }
 }
 

@@ -39,7 +39,7 @@ pub struct Node {
     store: MemStore,
     life: u32,
     watched: BTreeMap<HostName, SocketAddr>,
-    pub failpoints: Vec<String>,
+    pub failpoints: Vec<(u64, String)>,
 }
 
 pub struct World {
@@ -209,7 +209,7 @@ impl World {
                 assert!(self.replies.insert(token, reply).is_none(), "one reply per token");
             }
             Effect::Failpoint(name) => {
-                self.nodes.get_mut(&id).unwrap().failpoints.push(name.clone());
+                self.nodes.get_mut(&id).unwrap().failpoints.push((self.now, name.clone()));
                 if self.crash_at.as_ref() == Some(&name) {
                     self.crash_at = None;
                     self.crash(id);
