@@ -161,8 +161,10 @@ fn the_next_step_shares_its_predecessors_way_through_the_log() {
         ("slotd-finished-catch-up", "slotd-started-demote"),
         ("slotd-finished-demote", "slotd-started-promote"),
     ] {
-        assert!(!times(end).is_empty());
-        assert_eq!(times(end), times(next), "{end} and {next}");
+        let (ends, nexts) = (times(end), times(next));
+        assert!(!ends.is_empty() && ends.len() == nexts.len());
+        // Of simulated time: a way of its own through two disks and the network takes at least six.
+        assert!(ends.iter().zip(&nexts).all(|(end, next)| next - end < 5), "{end} {ends:?}, {next} {nexts:?}");
     }
 }
 

@@ -21,10 +21,12 @@ use tonic::{Code, Status};
 /// A limit for what must happen; generous, since machines may be busy.
 const LONG: Duration = Duration::from_secs(60);
 
+type Serving = JoinHandle<Result<(), StartupError>>;
+
 struct Site {
     dir: TempDir,
     addresses: BTreeMap<CoordinatorName, SocketAddr>,
-    running: BTreeMap<CoordinatorName, (oneshot::Sender<()>, JoinHandle<Result<(), StartupError>>)>,
+    running: BTreeMap<CoordinatorName, (oneshot::Sender<()>, Serving)>,
 }
 
 fn free_address() -> SocketAddr {
