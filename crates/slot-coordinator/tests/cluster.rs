@@ -148,13 +148,12 @@ fn a_drain_outlives_its_leader_at_every_step() {
 #[test]
 fn the_next_step_shares_its_predecessors_way_through_the_log() {
     let mut world = built(11, 3);
+    world.nodes.values_mut().for_each(|node| node.failpoints.clear());
     let drain = world.plan(Intent::DrainHost(host("imap1"))).unwrap();
     world.approve(drain).unwrap();
     world.until("the drain is done", |w| w.plan_status(drain).as_deref() == Some("done"));
-    let leader = world.leader().unwrap();
-    let times = |name: &str| -> Vec<u64> {
-        world.nodes[&leader].failpoints.iter().filter(|(_, at)| at == name).map(|(time, _)| *time).collect()
-    };
+    let reached = || world.nodes.values().flat_map(|node| &node.failpoints);
+    let times = |name: &str| -> Vec<u64> { reached().filter(|(_, at)| at == name).map(|(time, _)| *time).collect() };
     for (end, next) in [
         ("slotd-finished-freeze", "slotd-started-catch-up"),
         ("slotd-finished-catch-up", "slotd-started-commit-epoch"),
@@ -162,7 +161,7 @@ fn the_next_step_shares_its_predecessors_way_through_the_log() {
         ("slotd-finished-demote", "slotd-started-promote"),
     ] {
         let (ends, nexts) = (times(end), times(next));
-        assert!(!ends.is_empty() && ends.len() == nexts.len());
+        assert!(!ends.is_empty() && ends.len() == nexts.len(), "{end} {ends:?}, {next} {nexts:?}");
         // Of simulated time: a way of its own through two disks and the network takes at least six.
         assert!(ends.iter().zip(&nexts).all(|(end, next)| next - end < 5), "{end} {ends:?}, {next} {nexts:?}");
     }

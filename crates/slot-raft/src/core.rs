@@ -115,9 +115,16 @@ impl RaftCore {
 
     /// Takes one input at a moment of a clock that never goes back, in milliseconds.
     pub fn step(&mut self, now_ms: u64, input: Input) -> Effects {
+        self.step_all(now_ms, [input])
+    }
+
+    /// Takes several inputs at the same moment: what they propose shares one batch and one message to each peer.
+    pub fn step_all(&mut self, now_ms: u64, inputs: impl IntoIterator<Item = Input>) -> Effects {
         let mut effects = Effects::default();
         self.run_ticks(now_ms, &mut effects);
-        self.take(now_ms, input, &mut effects);
+        for input in inputs {
+            self.take(now_ms, input, &mut effects);
+        }
         self.drain(&mut effects);
         self.run_reads(now_ms, &mut effects);
         self.finish(effects)

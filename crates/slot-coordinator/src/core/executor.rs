@@ -216,6 +216,7 @@ impl Executor {
             self.calls.insert(self.last_call, key(order));
             let budget_ms = (deadline_ms / 2).clamp(BUDGET_MS_MIN, BUDGET_MS_MAX);
             let order = Order { term: Term(hands.term), budget_ms, ..Order::clone(order) };
+            tracing::debug!(order = %order.id, action = order.action.name(), %host, "sent");
             hands.out.push(Effect::Deliver {
                 delivery: self.last_call,
                 host: host.clone(),
@@ -243,6 +244,7 @@ impl Executor {
         }
         let why = match result {
             Ok(Answer::Receipt(receipt)) if (receipt.id, receipt.index) == order => {
+                tracing::debug!(order = %order.0, "answered");
                 delivery.phase = Phase::Recording;
                 let command = Command::FinishStep { id: receipt.id, outcome: receipt.outcome };
                 hands.propose(command.clone(), Purpose::Finish(order.0, order.1));

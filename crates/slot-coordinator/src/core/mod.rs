@@ -153,8 +153,8 @@ impl CoordinatorCore {
         self.now = Now { ms: now.ms.max(self.now.ms), wall: now.wall };
         self.take(event);
         loop {
-            while let Some(input) = self.proposer.inputs.pop_front() {
-                let effects = self.raft.step(self.now.ms, input);
+            while let Some(inputs) = self.proposer.next_inputs() {
+                let effects = self.raft.step_all(self.now.ms, inputs);
                 self.carry_out(effects);
             }
             self.lead_on();
@@ -286,7 +286,9 @@ impl CoordinatorCore {
         if let (Some(step), false) =
             (task.and_then(|t| t.steps.get(usize::from(at.step))), matches!(answer, Answer::Refused(_)))
         {
-            self.out.push(Effect::Failpoint(format!("slotd-{verb}-{}", kebab(step.kind))));
+            let kind = kebab(step.kind);
+            tracing::debug!(plan = %at.plan, task = at.task, step = kind, "{verb}");
+            self.out.push(Effect::Failpoint(format!("slotd-{verb}-{kind}")));
         }
     }
 

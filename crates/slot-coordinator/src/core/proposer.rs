@@ -78,6 +78,16 @@ impl Proposer {
         self.inputs.push_back(Input::Propose { request: self.counter, data: codec::encode(&entry) });
     }
 
+    /// What raft is told next: one input, or all proposals in a row, which then share one write and one message.
+    pub(super) fn next_inputs(&mut self) -> Option<Vec<Input>> {
+        let mut inputs = vec![self.inputs.pop_front()?];
+        while matches!((inputs.last(), self.inputs.front()), (Some(Input::Propose { .. }), Some(Input::Propose { .. })))
+        {
+            inputs.extend(self.inputs.pop_front());
+        }
+        Some(inputs)
+    }
+
     /// An entry was committed: what it was for, if it is this life's and of this leadership.
     pub(super) fn committed(&mut self, entry: &Entry) -> Option<Purpose> {
         (entry.life == self.life).then(|| self.pending.remove(&entry.counter)).flatten()
