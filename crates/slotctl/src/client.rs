@@ -324,8 +324,11 @@ impl Client {
                         Err(e) => return Err(task.failure(e.to_string(), "use a slotctl of the cluster's version")),
                     },
                     Ok(Err(status)) if is_final(status.code()) => return Err(refused(task, &status)),
-                    // The stream ended or broke: look, and open another.
-                    Ok(_) => {
+                    // The stream ended or broke: look, and open another, with the leader if it said who that is.
+                    Ok(end) => {
+                        if let Some(hint) = end.err().as_ref().and_then(leader_hint) {
+                            self.first = Some(hint);
+                        }
                         tokio::time::sleep(PAUSE_MIN).await;
                         break;
                     }

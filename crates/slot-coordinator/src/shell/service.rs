@@ -215,8 +215,12 @@ impl Control for ControlService {
         let who = who(&request)?;
         let plan = PlanId(request.into_inner().plan);
         let permit = permit(&self.plan_watchers)?;
-        let watcher = PlanWatcher { desk: self.desk.clone(), who, plan, last: None, _permit: permit };
-        Ok(Response::new(Box::pin(watcher.stream())))
+        let mut watcher = PlanWatcher { desk: self.desk.clone(), who, plan, last: None, _permit: permit };
+        // The first look comes before the answer, so that who asks the wrong node is refused and told the leader, and does
+        // not take an opened stream for a yes.
+        watcher.desk.applied.mark_unchanged();
+        let first = watcher.look(false).await?;
+        Ok(Response::new(Box::pin(watcher.stream(first))))
     }
 
     type RoutesStream = Replies<RoutesReply>;
@@ -228,6 +232,9 @@ impl Control for ControlService {
     }
 }
 
+/// What a watcher saw: the answer, whether the plan has ended, and whether anything is new.
+type Look = (ViewReply, bool, bool);
+
 /// A plan, followed to its end.
 struct PlanWatcher {
     desk: Desk,
@@ -238,12 +245,10 @@ struct PlanWatcher {
 }
 
 impl PlanWatcher {
-    fn stream(mut self) -> impl Stream<Item = Result<ViewReply, Status>> + Send {
+    fn stream(mut self, first: Look) -> impl Stream<Item = Result<ViewReply, Status>> + Send {
         async_stream::try_stream! {
+            let (mut reply, mut ended, mut changed) = first;
             loop {
-                self.desk.applied.mark_unchanged();
-                let confirmed = self.last.is_some();
-                let (reply, ended, changed) = self.look(confirmed).await?;
                 if changed {
                     yield reply;
                 }
@@ -251,12 +256,14 @@ impl PlanWatcher {
                     break;
                 }
                 self.wait().await?;
+                self.desk.applied.mark_unchanged();
+                (reply, ended, changed) = self.look(true).await?;
             }
         }
     }
 
     /// The first look is confirmed by a quorum; the later ones are as new as what this leader applied.
-    async fn look(&mut self, stale_ok: bool) -> Result<(ViewReply, bool, bool), Status> {
+    async fn look(&mut self, stale_ok: bool) -> Result<Look, Status> {
         let (bytes, revision, confirmed) = self.desk.view(self.who.clone(), Query::Plan(self.plan), stale_ok).await?;
         let mut view = codec::decode::<View>(&bytes).map_err(|e| Status::internal(e.to_string()))?;
         let View::Plan(plan) = &mut view else {
