@@ -139,10 +139,11 @@ async fn three_nodes_lead_answer_and_come_back() {
     assert!(routes.message().await.unwrap().is_none());
     assert_eq!(client.open_session(OpenSessionRequest {}).await.unwrap_err().code(), Code::PermissionDenied);
 
-    // A plan that is not there ends the stream that asks for it.
-    let mut client = site.client("operator-bob", &leader);
-    let mut watch = client.watch_plan(WatchPlanRequest { plan: 7 }).await.unwrap().into_inner();
-    assert_eq!(watch.message().await.unwrap_err().code(), Code::NotFound);
+    // A plan that is not there can't be watched, and at the wrong node not even that is said.
+    for (node, code) in [(&leader, Code::NotFound), (follower, Code::Unavailable)] {
+        let refused = site.client("operator-bob", node).watch_plan(WatchPlanRequest { plan: 7 }).await.unwrap_err();
+        assert_eq!((refused.code(), refused.metadata().contains_key("slot-leader")), (code, node == follower));
+    }
 
     // The leader goes, another leads; it comes back from its own disk.
     site.stop(&leader).await;
