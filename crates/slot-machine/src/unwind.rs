@@ -102,7 +102,11 @@ pub(crate) fn abort_committed(cluster: &mut Cluster, task: &Task, run: &mut Task
     let promoted = is_done(run, task, StepKind::Promote);
     match (kind, &step.state, &step.stuck) {
         // The master serves and clients are routed; followers come back by everyday recovery.
-        (Some(StepKind::Follow | StepKind::Canary), _, Some(stuck)) if promoted => {
+        (Some(kind), state, Some(stuck))
+            if promoted
+                && (matches!(kind, StepKind::Follow | StepKind::Canary)
+                    || matches!(state, StepState::Waiting { .. })) =>
+        {
             let why = format!("{why}; the new master serves, but {stuck}");
             begin(cluster, task, run, stamp, &why);
         }

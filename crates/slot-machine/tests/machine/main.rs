@@ -1,0 +1,13 @@
+//! The replicated state machine, driven command by command.
+//!
+//! What always holds: after every command the invariants of [`watch`] are checked, by a bookkeeping of its own.
+
+mod approvals;
+mod flows;
+mod holes;
+mod plans;
+mod random;
+mod rules;
+mod rules_more;
+mod watch;
+mod world;
