@@ -20,8 +20,9 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// How long a writer waits for one answer before it counts the outcome as unknown.
-const APPEND_BUDGET: Duration = Duration::from_secs(2);
+/// How long a writer waits for one answer before it counts the outcome as unknown: long enough for a busy machine, since a
+/// dead engine's connection ends at once, and a new route ends the waiting anyway.
+const APPEND_BUDGET: Duration = Duration::from_secs(10);
 /// How long a writer waits for a new route before it tries the one it has again.
 const ROUTE_WAIT: Duration = Duration::from_millis(10);
 /// How long to wait before a coordinator is asked for routes again.

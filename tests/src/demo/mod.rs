@@ -48,7 +48,7 @@ pub fn run(json: Option<&Path>, began: impl FnOnce(PathBuf)) -> Outcome<()> {
     tell(
         "The scene: three coordinators (slotd) keep the truth by Raft. Four hosts in four racks have eight slots each; on \
          every host an agent carries out what was approved. Twelve stores have two copies each: a master that takes writes \
-         and a replica in another rack. Every box below is a real process of this machine, they speak mutual TLS, and the \
+         and a replica in another rack. All of them are real processes of this machine; they speak mutual TLS, and the \
          records are on disk.",
     );
     let folder = tempfile::Builder::new().prefix("slot-demo-").tempdir()?.keep();
@@ -77,7 +77,7 @@ pub fn run(json: Option<&Path>, began: impl FnOnce(PathBuf)) -> Outcome<()> {
 impl Demo {
     /// Has a change shown to somebody; it must wait for approval.
     fn propose(&self, who: &str, line: &[&str]) -> Outcome<Shown> {
-        command(who, &line.join(" "));
+        command(who, &typed(line));
         let said = self.cluster.ctl.run(who, line)?.expect(NEEDS_APPROVAL)?;
         Shown::read(said)
     }
@@ -153,9 +153,8 @@ impl Demo {
         numbers.writes_duplicated = verdicts.duplicated();
         numbers.handover_gap_ms = Gaps::of(&self.gaps);
         numbers.seconds = started.elapsed().as_secs_f64();
-        for line in numbers.lines() {
-            shown(&line);
-        }
+        println!();
+        numbers.lines().iter().for_each(|line| println!("{line}"));
         Ok(())
     }
 
@@ -166,6 +165,12 @@ impl Demo {
             self.writers.routes().values().all(|route| route.to.slot.host.as_str() != name)
         })
     }
+}
+
+/// A command's arguments as a person types them.
+fn typed(line: &[&str]) -> String {
+    let quoted = line.iter().map(|word| if word.contains(' ') { format!("'{word}'") } else { (*word).to_owned() });
+    quoted.collect::<Vec<_>>().join(" ")
 }
 
 impl Shown {
