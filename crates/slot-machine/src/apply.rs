@@ -5,7 +5,7 @@
 
 use crate::command::{Answer, Command, Proposal, Refused};
 use crate::state::{FEATURE_LEVEL_SUPPORTED, State};
-use crate::{hosts, plans, sessions, steps};
+use crate::{aside, hosts, plans, sessions, steps};
 use slot_types::cluster::Cluster;
 use slot_types::ids::*;
 
@@ -73,6 +73,7 @@ fn dispatch(state: &mut State, stamp: Stamp, command: &Command) -> Result<Answer
             audit(state, stamp, by.as_str(), format!("audit trimmed through {through}"));
             Ok(Answer::Done)
         }
+        Command::AsideSeen { slot, generation, records } => aside::seen(state, stamp, slot, *generation, records),
         Command::RaiseFeatureLevel { level } => raise_feature_level(state, stamp, *level),
     }
 }

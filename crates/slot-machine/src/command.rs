@@ -180,6 +180,15 @@ pub enum Command {
         /// To what.
         level: u32,
     },
+    /// A copy reports records that it put aside when it followed a history without them (R7).
+    AsideSeen {
+        /// Where.
+        slot: SlotId,
+        /// Its copy generation.
+        generation: CopyGeneration,
+        /// Which.
+        records: Vec<RecordId>,
+    },
 }
 
 /// What applying a command answered.

@@ -4,6 +4,7 @@
 //! evaluated by the executor before it proposes and again in `apply`, and only the second time counts.
 
 use crate::command::StepRef;
+use crate::ready;
 use crate::state::State;
 use slot_types::cluster::{Cluster, FenceLevel, Store};
 use slot_types::engine::EngineRole;
@@ -14,6 +15,9 @@ use slot_types::plan::{StepKind, TaskKind};
 /// How old an observation may be to pass a guard, in milliseconds: a few reports' distance.
 pub const GUARD_AGE_MS_MAX: u64 = 5_000;
 
+/// How long an attestation stands before copies are raised: longer than a sign of life may be on its way to the leader.
+const ATTESTATION_STANDS_MS: u64 = 5_000;
+
 /// Whether a step may start, as far as observation goes. `Err` says what is missing, for a person.
 pub fn guard(state: &State, at: StepRef, evidence: &Evidence) -> Result<(), String> {
     let (Some(cluster), Some(record)) = (&state.cluster, state.plans.get(&at.plan)) else { return Ok(()) };
@@ -23,11 +27,25 @@ pub fn guard(state: &State, at: StepRef, evidence: &Evidence) -> Result<(), Stri
     match (&task.kind, step.kind) {
         (TaskKind::HandOver { from, to }, StepKind::Freeze) => handover(cluster, store, from, to, evidence, true),
         (TaskKind::HandOver { from, to }, StepKind::CommitEpoch) => handover(cluster, store, from, to, evidence, false),
+        (TaskKind::FailOver { fence: FenceLevel::Attested, waived, .. }, StepKind::Raise) => {
+            waived.iter().try_for_each(|slot| listened(cluster, slot, evidence))
+        }
         (TaskKind::FailOver { fence, waived, .. }, StepKind::Promote) if *fence != FenceLevel::Demoted => {
             waived.iter().try_for_each(|slot| still_silent(cluster, slot, evidence))
         }
         _ => Ok(()),
     }
+}
+
+/// R8: once the replicas are raised nobody hears the old master's engine any more, so an attestation must have stood for a
+/// while before, without a sign of life: a replica's word that it heard the engine is on its way for a moment.
+fn listened(cluster: &Cluster, slot: &SlotId, evidence: &Evidence) -> Result<(), String> {
+    ready::attested(cluster, &slot.host, evidence.taken_at)?;
+    let stood = cluster.attestations.get(&slot.host).map_or(0, |word| evidence.taken_at.since(word.at));
+    if stood < ATTESTATION_STANDS_MS {
+        return Err(format!("{} was attested off {stood} ms ago; signs of life are listened for", slot.host));
+    }
+    Ok(())
 }
 
 /// Hand-over 1: A and B healthy, B follows A directly, lag under the gate, verified recently.

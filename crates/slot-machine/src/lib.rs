@@ -4,6 +4,7 @@
 //! called here; whatever the proposer checked is checked again here, and only this check counts (S3, S5, S7, S9).
 
 pub mod apply;
+pub mod aside;
 pub mod audit;
 pub mod command;
 mod effects;

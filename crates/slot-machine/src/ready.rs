@@ -5,6 +5,7 @@
 
 use crate::state::{PlanRecord, PlanStatus, State, StepState, TaskRun, TaskState};
 use slot_types::cluster::*;
+use slot_types::engine::EngineRole;
 use slot_types::ids::*;
 use slot_types::order::Done;
 use slot_types::plan::{Place, Settlement, Step, StepKind, Task, TaskKind};
@@ -60,10 +61,13 @@ pub(crate) fn tip_of(task: &Task, run: &TaskRun, kind: StepKind, slot: &SlotId) 
 
 /// The slots whose durable Demote this very task has (R2): fenced at its epoch.
 pub(crate) fn demoted<'a>(task: &'a Task, run: &'a TaskRun) -> impl Iterator<Item = (&'a SlotId, Tip)> {
-    task.steps.iter().zip(&run.steps).filter_map(|(step, run)| match (&step.at, &run.state) {
-        (Some(Place::Slot(at)), StepState::Done { done: Done::Tip { tip, .. }, .. })
-            if step.kind == StepKind::Demote =>
-        {
+    ended_at(task, run, StepKind::Demote)
+}
+
+/// The slots at which this task has done a step of a kind that answers a tip, with that tip.
+fn ended_at<'a>(task: &'a Task, run: &'a TaskRun, kind: StepKind) -> impl Iterator<Item = (&'a SlotId, Tip)> {
+    task.steps.iter().zip(&run.steps).filter_map(move |(step, run)| match (&step.at, &run.state) {
+        (Some(Place::Slot(at)), StepState::Done { done: Done::Tip { tip, .. }, .. }) if step.kind == kind => {
             Some((at, *tip))
         }
         _ => None,
@@ -397,15 +401,21 @@ pub(crate) fn expected_tip<'a>(at: &At<'a>) -> Result<(Tip, Option<&'a SlotId>),
         TaskKind::HandOver { from, .. } => {
             at.tip_of(StepKind::Demote, from).map(|tip| (tip, Some(from))).ok_or_else(|| missing(from))
         }
-        TaskKind::FailOver { from, fence: FenceLevel::Demoted, .. } => {
-            at.tip_of(StepKind::Demote, from).ok_or_else(|| missing(from))?;
-            furthest_demoted(at, from).ok_or_else(|| missing(from))
-        }
-        TaskKind::FailOver { from, to, .. } => {
-            let own = at.tip_of(StepKind::Feed, to).or_else(|| at.tip_of(StepKind::Raise, to));
-            let own = own.ok_or_else(|| missing(to))?;
-            // Whoever is demoted here and is further may have acknowledged what `to` lacks; nothing else would tell of it.
-            Ok(furthest_demoted(at, from).filter(|(tip, _)| tip.position > own.position).unwrap_or((own, None)))
+        TaskKind::FailOver { from, to, fence, .. } => {
+            let own = at.tip_of(StepKind::Feed, to).or_else(|| at.tip_of(StepKind::Raise, to)).map(|tip| (tip, None));
+            let demoted = furthest_demoted(at, from);
+            let known = if *fence == FenceLevel::Demoted {
+                at.tip_of(StepKind::Demote, from).ok_or_else(|| missing(from))?;
+                [demoted, own, furthest_raised(at, to)]
+            } else {
+                // Whoever is demoted here and is further may have acknowledged what `to` lacks; nothing else would tell
+                // of it.
+                [Some(own.ok_or_else(|| missing(to))?), demoted, furthest_raised(at, to)]
+            };
+            // R7: all of them taken together; of equal ones the first.
+            let mut known = known.into_iter().flatten();
+            let first = known.next().ok_or_else(|| missing(from))?;
+            Ok(known.fold(first, |best, next| if next.0.position > best.0.position { next } else { best }))
         }
         _ => Err("the task promotes nothing".into()),
     }
@@ -422,11 +432,24 @@ fn furthest_demoted<'a>(at: &At<'a>, from: &SlotId) -> Option<(Tip, Option<&'a S
     candidates.max_by_key(|(slot, tip)| (tip.position, *slot == from)).map(|(slot, tip)| (tip, Some(slot)))
 }
 
-/// The number of the step that demoted the slot from which a Promote catches up.
+/// Unplanned 3: the furthest of the other copies that this task raised, by what they answered and not by what the sheet
+/// knew: until the last of them was raised, the old master may have acknowledged through it alone (R7). One that the sheet
+/// shows as diverged feeds nobody.
+fn furthest_raised<'a>(at: &At<'a>, to: &SlotId) -> Option<(Tip, Option<&'a SlotId>)> {
+    let diverged = |slot: &SlotId| {
+        let status = at.record.plan.evidence.last_status(slot);
+        status.is_some_and(|(status, _)| status.role == EngineRole::Diverged)
+    };
+    let raised = ended_at(at.task, at.run, StepKind::Raise).filter(|(slot, _)| *slot != to && !diverged(slot));
+    raised.max_by_key(|(_, tip)| tip.position).map(|(slot, tip)| (tip, Some(slot)))
+}
+
+/// The number of the step that fenced the slot from which a Promote catches up.
 pub(crate) fn demote_of_source(promote: &At<'_>) -> Option<u16> {
     let (_, source) = expected_tip(promote).ok()?;
     let at = Place::Slot(source?.clone());
-    let step = promote.task.steps.iter().position(|s| s.kind == StepKind::Demote && s.at.as_ref() == Some(&at))?;
+    let fences = |kind| matches!(kind, StepKind::Demote | StepKind::Raise);
+    let step = promote.task.steps.iter().position(|s| fences(s.kind) && s.at.as_ref() == Some(&at))?;
     u16::try_from(step).ok()
 }
 
@@ -488,8 +511,12 @@ fn case_listed<'a>(at: &At<'a>) -> Result<&'a LossCase, String> {
     if known.state != LossState::Listed {
         return Err(format!("{case} is not listed, or is settled"));
     }
-    if at.store()?.possible_masters.contains_key(slot) {
+    let store = at.store()?;
+    if store.possible_masters.contains_key(slot) {
         return Err(format!("{slot} is not fenced yet"));
+    }
+    if store.master.as_ref() == Some(slot) || store.pending.as_ref() == Some(slot) {
+        return Err(format!("{slot} is the master; hand over first"));
     }
     Ok(known)
 }

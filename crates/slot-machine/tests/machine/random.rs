@@ -263,8 +263,14 @@ impl Deed {
         possible.sort();
         possible.dedup();
         let fence = [FenceLevel::Demoted, FenceLevel::Attested, FenceLevel::None][usize::from(self.b / 64 % 3)];
-        let (waived, demote): (Vec<_>, Vec<_>) =
+        let (mut waived, mut demote): (Vec<_>, Vec<_>) =
             possible.into_iter().partition(|s| fence != FenceLevel::Demoted && !(s.number + self.a).is_multiple_of(3));
+        // A careless planner forgets one.
+        if self.b.is_multiple_of(5) {
+            waived.pop();
+        } else if self.b.is_multiple_of(6) {
+            demote.pop();
+        }
         let class = if self.a.is_multiple_of(2) { LossClass::CaughtUp } else { LossClass::Unknown };
         let candidate = tip(0, 0);
         Failover { from, to, fence, demote: &demote, waived: &waived, class, candidate }.task(world, name)

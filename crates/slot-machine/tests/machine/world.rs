@@ -150,7 +150,11 @@ impl World {
     }
     pub fn attest(&mut self, h: u8, by: &str) -> Answer {
         let known = self.cluster().hosts[&host(h)].boot.unwrap();
-        self.apply(Command::Attest { host: host(h), boot: known, how: "unplugged".into(), by: person(by) })
+        let answer =
+            self.apply(Command::Attest { host: host(h), boot: known, how: "unplugged".into(), by: person(by) });
+        // R8: it counts once nothing was heard for a while.
+        self.now += 5_000;
+        answer
     }
 
     /// A plan with every fact it needs, as asked for by ann.
