@@ -145,12 +145,16 @@ pub(crate) fn settle(view: &View<'_>, id: LossCaseId, how: Settlement) -> Result
     }
     let (name, store, copy) = found(view, &case.slot)?;
     let same = *name == case.store && copy.generation == case.generation;
-    if !same || copy.state != CopyState::Quarantined {
+    // A former master was set aside; a replica that put records aside follows already (R7).
+    let settles = matches!(copy.state, CopyState::Quarantined | CopyState::Serving | CopyState::Building);
+    if !same || !settles {
         let next = "its loss case is about another copy; look at it: slotctl show slot";
         return Err(Refusal::CopyIn { store: name.clone(), slot: case.slot.clone(), state: copy.state, next });
     }
     in_service(view, &case.slot)?;
-    master(name, store)?;
+    if master(name, store)? == &case.slot {
+        return Err(Refusal::FollowsNobody { slot: case.slot.clone(), store: name.clone() });
+    }
     if store.possible_masters.contains_key(&case.slot) {
         let slots = BTreeSet::from([case.slot.clone()]);
         return Err(Refusal::PossibleMasters { store: name.clone(), slots });

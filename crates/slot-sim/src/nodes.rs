@@ -344,6 +344,7 @@ impl World {
     }
 
     fn engine_gone(&mut self, slot: &SlotId) {
+        self.paused.remove(slot);
         let Some(node) = self.journals.get_mut(slot) else { return };
         node.core = None;
         node.life += 1;
@@ -356,6 +357,9 @@ impl World {
 
     pub(crate) fn journal_step(&mut self, slot: &SlotId, life: u32, event: journal::Event) {
         let now = self.now();
+        if let Some(waiting) = self.paused.get_mut(slot) {
+            return waiting.push(Happening::Journal(slot.clone(), life, Box::new(event)));
+        }
         let Some(node) = self.journals.get_mut(slot).filter(|n| n.life == life) else { return };
         let Some(core) = node.core.as_mut() else { return };
         let effects = core.step(now, event);
@@ -435,6 +439,7 @@ impl World {
         self.kill_agent(host);
         let slots: Vec<SlotId> = self.folders.keys().filter(|slot| slot.host == *host).cloned().collect();
         for slot in slots {
+            self.paused.remove(&slot);
             if let Some(node) = self.journals.get_mut(&slot) {
                 node.core = None;
                 node.life += 1;

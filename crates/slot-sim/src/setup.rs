@@ -11,7 +11,7 @@ use slot_raft::{NodeMarker, Restored};
 use slot_types::cluster::*;
 use slot_types::ids::*;
 use slot_types::position::Digest;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 pub(crate) fn cluster_name() -> ClusterName {
@@ -77,6 +77,9 @@ impl World {
             trace: Vec::new(),
             passed: BTreeMap::new(),
             kill_leader_at: None,
+            cut: BTreeSet::new(),
+            silent: BTreeSet::new(),
+            paused: BTreeMap::new(),
         };
         for id in 1..=3 {
             let marker = NodeMarker { cluster_id: cluster.0.to_vec(), node_id: id, incarnation: [id as u8; 16] };

@@ -16,7 +16,7 @@ use slot_types::engine::EngineCall;
 use slot_types::ids::*;
 use slot_types::order::AgentReport;
 use slot_types::position::Digest;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What is in the queue.
 pub enum Happening {
@@ -92,6 +92,12 @@ pub struct World {
     pub passed: BTreeMap<String, u64>,
     /// Kill this leader's process when it passes this failpoint, once.
     pub kill_leader_at: Option<String>,
+    /// Pairs of hosts whose engines don't hear each other.
+    pub cut: BTreeSet<(HostName, HostName)>,
+    /// Hosts whose agents and the coordinators don't hear each other; their engines go on.
+    pub silent: BTreeSet<HostName>,
+    /// Engines that were stopped (SIGSTOP), with what happened to them meanwhile.
+    pub(crate) paused: BTreeMap<SlotId, Vec<Happening>>,
 }
 
 impl World {
@@ -180,7 +186,9 @@ impl World {
                 self.deliveries.insert(delivery, from);
                 self.queue.after(budget_ms + 2_000, Happening::DeliveryOver(delivery));
             }
-            let Some(node) = self.agents.get(host).filter(|n| n.core.is_some()) else { continue };
+            let Some(node) = self.agents.get(host).filter(|n| n.core.is_some() && !self.silent.contains(host)) else {
+                continue;
+            };
             let life = node.life;
             let Some(delay) = self.travel() else { continue };
             let event = Box::new(agent::Event::Deliver { delivery, bytes: order.to_vec() });
@@ -207,6 +215,9 @@ impl World {
 
     /// An agent's report goes to every coordinator that watches it.
     pub(crate) fn report(&mut self, host: &HostName, report: &AgentReport) {
+        if self.silent.contains(host) {
+            return;
+        }
         let bytes = codec::encode(report);
         let watchers: Vec<(u64, u32)> = self
             .coordinators
@@ -247,11 +258,33 @@ impl World {
         let number = self.number();
         self.asked.insert(number, asker);
         self.queue.after(budget_ms + 20, Happening::CallOver(number));
+        if matches!(self.asked.get(&number), Some(Asker::Engine(from, _, _)) if self.is_cut(&from.host, &slot.host)) {
+            return;
+        }
         let Some(delay) = self.travel() else { return };
         let Some(life) = self.journals.get(slot).filter(|n| n.core.is_some()).map(|n| n.life) else {
             return self.queue.after(delay, Happening::CallOver(number));
         };
         self.queue.after(delay, Happening::Journal(slot.clone(), life, Box::new(event(number))));
+    }
+
+    fn is_cut(&self, a: &HostName, b: &HostName) -> bool {
+        self.cut.contains(&(a.clone(), b.clone())) || self.cut.contains(&(b.clone(), a.clone()))
+    }
+
+    /// SIGSTOP: the engine's process does nothing until it goes on; what is sent to it waits.
+    pub fn pause_engine(&mut self, slot: &SlotId) {
+        self.paused.entry(slot.clone()).or_default();
+        self.note(format!("engine of {slot} paused"));
+    }
+
+    /// SIGCONT: everything that waited happens now, in order.
+    pub fn resume_engine(&mut self, slot: &SlotId) {
+        let waited = self.paused.remove(slot).unwrap_or_default();
+        self.note(format!("engine of {slot} goes on, {} events waited", waited.len()));
+        for happening in waited {
+            self.happen(happening);
+        }
     }
 
     fn call_over(&mut self, number: u64) {

@@ -107,8 +107,13 @@ impl CoordinatorCore {
         }
         let seen = lead.observer.host_seen(cluster, host, self.now, self.state.applied);
         let signs = lead.observer.signs_of_life(cluster, host, log_now);
+        let aside = lead.observer.asides(cluster, host);
+        let aside = aside.filter(|_| lead.observer.may_propose(host, Topic::Aside, self.now));
         if let Some(command) = seen.filter(|_| lead.observer.may_propose(host, Topic::Seen, self.now)) {
             self.propose(command, Purpose::HostSeen(host.clone()));
+        }
+        if let Some(command) = aside {
+            self.propose(command, Purpose::Aside(host.clone()));
         }
         for (silent, command) in signs {
             let may = self.lead.as_mut().is_some_and(|l| l.observer.may_propose(&silent, Topic::SignOfLife, self.now));

@@ -313,7 +313,7 @@ impl CoordinatorCore {
                     lead.executor.stuck_decided(step, !matches!(answer, Answer::Refused(_)));
                 }
             }
-            Purpose::HostSeen(_) | Purpose::SignOfLife(_) => {}
+            Purpose::HostSeen(_) | Purpose::SignOfLife(_) | Purpose::Aside(_) => {}
             Purpose::Everyday(store) => {
                 if let Some(lead) = &mut self.lead {
                     lead.everyday.decided(&store);
@@ -345,7 +345,8 @@ impl CoordinatorCore {
                 }
             }
             // Proposed again with the next report, or by the next leader.
-            Purpose::NewLeader | Purpose::Found | Purpose::HostSeen(_) | Purpose::SignOfLife(_) => {}
+            Purpose::NewLeader | Purpose::Found | Purpose::HostSeen(_) | Purpose::SignOfLife(_) | Purpose::Aside(_) => {
+            }
         }
     }
 

@@ -6,6 +6,7 @@
 
 use super::io::Now;
 use core::net::SocketAddr;
+use slot_machine::aside::untold;
 use slot_machine::command::Command;
 use slot_types::cluster::{Cluster, Host, HostQuarantine, HostState};
 use slot_types::engine::EngineStatus;
@@ -51,6 +52,7 @@ pub(super) struct Observer {
 pub(super) enum Topic {
     Seen,
     SignOfLife,
+    Aside,
 }
 
 impl Observer {
@@ -181,6 +183,21 @@ impl Observer {
             // A report that lags behind a receipt is no older disk: every order acknowledged before this command is
             // applied was started at or before `applied`.
             high_water: if older_disk { report.high_water } else { report.high_water.max(applied) },
+        })
+    }
+
+    /// What the copies of a host put aside and no loss case tells of (R7). Only the admitted disk's word counts (S2).
+    pub(super) fn asides(&self, cluster: &Cluster, name: &HostName) -> Option<Command> {
+        let (host, heard) = (cluster.hosts.get(name)?, self.heard.get(name)?);
+        if host.quarantined.is_some() || host.incarnation != Some(heard.report.incarnation) {
+            return None;
+        }
+        heard.report.slots.iter().find_map(|report| {
+            let slot = SlotId::new(name.clone(), report.slot);
+            let aside = &running(report).filter(|status| !status.aside.is_empty())?.aside;
+            let records = untold(cluster, &slot, report.generation, aside);
+            let generation = report.generation;
+            (!records.is_empty()).then_some(Command::AsideSeen { slot, generation, records })
         })
     }
 

@@ -29,6 +29,8 @@ pub(super) enum Purpose {
     Stuck(StepRef),
     /// To record an agent's disk and boot.
     HostSeen(HostName),
+    /// To open a loss case for what a host's copy put aside.
+    Aside(HostName),
     /// To void an attestation.
     SignOfLife(HostName),
     /// An everyday plan.
