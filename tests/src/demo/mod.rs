@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use told::{command, shown, tell, title};
 
 /// A writer writes its next record this long after an acknowledgement.
-const WRITER_PAUSE: Duration = Duration::from_millis(10);
+const WRITER_PAUSE: Duration = Duration::from_millis(20);
 
 /// What the acts work with.
 struct Demo {
