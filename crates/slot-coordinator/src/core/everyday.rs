@@ -181,11 +181,19 @@ impl Look<'_> {
                 && self.report(slot).is_some_and(|report| match &report.engine {
                     EngineSeen::NotRunning => true,
                     EngineSeen::Silent => false,
-                    EngineSeen::Running(status) => self.is_astray(status, master),
+                    EngineSeen::Running(status) => {
+                        self.is_astray(status, master) || self.is_uncounted(status, copy, master)
+                    }
                 })
         };
         let (slot, _) = self.store.copies.iter().find(|(slot, copy)| astray(slot, copy))?;
         Some(Intent::Follow { slot: slot.clone() })
+    }
+
+    /// R16: it follows well, but its Follow was cut short before it was recorded: until it is said again it never counts.
+    fn is_uncounted(&self, status: &EngineStatus, copy: &Copy, master: &SlotId) -> bool {
+        let recorded = copy.state == CopyState::Serving && copy.follows == Some((master.clone(), self.store.epoch));
+        status.role == EngineRole::Replica && !recorded
     }
 
     fn is_astray(&self, status: &EngineStatus, master: &SlotId) -> bool {
