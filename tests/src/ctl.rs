@@ -7,6 +7,7 @@ use crate::{Failure, Outcome};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 /// Done.
 pub const DONE: i32 = 0;
@@ -16,6 +17,8 @@ pub const FAILED: i32 = 1;
 pub const NEEDS_APPROVAL: i32 = 3;
 /// A plan stopped part way.
 pub const PART_WAY: i32 = 4;
+/// How long a refusal for want of fresh evidence is taken for passing.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a command answered.
 #[derive(Debug, Clone)]
@@ -109,9 +112,23 @@ impl Ctl {
         })
     }
 
+    /// Asks again, as a person would, while the answer is that the evidence is not fresh enough yet: right after a start or
+    /// a hand-over a replica has not heard its new master.
+    pub fn insist(&self, ask: impl Fn() -> Outcome<Said>) -> Outcome<Said> {
+        let started = Instant::now();
+        loop {
+            let said = ask()?;
+            let too_early = said.code == FAILED && said.stderr.contains("ask again");
+            if !too_early || started.elapsed() > PATIENCE {
+                return Ok(said);
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+
     /// Has a change planned; fails unless it now waits for approval.
     pub fn propose(&self, operator: &str, arguments: &[&str]) -> Outcome<Proposal> {
-        let said = self.json(operator, arguments)?.expect(NEEDS_APPROVAL)?;
+        let said = self.insist(|| self.json(operator, arguments))?.expect(NEEDS_APPROVAL)?;
         let json = said.json();
         let text = |key: &str| json[key].as_str().map(str::to_owned).ok_or_else(|| said.unexpected(key));
         Ok(Proposal { plan: text("plan")?, digest: text("digest")?, json })

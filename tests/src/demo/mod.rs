@@ -78,7 +78,7 @@ impl Demo {
     /// Has a change shown to somebody; it must wait for approval.
     fn propose(&self, who: &str, line: &[&str]) -> Outcome<Shown> {
         command(who, &typed(line));
-        let said = self.cluster.ctl.run(who, line)?.expect(NEEDS_APPROVAL)?;
+        let said = self.cluster.ctl.insist(|| self.cluster.ctl.run(who, line))?.expect(NEEDS_APPROVAL)?;
         Shown::read(said)
     }
 
