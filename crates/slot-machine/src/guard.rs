@@ -85,6 +85,12 @@ fn handover(
 
 /// R14: a sheet made while the host was silent does not outlive its silence.
 pub(crate) fn still_silent(cluster: &Cluster, slot: &SlotId, evidence: &Evidence) -> Result<(), String> {
+    if !evidence.hosts.contains_key(&slot.host) {
+        return Err(format!(
+            "whether {} is silent is not known: the leader has only begun to listen; ask again in a few seconds",
+            slot.host
+        ));
+    }
     if evidence.agent_alive(&slot.host, cluster.policy.silent_ms) {
         return Err(format!("the agent of {} answers again; ask for a new plan, which can demote {slot}", slot.host));
     }

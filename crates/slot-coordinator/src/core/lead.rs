@@ -45,7 +45,7 @@ impl CoordinatorCore {
         self.lead = Some(Box::new(Leading {
             term,
             ready: false,
-            observer: Observer::default(),
+            observer: Observer::new(self.now),
             executor: Executor::default(),
             everyday: Everyday::new(self.now),
             watched: BTreeMap::new(),

@@ -41,6 +41,8 @@ struct Heard {
 /// All that is heard.
 #[derive(Default)]
 pub(super) struct Observer {
+    /// When this leader began to listen.
+    since: u64,
     heard: BTreeMap<HostName, Heard>,
     lost: BTreeMap<HostName, String>,
     floors: BTreeMap<HostName, Floor>,
@@ -56,6 +58,11 @@ pub(super) enum Topic {
 }
 
 impl Observer {
+    /// Nothing heard yet.
+    pub(super) fn new(now: Now) -> Self {
+        Self { since: now.ms, ..Self::default() }
+    }
+
     /// This leader is ready: what is acknowledged now was so before any report to it was made.
     pub(super) fn begin(&mut self, cluster: &Cluster, now: Now) {
         let floor = |h: &Host| Floor { settled: h.acknowledged, latest: h.acknowledged, at: now.ms };
@@ -118,7 +125,10 @@ impl Observer {
         let mut evidence = Evidence { taken_at, ..Evidence::default() };
         for (name, host) in cluster.hosts.iter().filter(|(name, _)| hosts.is_none_or(|wanted| wanted.contains(*name))) {
             let heard = self.heard.get(name);
-            evidence.hosts.insert(name.clone(), self.host_evidence(name, heard, now));
+            // R14: silence is known only by who has listened long enough; until then the host is not in the evidence.
+            if heard.is_some() || now.ms.saturating_sub(self.since) >= cluster.policy.silent_ms {
+                evidence.hosts.insert(name.clone(), self.host_evidence(name, heard, now));
+            }
             for number in host.slots.keys() {
                 let slot = SlotId::new(name.clone(), *number);
                 if slots.is_none_or(|wanted| wanted.contains(&slot)) {

@@ -263,6 +263,23 @@ fn r8_an_outstanding_promote_is_not_sent_past_a_sign_of_life() {
     assert_eq!(world.order(StepKind::Promote).id.attempt, 1);
 }
 
+/// R14: a leader that has only begun to listen leaves a host it has not heard out of its evidence; that is no silence.
+#[test]
+fn r14_a_leader_that_has_not_listened_yet_knows_no_silence() {
+    let mut world = World::with_store();
+    world.dead.insert(host(1));
+    world.attest(1, "ann");
+    let task = waiving(&world, 1, &slot(1, 1), &slot(2, 1), FenceLevel::Attested);
+    let plan = world.plan(Intent::FailOverHost(host(1)), vec![task]);
+    let id = world.record(&plan);
+    let mut hasty = world.approval(id, "ben");
+    if let Command::ApprovePlan { guards, .. } = &mut hasty {
+        guards.hosts.remove(&host(1));
+    }
+    assert!(matches!(world.refused(hasty), Refused::Guard(_)));
+    assert_eq!(world.approve(id, "ben"), Ok(1));
+}
+
 /// R13: two plans never hold one store; an approved failover takes it, and the other plan goes on without it.
 #[test]
 fn r13_claims_and_a_failover_that_takes_over() {

@@ -229,8 +229,11 @@ impl World {
     pub fn evidence(&self) -> Evidence {
         let mut evidence = Evidence { taken_at: LogTime(self.now), ..Evidence::default() };
         let Some(cluster) = &self.state.cluster else { return evidence };
-        for (name, known) in cluster.hosts.iter().filter(|(name, _)| !self.dead.contains(*name)) {
-            if let (Some(incarnation), Some(boot)) = (known.incarnation, known.boot) {
+        for (name, known) in &cluster.hosts {
+            if self.dead.contains(name) {
+                let agent = Seen::Unknown { reason: "silent".into() };
+                evidence.hosts.insert(name.clone(), HostEvidence { agent, running: Vec::new() });
+            } else if let (Some(incarnation), Some(boot)) = (known.incarnation, known.boot) {
                 let agent = Seen::Known { value: AgentSeen { incarnation, boot }, age_ms: 0 };
                 evidence.hosts.insert(name.clone(), HostEvidence { agent, running: Vec::new() });
             }
