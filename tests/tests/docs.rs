@@ -1,7 +1,8 @@
 //! The documents, held to what they say of the tree.
 //!
 //! What always holds: a link in a document leads somewhere; every crate is on the map; every decision is listed; every
-//! figure's file can be read; the acceptance table has one verdict in each row.
+//! figure's file can be read, and a figure of the README is the one in its file; the README's first commands are those
+//! that `up` prints; a bug names tests that exist; the acceptance table has one verdict in each row.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -119,4 +120,105 @@ fn every_row_of_the_acceptance_table_has_a_verdict() {
         rows += usize::from(!header);
     }
     assert!(rows > 40, "the table has {rows} rows: the issue asks for more");
+}
+
+/// A figure's cell as it must be: the value of the evidence with as many decimals as the cell has, and the cell's unit.
+fn figure(cell: &str, value: &serde_json::Value) -> Option<String> {
+    let (number, unit) = cell.split_once(' ').map_or((cell, ""), |(number, unit)| (number, unit));
+    let decimals = number.split_once('.').map_or(0, |(_, decimals)| decimals.len());
+    let value = value.as_f64()?;
+    Some(format!("{value:.decimals$} {unit}").trim_end().to_owned())
+}
+
+#[test]
+fn every_measured_figure_is_that_of_its_file() {
+    let readme = read(&root().join("README.md"));
+    let mut wrong = Vec::new();
+    let mut rows = 0;
+    for line in readme.lines().filter(|line| line.starts_with("| ")) {
+        let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
+        let [name, cell, source] = cells[..] else { continue };
+        let Some((file, path)) = source.split_once(".json:") else { continue };
+        rows += 1;
+        let evidence = read(&root().join(format!("docs/evidence/{file}.json")));
+        let evidence: serde_json::Value = serde_json::from_str(&evidence).expect("evidence is JSON");
+        let value = path.split('.').fold(&evidence["figures"], |value, key| &value[key]);
+        match figure(cell, value) {
+            None => wrong.push(format!("{source} is no number in the file: {value}")),
+            Some(wanted) if wanted != cell => wrong.push(format!("| {name} | {wanted} | {source} |")),
+            Some(_) => {}
+        }
+    }
+    assert!(rows >= 8, "the README has {rows} measured rows");
+    assert!(wrong.is_empty(), "the README differs from its evidence; these are the rows:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn figures_are_rounded_as_they_are_written() {
+    let of = |cell: &str, value: f64| figure(cell, &serde_json::json!(value));
+    assert_eq!(of("84 ms", 84.0).as_deref(), Some("84 ms"));
+    assert_eq!(of("84 ms", 91.0).as_deref(), Some("91 ms"));
+    assert_eq!(of("0.4 s", 0.46).as_deref(), Some("0.5 s"));
+    assert_eq!(of("7", 7.0).as_deref(), Some("7"));
+    assert_eq!(figure("7", &serde_json::Value::Null), None);
+}
+
+#[test]
+fn evidence_of_a_demo_names_its_commit_and_machine() {
+    for path in files("docs/evidence", "demo.json") {
+        let run: serde_json::Value = serde_json::from_str(&read(&path)).expect("evidence is JSON");
+        for key in ["commit", "command", "profile", "seconds", "figures"] {
+            assert!(!run[key].is_null(), "{} does not say its {key}", path.display());
+        }
+        for key in ["cores", "memory_gib", "kind"] {
+            assert!(!run["machine"][key].is_null(), "{} does not say its machine's {key}", path.display());
+        }
+    }
+}
+
+#[test]
+fn the_first_commands_are_those_that_up_prints() {
+    let readme = read(&root().join("README.md"));
+    let up = read(&root().join("tests/src/demo/up.rs"));
+    let printed: Vec<&str> = up.lines().filter_map(|line| line.trim().strip_prefix("println!(\"  {me} ")).collect();
+    assert_eq!(printed.len(), 5, "up prints five commands");
+    for command in printed {
+        let command = command.trim_end_matches("\");");
+        // The slot is the store's master of that moment.
+        let parts: Vec<&str> = command.split("{slot}").collect();
+        let is_it = |line: &str| line.starts_with("slotctl ") && parts.iter().all(|part| line.contains(part.trim()));
+        assert!(readme.lines().any(is_it), "the README's quick start does not have: slotctl {command}");
+    }
+}
+
+/// The text of every Rust file below a folder.
+fn sources(folder: &Path, into: &mut String) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            sources(&path, into);
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            into.push_str(&read(&path));
+        }
+    }
+}
+
+#[test]
+fn every_bug_is_kept_away_by_tests_that_exist() {
+    let mut code = String::new();
+    for folder in ["crates", "tests"] {
+        sources(&root().join(folder), &mut code);
+    }
+    let text = read(&root().join("docs/bugs-found.md"));
+    let rows: Vec<&str> = text.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| what")).collect();
+    assert!(rows.len() > 20, "the table has {} rows", rows.len());
+    for row in rows {
+        let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+        assert_eq!(cells.len(), 4, "a row has four cells: {row}");
+        let tests: Vec<&str> = cells[3].split('`').filter(|name| name.chars().any(|c| c == '_')).collect();
+        assert!(!tests.is_empty(), "no test keeps it away: {row}");
+        for test in tests {
+            assert!(code.contains(&format!("fn {test}()")), "no test is called {test}");
+        }
+    }
 }
