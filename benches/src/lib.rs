@@ -1,1 +1,286 @@
-//! Measurements.
+//! A fleet to measure with: 12 hosts in three racks, 240 stores of two copies, made by the planner and the machine.
+//!
+//! What always holds: nothing is measured here and no speed is asserted anywhere; the same calls make the same fleet;
+//! its agents are perfect, and no client writes, so a copy at epoch n holds its n epoch-start records and nothing else.
+
+use slot_machine::apply::apply;
+use slot_machine::command::{Answer, Command, Proposal, StepRef};
+use slot_machine::runnable::{Runnable, runnable};
+use slot_machine::state::{PlanStatus, State};
+use slot_planner::{CheckedPlan, Inputs, plan};
+use slot_types::cluster::*;
+use slot_types::engine::{EngineRole, EngineStatus};
+use slot_types::evidence::*;
+use slot_types::ids::*;
+use slot_types::order::{Action, Done, Order, Outcome};
+use slot_types::plan::Intent;
+use slot_types::position::{Digest, EpochStart, Position, Tip};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+/// Hosts.
+pub const HOSTS: u8 = 12;
+/// Slots on each.
+pub const SLOTS: u8 = 44;
+/// Stores.
+pub const STORES: u16 = 240;
+/// Log entries as they were applied.
+pub type Log = Vec<(LogIndex, Proposal)>;
+
+/// How long ago a silent host was heard.
+const SILENT_MS: u64 = 60_000;
+/// More rounds than the longest plan needs.
+const ROUNDS_MAX: usize = 10_000;
+
+/// The replicated state, and what its agents and engines would say.
+#[derive(Clone, Debug)]
+pub struct Fleet {
+    /// The machine's state.
+    pub state: State,
+    log: Log,
+    now: u64,
+    tips: BTreeMap<SlotId, Tip>,
+    silent: BTreeSet<HostName>,
+}
+
+/// A host's name.
+pub fn host(n: u8) -> HostName {
+    HostName::new(format!("imap{n}")).expect("a valid name")
+}
+
+fn person() -> OperatorName {
+    OperatorName::new("oncall").expect("a valid name")
+}
+
+fn file() -> FleetSpec {
+    let slot = |h: u8, s: u8| SlotSpec { size_bytes: 500 << 30, address: SocketAddr::from(([10, 20, h, s], 7430)) };
+    let host_spec = |h: u8| HostSpec {
+        at: Domain(vec!["ny".into(), format!("r{}", h % 3 + 1)]),
+        address: SocketAddr::from(([10, 1, 1, h], 7420)),
+        slots: (1..=SLOTS).map(|s| (u16::from(s), slot(h, s))).collect(),
+    };
+    let engine = EngineKind::Journal;
+    let spec = StoreSpec { engine, copies: 2, size_bytes: 100 << 30, spread: Spread::Rack, sync_copies: 0 };
+    let store = |n: u16| (StoreName::new(format!("store{n}")).expect("a valid name"), spec.clone());
+    let coordinator = CoordinatorName::new("c1").expect("a valid name");
+    FleetSpec {
+        cluster: ClusterName::new("fm1").expect("a valid name"),
+        coordinators: BTreeMap::from([(coordinator, SocketAddr::from(([10, 1, 9, 1], 7400)))]),
+        hosts: (1..=HOSTS).map(|h| (host(h), host_spec(h))).collect(),
+        stores: (1..=STORES).map(store).collect(),
+        policy: Policy::default(),
+    }
+}
+
+impl Fleet {
+    /// The fleet after its cluster file was applied.
+    pub fn made() -> Self {
+        let (state, log, tips, silent) = (State::default(), Vec::new(), BTreeMap::new(), BTreeSet::new());
+        let mut fleet = Self { state, log, now: 100_000, tips, silent };
+        let file = file();
+        fleet.must(Command::Found { cluster: ClusterId([9; 16]), name: file.cluster.clone() });
+        let id = fleet.start(Intent::Apply(Box::new(file)));
+        fleet.drive();
+        for n in 1..=HOSTS {
+            let (incarnation, boot) = (Incarnation([n; 16]), BootId([n; 16]));
+            fleet.must(Command::HostSeen { host: host(n), incarnation, boot, high_water: LogIndex(0) });
+        }
+        fleet.drive();
+        fleet.is_done(id);
+        fleet
+    }
+
+    /// The fleet's committed picture.
+    pub fn cluster(&self) -> &Cluster {
+        self.state.cluster.as_ref().expect("founded")
+    }
+
+    /// The masters on a host.
+    pub fn masters_on(&self, host: &HostName) -> Vec<SlotId> {
+        self.cluster().masters_on(host).filter_map(|(_, store)| store.master.clone()).collect()
+    }
+
+    /// Nothing is heard of a host any more, and a person says that it is off.
+    pub fn silence(&mut self, host: &HostName) {
+        let boot = self.cluster().hosts[host].boot.expect("it was seen");
+        self.silent.insert(host.clone());
+        self.must(Command::Attest { host: host.clone(), boot, how: "unplugged".into(), by: person() });
+    }
+
+    /// What a plan depends on besides cluster, evidence and intent.
+    pub fn inputs(&self) -> Inputs {
+        Inputs {
+            requested_by: Some(person()),
+            reason: "measuring".into(),
+            revision: self.state.revision,
+            now: LogTime(self.now),
+            wall: WallTime(self.now),
+            busy_stores: BTreeSet::new(),
+            busy_hosts: BTreeSet::new(),
+            fleet_version: self.state.fleet_version,
+        }
+    }
+
+    /// The plan for an intent.
+    pub fn plan(&self, intent: Intent) -> CheckedPlan {
+        let cluster = self.cluster();
+        plan(cluster, &self.evidence(|_| true), intent, self.inputs()).unwrap_or_else(|why| panic!("no plan: {why}"))
+    }
+
+    /// Plans an intent, approves it, carries it out to its end, and answers the log entries that this took.
+    pub fn carry_out(&mut self, intent: Intent) -> Log {
+        self.log.clear();
+        let id = self.start(intent);
+        self.drive();
+        self.is_done(id);
+        std::mem::take(&mut self.log)
+    }
+
+    /// What the leader observes of every host and of the copies of the stores wanted.
+    pub fn evidence(&self, wanted: impl Fn(&StoreName) -> bool) -> Evidence {
+        let mut evidence = Evidence { taken_at: LogTime(self.now), ..Evidence::default() };
+        for (name, known) in &self.cluster().hosts {
+            if let (Some(incarnation), Some(boot)) = (known.incarnation, known.boot) {
+                let agent = Seen::Known { value: AgentSeen { incarnation, boot }, age_ms: self.age_ms(name) };
+                evidence.hosts.insert(name.clone(), HostEvidence { agent, running: Vec::new() });
+            }
+        }
+        for (name, store) in self.cluster().stores.iter().filter(|(name, _)| wanted(name)) {
+            for (slot, copy) in &store.copies {
+                let status = self.status(name, store, slot, copy);
+                let seen =
+                    Seen::Known { value: CopyEvidence::Running(Box::new(status)), age_ms: self.age_ms(&slot.host) };
+                evidence.copies.insert(slot.clone(), seen);
+            }
+        }
+        evidence
+    }
+
+    fn age_ms(&self, host: &HostName) -> u64 {
+        if self.silent.contains(host) { SILENT_MS } else { 0 }
+    }
+
+    fn status(&self, name: &StoreName, store: &Store, slot: &SlotId, copy: &Copy) -> EngineStatus {
+        let source = store.master.clone().filter(|master| master != slot);
+        let tip = self.tips.get(slot).copied().unwrap_or_default();
+        let start = |n: u64| EpochStart { epoch: Epoch { generation: 0, n }, start: n - 1 };
+        EngineStatus {
+            store: name.clone(),
+            slot: slot.clone(),
+            generation: copy.generation,
+            epoch: store.epoch,
+            role: if store.master.as_ref() == Some(slot) { EngineRole::Master } else { EngineRole::Replica },
+            tip,
+            history: (1..=tip.position.length).map(start).collect(),
+            frozen: None,
+            behind: source.as_ref().map(|_| 0),
+            heard_ms: source.as_ref().map(|master| self.age_ms(&master.host)),
+            verified_ms: source.as_ref().map(|_| 60_000),
+            following: source.map(|master| (master, store.epoch)),
+            sync_copies: store.spec.sync_copies,
+            aside: Vec::new(),
+        }
+    }
+
+    fn apply(&mut self, command: Command) -> Answer {
+        let proposal = Proposal { request: None, log_time: LogTime(self.now), wall: WallTime(self.now), command };
+        let index = self.state.applied.next();
+        let answer = apply(&mut self.state, index, Term(1), &proposal);
+        if !matches!(answer, Answer::Refused(_)) {
+            self.log.push((index, proposal));
+        }
+        answer
+    }
+
+    fn must(&mut self, command: Command) -> Answer {
+        match self.apply(command) {
+            Answer::Refused(why) => panic!("refused: {why}"),
+            answer => answer,
+        }
+    }
+
+    fn start(&mut self, intent: Intent) -> PlanId {
+        let plan = self.plan(intent);
+        let Answer::Plan { id, .. } = self.must(Command::RecordPlan { bytes: plan.bytes().to_vec() }) else {
+            panic!("a recorded plan is answered with its number")
+        };
+        let guards = self.evidence(|name| plan.plan().stores().contains(name));
+        let digest = plan.digest().short();
+        self.must(Command::ApprovePlan { plan: id, digest, by: person(), reason: "yes".into(), guards });
+        id
+    }
+
+    /// Does what the machine says is to be done, until nothing moves any more.
+    fn drive(&mut self) {
+        for _ in 0..ROUNDS_MAX {
+            let mut moved = false;
+            for item in runnable(&self.state) {
+                let command = match item {
+                    Runnable::Start { step, attempt, .. } => {
+                        Command::StartStep { step, attempt, guards: self.guards(step) }
+                    }
+                    Runnable::Send { host, order, .. } => {
+                        Command::FinishStep { id: order.id, outcome: Outcome::Done(self.done(&host, &order)) }
+                    }
+                    Runnable::Blocked { .. } => continue,
+                };
+                moved |= self.apply(command) == Answer::Done;
+            }
+            if !moved {
+                return;
+            }
+        }
+        panic!("it never comes to rest");
+    }
+
+    fn guards(&self, step: StepRef) -> Evidence {
+        let store = &self.state.plans[&step.plan].plan.tasks[usize::from(step.task)].store;
+        self.evidence(|name| store.as_ref() == Some(name))
+    }
+
+    /// What a perfect agent answers.
+    fn done(&mut self, host: &HostName, order: &Order) -> Done {
+        let Some(subject) = &order.subject else { return Done::Plain };
+        let slot = SlotId::new(host.clone(), subject.slot);
+        let tip = match &order.action {
+            Action::Freeze { .. } | Action::Demote | Action::Raise => self.tips.get(&slot).copied().unwrap_or_default(),
+            Action::CatchUp { target, .. } => *target,
+            Action::Promote { expect, .. } => {
+                let length = expect.position.length + 1;
+                let position = Position { epoch: subject.epoch, length };
+                Tip { position, digest: Digest::of(&length.to_le_bytes()) }
+            }
+            Action::Follow { source } => {
+                let master = self.tips.get(&source.slot).copied().unwrap_or_default();
+                self.tips.insert(slot, master);
+                return Done::Plain;
+            }
+            _ => return Done::Plain,
+        };
+        self.tips.insert(slot, tip);
+        Done::Tip { tip, history: Vec::new() }
+    }
+
+    fn is_done(&self, id: PlanId) {
+        let record = &self.state.plans[&id];
+        assert_eq!(record.status, PlanStatus::Done, "{id}: {:?}", record.tasks);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fleet_is_made_and_what_was_logged_makes_it_again() {
+        let mut fleet = Fleet::made();
+        assert!(fleet.cluster().stores.values().all(|store| store.master.is_some()));
+        assert_eq!(fleet.masters_on(&host(3)).len(), usize::from(STORES) / usize::from(HOSTS));
+        let mut again = fleet.state.clone();
+        for (index, proposal) in fleet.carry_out(Intent::DrainHost(host(3))) {
+            apply(&mut again, index, Term(1), &proposal);
+        }
+        assert_eq!(fleet.cluster().hosts[&host(3)].declared, HostState::Maintenance);
+        assert_eq!(again.cluster, fleet.state.cluster);
+    }
+}

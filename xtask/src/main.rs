@@ -42,12 +42,12 @@ enum Command {
         #[command(flatten)]
         options: RigOptions,
     },
-    /// List the benchmarks, or run one.
+    /// Run the benchmarks, or one of them.
     Bench {
-        /// Which one; without it, they are listed.
+        /// Which one: machine, planner, journal or raft.
         name: Option<String>,
-        /// Handed to the benchmark.
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        /// Handed to criterion, for instance `-- --quick` or a part of a measurement's name.
+        #[arg(last = true)]
         args: Vec<String>,
     },
     /// What CI runs: `.ci/run`.

@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::io;
-use std::process::{Command, ExitCode, ExitStatus, Stdio};
+use std::process::{Command, ExitCode, ExitStatus};
 
 use crate::build::{self, Profile, cargo};
 
@@ -30,8 +30,6 @@ pub(crate) enum Failure {
         /// How it ended.
         status: ExitStatus,
     },
-    /// What cargo printed was not what its manual promises.
-    Metadata(serde_json::Error),
 }
 
 impl fmt::Display for Failure {
@@ -41,7 +39,6 @@ impl fmt::Display for Failure {
                 write!(f, "could not {what}: {source}; is the program there and executable?")
             }
             Failure::Failed { what, status } => write!(f, "could not {what}: {status}; its own output above says why"),
-            Failure::Metadata(source) => write!(f, "could not read `cargo metadata`: {source}"),
         }
     }
 }
@@ -54,7 +51,7 @@ impl Failure {
                 let code = status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
                 ExitCode::from(code.max(1))
             }
-            Failure::Start { .. } | Failure::Metadata(_) => ExitCode::from(2),
+            Failure::Start { .. } => ExitCode::from(2),
         }
     }
 }
@@ -111,55 +108,16 @@ pub(crate) fn rig(act: &str, dev: bool, args: &[String]) -> Result<(), Failure> 
     finish(&format!("finish `{act}`"), &mut command)
 }
 
-/// Lists the benchmarks of the workspace, or runs one.
+/// Runs all benchmarks, or one; cargo names those there are when there is none of that name.
 pub(crate) fn bench(name: Option<&str>, args: &[String]) -> Result<(), Failure> {
-    if let Some(name) = name {
-        let mut command = cargo();
-        command.args(["bench", "--locked", "--package", "slot-benches", "--bench", name]);
-        command.arg("--").args(args);
-        return finish(&format!("run the benchmark {name}"), &mut command);
-    }
-    let names = bench_names()?;
-    if names.is_empty() {
-        println!("no benchmarks yet");
-    }
-    for name in names {
-        println!("cargo xtask bench {name}");
-    }
-    Ok(())
-}
-
-/// The names of all bench targets, from `cargo metadata`.
-fn bench_names() -> Result<Vec<String>, Failure> {
-    let what = "read `cargo metadata`";
     let mut command = cargo();
-    command.args(["metadata", "--format-version", "1", "--no-deps", "--offline"]).stderr(Stdio::inherit());
-    let output = command.output().map_err(|source| Failure::Start { what: what.into(), source })?;
-    if !output.status.success() {
-        return Err(Failure::Failed { what: what.into(), status: output.status });
-    }
-    let metadata: Metadata = serde_json::from_slice(&output.stdout).map_err(Failure::Metadata)?;
-    let targets = metadata.packages.into_iter().flat_map(|package| package.targets);
-    Ok(targets.filter(|target| target.kind.iter().any(|kind| kind == "bench")).map(|target| target.name).collect())
-}
-
-/// As much of `cargo metadata` as is read here.
-#[derive(Debug, serde::Deserialize)]
-struct Metadata {
-    packages: Vec<Package>,
-}
-
-/// One package.
-#[derive(Debug, serde::Deserialize)]
-struct Package {
-    targets: Vec<Target>,
-}
-
-/// One thing that cargo builds.
-#[derive(Debug, serde::Deserialize)]
-struct Target {
-    name: String,
-    kind: Vec<String>,
+    command.args(["bench", "--locked", "--package", "slot-benches"]);
+    match name {
+        Some(name) => command.args(["--bench", name]),
+        None => command.arg("--benches"),
+    };
+    command.arg("--").args(args);
+    finish("run the benchmarks", &mut command)
 }
 
 /// Runs what CI runs.
