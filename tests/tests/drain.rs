@@ -4,7 +4,7 @@
 //! engine; nothing that was acknowledged is lost, also when the leader dies in the middle.
 
 use slot_tests::cluster::Cluster;
-use slot_tests::ctl::DONE;
+use slot_tests::ctl::{DONE, PART_WAY};
 use slot_tests::shape::{Shape, host};
 use slot_tests::verify::verify;
 use slot_tests::writer::Writers;
@@ -77,6 +77,27 @@ fn a_drain_ends_although_the_leader_is_killed_in_the_middle() -> Outcome<()> {
     assert_ne!(cluster.leader()?, leader, "a dead coordinator does not lead");
     cluster.start_coordinator(leader)?;
     writers.wait_progress()?;
+    writers.stop()?;
+    verify(&writers)?.must_be_in_order()
+}
+
+#[test]
+fn an_aborted_drain_stops_where_it_is_safe_and_is_undone() -> Outcome<()> {
+    let cluster = Cluster::for_test(shape())?;
+    let mut writers = Writers::start(&cluster, PAUSE)?;
+    let n = busy_host(&cluster)?;
+    let masters = cluster.masters_on(n)?;
+    let proposal = cluster.ctl.propose("alice", &["drain", "host", &host(n), "-m", "wrong host"])?;
+    cluster.ctl.approve_and_go("alice", &proposal)?.expect(DONE)?;
+    let aborted = cluster.ctl.json("alice", &["plan", "abort", &proposal.plan, "-m", "the wrong one"])?;
+    // On a fast machine the drain may be over before the abort comes: then it is refused, and says so.
+    let ended = cluster.ctl.watch(&proposal.plan)?;
+    assert!([DONE, PART_WAY].contains(&ended.code), "after {aborted:?}: {ended:?}");
+    // R18: whatever was committed went forward, the rest went back: every store is served, before and after the undo.
+    writers.wait_progress()?;
+    cluster.ctl.change("alice", &["undrain", "host", &host(n), "-m", "back"])?.expect(DONE)?;
+    assert_eq!(cluster.masters_on(n)?, masters, "the same masters are there");
+    cluster.wait_served()?;
     writers.stop()?;
     verify(&writers)?.must_be_in_order()
 }
