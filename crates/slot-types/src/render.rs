@@ -24,14 +24,14 @@ const NAMES_MAX: usize = 12;
 pub fn render_plan(id: Option<PlanId>, plan: &Plan, digest: &Digest) -> String {
     let mut page = Page::default();
     head(&mut page, id, plan, digest);
-    notes(&mut page, plan.notes.iter().filter(|n| n.heading == "!"));
+    notes(&mut page, id, plan.notes.iter().filter(|n| n.heading == "!"));
     if plan.failovers().next().is_some() {
         is_it_dead(&mut page, plan);
         what_is_lost(&mut page, plan);
     }
     what_happens(&mut page, plan);
     moves(&mut page, id, plan);
-    notes(&mut page, plan.notes.iter().filter(|n| n.heading != "!"));
+    notes(&mut page, id, plan.notes.iter().filter(|n| n.heading != "!"));
     people(&mut page, plan);
     page.text
 }
@@ -457,10 +457,15 @@ fn one_move(task: &Task) -> Option<String> {
     }
 }
 
-fn notes<'a>(page: &mut Page, notes: impl Iterator<Item = &'a Note>) {
+/// A plan's notes are written before it has a number; where one names a command on the plan itself, the number goes in here.
+fn notes<'a>(page: &mut Page, id: Option<PlanId>, notes: impl Iterator<Item = &'a Note>) {
     let mut blocks: Vec<(&str, Vec<String>)> = Vec::new();
     for note in notes {
-        let lines = note.text.split('\n').map(plain);
+        let text = match id {
+            Some(id) => note.text.replace("slotctl plan abort PLAN", &format!("slotctl plan abort {id}")),
+            None => note.text.clone(),
+        };
+        let lines = text.split('\n').map(plain);
         match blocks.iter_mut().find(|(heading, _)| *heading == note.heading) {
             Some((_, block)) => block.extend(lines),
             None => blocks.push((&note.heading, lines.collect())),
