@@ -286,6 +286,13 @@ mod tests {
                 .unwrap()
         };
         let process = ProcessIdentity::of(child.id()).unwrap();
+        // The parent goes on as soon as exec has taken the new memory; the kernel shows the arguments a moment later.
+        let arguments = format!("/proc/{}/cmdline", process.pid);
+        let shown = (0..1_000).any(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+            std::fs::read(&arguments).is_ok_and(|bytes| !bytes.is_empty())
+        });
+        assert!(shown, "the process never showed its arguments");
         let adopted = places.adopt().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();

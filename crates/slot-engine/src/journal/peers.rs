@@ -60,7 +60,9 @@ impl Peers {
                 return Ok(PeerAnswer::Appended(wire::outcome_from(reply.into_inner())));
             }
             PeerCall::Pull(_) => client.pull(envelope).await,
-            PeerCall::Compare { .. } | PeerCall::Contains { .. } => client.contains(envelope).await,
+            PeerCall::Compare { .. } | PeerCall::Contains { .. } | PeerCall::RangeDigest { .. } => {
+                client.contains(envelope).await
+            }
         };
         let reply = reply.map_err(|status| status.to_string())?;
         codec::decode(&reply.into_inner().answer).map_err(|e| e.to_string())

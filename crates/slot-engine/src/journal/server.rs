@@ -263,7 +263,9 @@ impl Journal for Service {
     }
 
     async fn contains(&self, request: Request<pb::EnginePeerRequest>) -> Result<Response<pb::EnginePeerReply>, Status> {
-        let fits = |call: &PeerCall, _: &Identity| matches!(call, PeerCall::Compare { .. } | PeerCall::Contains { .. });
+        let fits = |call: &PeerCall, _: &Identity| {
+            matches!(call, PeerCall::Compare { .. } | PeerCall::Contains { .. } | PeerCall::RangeDigest { .. })
+        };
         self.peer(request, fits).await
     }
 

@@ -294,3 +294,25 @@ fn records_that_arrive_behind_another_disk_operation_are_written_too() {
     w.start(1).unwrap();
     assert_eq!(w.status(1).tip, w.status(0).tip);
 }
+
+#[test]
+fn range_digests_compare_two_copies_piece_by_piece() {
+    let mut w = failed_over(8);
+    w.control(0, EngineCall::Follow { epoch: E(2), source: source(1) }).unwrap();
+    w.run(3_000);
+    let mut ask = |at: usize, from: u64, to: u64, epoch: u64| {
+        let request = w.request();
+        let call = PeerCall::RangeDigest { store: store(), epoch: E(epoch), from, to };
+        w.step(at, Event::Peer { request, call });
+        w.run(50);
+        w.replies[&request].clone()
+    };
+    let whole = ask(1, 0, 5, 2);
+    assert!(matches!(whole, Reply::Peer(PeerAnswer::RangeDigest(_))), "{whole:?}");
+    assert_eq!(whole, ask(0, 0, 5, 2), "the same records hash to the same, on master and replica");
+    assert_ne!(whole, ask(1, 1, 5, 2), "other records hash to something else");
+    for (from, to, epoch) in [(0, 1_000_000, 2), (5, 4, 2), (0, 5, 1)] {
+        let refused = ask(1, from, to, epoch);
+        assert!(matches!(refused, Reply::Peer(PeerAnswer::Refused { .. })), "{from}..{to}: {refused:?}");
+    }
+}

@@ -344,6 +344,18 @@ pub enum PeerCall {
         /// The records asked for.
         ids: Vec<RecordId>,
     },
+    /// What do your records `from..to` hash to? Any role may answer of what is durable there, so that two copies can be
+    /// compared piece by piece.
+    RangeDigest {
+        /// The store.
+        store: StoreName,
+        /// The epoch both must hold.
+        epoch: Epoch,
+        /// The first record.
+        from: u64,
+        /// The one after the last.
+        to: u64,
+    },
     /// Append this record of mine under its own id (reinjection).
     Append(Append),
 }
@@ -409,6 +421,8 @@ pub enum PeerAnswer {
     },
     /// To Contains: those of the ids that are held.
     Contained(Vec<RecordId>),
+    /// To RangeDigest: the BLAKE3 hash of the canonical bytes of those records.
+    RangeDigest(Digest),
     /// To Append.
     Appended(AppendOutcome),
     /// It can't answer now.

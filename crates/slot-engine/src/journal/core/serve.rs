@@ -57,6 +57,10 @@ impl JournalCore {
                 let answer = self.contains(&store, epoch, ids);
                 self.reply(request, Reply::Peer(answer));
             }
+            PeerCall::RangeDigest { store, epoch, from, to } => {
+                let answer = self.serve_range_digest(&store, epoch, from, to);
+                self.reply(request, Reply::Peer(answer));
+            }
         }
     }
 
@@ -162,6 +166,15 @@ impl JournalCore {
         self.refuses_peer(store, epoch, true).unwrap_or_else(|| {
             let is_held = |id: &RecordId| self.log.find(id).is_some_and(|index| index < self.log.durable);
             PeerAnswer::Contained(ids.into_iter().take(CONTAINS_MAX).filter(is_held).collect())
+        })
+    }
+
+    fn serve_range_digest(&self, store: &StoreName, epoch: Epoch, from: u64, to: u64) -> PeerAnswer {
+        self.refuses_peer(store, epoch, false).unwrap_or_else(|| {
+            if from > to || to > self.log.durable {
+                return self.refused_peer("it does not durably hold all of that range");
+            }
+            PeerAnswer::RangeDigest(self.log.range_digest(from, to))
         })
     }
 
