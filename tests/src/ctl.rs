@@ -118,7 +118,8 @@ impl Ctl {
         let started = Instant::now();
         loop {
             let said = ask()?;
-            let too_early = said.code == FAILED && said.stderr.contains("ask again");
+            let passing = ["ask again", "can't become master"].iter().any(|words| said.stderr.contains(words));
+            let too_early = said.code == FAILED && passing;
             if !too_early || started.elapsed() > PATIENCE {
                 return Ok(said);
             }

@@ -256,7 +256,9 @@ pub enum Refusal {
         why: BTreeMap<SlotId, WhyNot>,
     },
     /// The one asked for can't.
-    #[error("{to} can't become master of {store}: it {why}; leave --to out to let the planner choose")]
+    #[error(
+        "{to} can't become master of {store}: {why}; ask again when that has changed, or leave --to out to let the planner choose"
+    )]
     NotThisTarget {
         /// The store.
         store: StoreName,
