@@ -1,5 +1,8 @@
 //! The program `slotctl`; everything is in the library, so that tests can call it.
 
+#[cfg(slot_planted)]
+compile_error!("a shipped program never has planted bugs: build it without --cfg slot_planted");
+
 use slotctl::failure::Exit;
 use std::process::ExitCode;
 

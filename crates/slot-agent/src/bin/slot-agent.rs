@@ -3,6 +3,9 @@
 //! What always holds: it begins only as the agent that its identity folder, its `agent.toml` and its ledger agree on;
 //! ending it leaves every engine running (S10).
 
+#[cfg(slot_planted)]
+compile_error!("a shipped program never has planted bugs: build it without --cfg slot_planted");
+
 use clap::Parser;
 use slot_agent::agent::{Agent, AgentError};
 use slot_agent::config::{AgentConfig, ConfigError};

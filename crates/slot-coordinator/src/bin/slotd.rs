@@ -1,5 +1,8 @@
 //! slotd: one coordinator of a cluster.
 
+#[cfg(slot_planted)]
+compile_error!("a shipped program never has planted bugs: build it without --cfg slot_planted");
+
 use clap::Parser;
 use slot_coordinator::shell::{Options, StartupError, prepare, run};
 use std::net::SocketAddr;

@@ -2,6 +2,9 @@
 //!
 //! What always holds: it takes everything from its arguments; it exits with success only after a clean stop.
 
+#[cfg(slot_planted)]
+compile_error!("a shipped program never has planted bugs: build it without --cfg slot_planted");
+
 use clap::{Parser, Subcommand};
 use slot_engine::journal::core::Config;
 use slot_engine::journal::{PURPOSE, server};
