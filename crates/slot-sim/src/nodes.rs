@@ -100,6 +100,7 @@ impl World {
             members: node.members.clone(),
             life: life_token(node.seed, node.life),
             seed: node.seed + u64::from(node.life),
+            snapshot_every: coordinator::SNAPSHOT_EVERY,
         };
         let restored = node.store.load().expect("the simulated disk holds what was committed to it");
         let core = coordinator::CoordinatorCore::new(config, restored, now).expect("a node starts from its own disk");

@@ -38,8 +38,8 @@ use slot_types::ids::*;
 use slot_types::plan::StepKind;
 use std::collections::BTreeMap;
 
-/// Applied entries after which a snapshot is taken.
-const SNAPSHOT_EVERY: u64 = 2_000;
+/// Applied entries after which a shipped coordinator takes a snapshot.
+pub const SNAPSHOT_EVERY: u64 = 2_000;
 /// At every such index the state's hash is logged, so that nodes can be compared (S14).
 const HASH_EVERY: u64 = 256;
 /// A request that came before the new leader was ready waits at most this long.
@@ -66,6 +66,8 @@ pub struct CoreConfig {
     pub life: [u8; 16],
     /// Moves election timeouts only.
     pub seed: u64,
+    /// Applied entries after which a snapshot is taken: [`SNAPSHOT_EVERY`], or fewer to see many in a simulation.
+    pub snapshot_every: u64,
 }
 
 /// Why a node could not start from what its disk holds.
@@ -419,7 +421,7 @@ impl CoordinatorCore {
     }
 
     fn snapshot_if_due(&mut self) {
-        if self.state.applied.0.saturating_sub(self.snapshot_at.0) < SNAPSHOT_EVERY {
+        if self.state.applied.0.saturating_sub(self.snapshot_at.0) < self.config.snapshot_every {
             return;
         }
         self.snapshot_at = self.state.applied;

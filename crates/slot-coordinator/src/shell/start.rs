@@ -146,6 +146,7 @@ pub async fn prepare(options: &Options) -> Result<Prepared, StartupError> {
         members,
         life: rand::random(),
         seed: rand::random(),
+        snapshot_every: crate::core::SNAPSHOT_EVERY,
     };
     let acquaintances = Arc::new(Acquaintances::open(options.dir.join(PEERS_FOLDER)).map_err(dir_error)?);
     let address = options.listen.unwrap_or(advertised);

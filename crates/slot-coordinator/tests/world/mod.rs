@@ -103,6 +103,7 @@ impl World {
             members,
             life,
             seed: self.dice.roll(1 << 30),
+            snapshot_every: slot_coordinator::core::SNAPSHOT_EVERY,
         };
         let now = Now { ms: self.now, wall: WallTime(self.now) };
         node.core = Some(CoordinatorCore::new(config, node.store.load().unwrap(), now).unwrap());

@@ -11,7 +11,7 @@ pub mod folder;
 mod peers;
 mod runtime;
 pub mod server;
-mod wire;
+pub mod wire;
 
 pub use client::{Appended, ClientError, JournalClient};
 pub use engine::JournalEngine;

@@ -11,6 +11,7 @@ use tonic::Status;
 /// The format of Append, Read and Tail that this build speaks.
 pub const FORMAT: u32 = 1;
 
+/// Refuses another format than this build speaks, naming both.
 pub fn check_format(found: u32) -> Result<(), Status> {
     if found == FORMAT {
         return Ok(());
@@ -23,6 +24,7 @@ fn invalid(e: impl std::fmt::Display) -> Status {
     Status::invalid_argument(e.to_string())
 }
 
+/// A client's append, checked, with how long the client waits in milliseconds.
 pub fn append_from(request: pb::AppendRequest) -> Result<(Append, u64), Status> {
     check_format(request.format)?;
     let client = ClientName::new(request.client).map_err(invalid)?;
@@ -35,6 +37,7 @@ pub fn append_from(request: pb::AppendRequest) -> Result<(Append, u64), Status> 
     Ok((append, request.budget_ms.into()))
 }
 
+/// An append as it travels.
 pub fn append_to(append: Append, budget_ms: u64) -> pb::AppendRequest {
     pb::AppendRequest {
         format: FORMAT,
@@ -81,6 +84,7 @@ fn refusal_from(refusal: pb::JournalRefusal) -> Option<Refused> {
     Some(Refused { reason, held: Epoch { generation: refusal.epoch_generation, n: refusal.epoch_n } })
 }
 
+/// An outcome as it travels.
 pub fn outcome_to(outcome: AppendOutcome) -> pb::AppendReply {
     use pb::append_reply::Result as R;
     let result = match outcome {
@@ -109,6 +113,7 @@ pub fn outcome_from(reply: pb::AppendReply) -> AppendOutcome {
     }
 }
 
+/// A client's read, checked.
 pub fn read_from(request: pb::JournalReadRequest) -> Result<Read, Status> {
     check_format(request.format)?;
     Ok(Read {
@@ -121,6 +126,7 @@ pub fn read_from(request: pb::JournalReadRequest) -> Result<Read, Status> {
     })
 }
 
+/// A read as it travels.
 pub fn read_to(read: &Read) -> pb::JournalReadRequest {
     pb::JournalReadRequest {
         format: FORMAT,
@@ -143,6 +149,7 @@ fn record_to(index: u64, record: Record) -> pb::JournalRecord {
     pb::JournalRecord { index, epoch_generation, epoch_n, client, sequence, payload }
 }
 
+/// What was read, as it travels.
 pub fn read_outcome_to(outcome: ReadOutcome) -> pb::JournalReadReply {
     use pb::journal_read_reply::Result as R;
     let result = match outcome {
@@ -158,6 +165,7 @@ pub fn read_outcome_to(outcome: ReadOutcome) -> pb::JournalReadReply {
 /// The records with their index, and the head; or what the engine refused; or why the answer can't be read.
 pub type ReadAnswer = Result<Result<(Vec<(u64, Record)>, u64), Refused>, String>;
 
+/// What was read, checked.
 pub fn read_outcome_from(reply: pb::JournalReadReply) -> ReadAnswer {
     use pb::journal_read_reply::Result as R;
     let unreadable = || format!("an answer of format version {} is not understood", reply.format);
