@@ -1,7 +1,7 @@
 //! Builds of the programs that tests and the demo start, and where each build puts them.
 //!
-//! What always holds: the failpoint build has a target folder of its own, so a program with failpoints in it is never
-//! found where a shipped one is looked for.
+//! What always holds: the build with failpoints and the one with planted bugs have target folders of their own, so a
+//! program with either in it is never found where a shipped one is looked for.
 
 use std::env;
 use std::ffi::OsString;
@@ -18,6 +18,13 @@ const PROGRAM_PACKAGES: [&str; 5] = ["slot-coordinator", "slot-agent", "slot-eng
 const FAILPOINT_FLAGS: [&str; 2] = ["--cfg", "slot_failpoints"];
 /// The failpoint build's folder, below the root.
 const FAILPOINT_TARGET: &str = "target-failpoints";
+
+/// The package and the program of the simulator.
+const SIMULATOR: &str = "slot-sim";
+/// The flag that builds planted bugs in.
+const PLANTED_FLAGS: [&str; 2] = ["--cfg", "slot_planted"];
+/// The folder of the build with planted bugs, below the root.
+const PLANTED_TARGET: &str = "target-planted";
 
 /// Optimised or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,22 +99,41 @@ pub(crate) fn failpoint_programs() -> Result<PathBuf, Failure> {
         command.args(["--package", package]);
     }
     command.arg("--target-dir").arg(&folder);
-    let (name, value) = with_failpoints(env::var_os("CARGO_ENCODED_RUSTFLAGS"), env::var_os("RUSTFLAGS"));
-    announce(&format!("the next command has {name} extended by {}", FAILPOINT_FLAGS.join(" ")));
-    command.env(name, value);
+    with_flags(&mut command, FAILPOINT_FLAGS);
     finish("build the programs with failpoints", &mut command)?;
     Ok(folder.join("debug"))
 }
 
-/// The compiler flags of the caller's environment with ours added: cargo heeds the encoded variable before the plain one.
-fn with_failpoints(encoded: Option<OsString>, plain: Option<OsString>) -> (&'static str, OsString) {
+/// Builds the simulator, with planted bugs or without, and says where the program is.
+pub(crate) fn simulator(profile: Profile, planted: bool) -> Result<PathBuf, Failure> {
+    let mut command = cargo();
+    command.args(["build", "--locked", "--package", SIMULATOR, "--bin", SIMULATOR]);
+    profile.apply(&mut command);
+    let folder = if planted { root().join(PLANTED_TARGET) } else { target() };
+    if planted {
+        command.arg("--target-dir").arg(&folder);
+        with_flags(&mut command, PLANTED_FLAGS);
+    }
+    finish("build the simulator", &mut command)?;
+    Ok(folder.join(profile.folder()).join(SIMULATOR))
+}
+
+/// Gives a command the compiler flags of the caller's environment with ours added.
+fn with_flags(command: &mut Command, ours: [&str; 2]) {
+    let (name, value) = added(env::var_os("CARGO_ENCODED_RUSTFLAGS"), env::var_os("RUSTFLAGS"), ours);
+    announce(&format!("the next command has {name} extended by {}", ours.join(" ")));
+    command.env(name, value);
+}
+
+/// The variable and its value with our flags added: cargo heeds the encoded variable before the plain one.
+fn added(encoded: Option<OsString>, plain: Option<OsString>, ours: [&str; 2]) -> (&'static str, OsString) {
     let (name, separator, before) = match (encoded, plain) {
         (Some(flags), _) => ("CARGO_ENCODED_RUSTFLAGS", "\u{1f}", flags),
         (None, Some(flags)) => ("RUSTFLAGS", " ", flags),
         (None, None) => ("RUSTFLAGS", " ", OsString::new()),
     };
     let mut value = before;
-    for flag in FAILPOINT_FLAGS {
+    for flag in ours {
         if !value.is_empty() {
             value.push(separator);
         }
@@ -122,13 +148,13 @@ mod tests {
 
     #[test]
     fn the_callers_flags_are_kept() {
-        assert_eq!(with_failpoints(None, None), ("RUSTFLAGS", "--cfg slot_failpoints".into()));
+        assert_eq!(added(None, None, PLANTED_FLAGS), ("RUSTFLAGS", "--cfg slot_planted".into()));
         assert_eq!(
-            with_failpoints(None, Some("-Dwarnings".into())),
+            added(None, Some("-Dwarnings".into()), FAILPOINT_FLAGS),
             ("RUSTFLAGS", "-Dwarnings --cfg slot_failpoints".into())
         );
         assert_eq!(
-            with_failpoints(Some("-g".into()), Some("-Dwarnings".into())),
+            added(Some("-g".into()), Some("-Dwarnings".into()), FAILPOINT_FLAGS),
             ("CARGO_ENCODED_RUSTFLAGS", "-g\u{1f}--cfg\u{1f}slot_failpoints".into())
         );
     }

@@ -1,8 +1,8 @@
-//! Every command of the workshop: `cargo xtask test | demo | up | down | bench | ci`.
+//! Every command of the workshop: `cargo xtask test | demo | up | down | sim | planted | sweep | bench | ci`.
 //!
 //! What always holds: nothing goes through a shell; every program is started from an argument list and its exit code is
-//! handed on; each command line is printed before it runs; failpoint builds never share a target folder with others,
-//! since cargo's features and flags unify across a workspace.
+//! handed on; each command line is printed before it runs; builds with failpoints or planted bugs never share a target
+//! folder with others, since cargo's features and flags unify across a workspace.
 
 mod build;
 mod run;
@@ -42,6 +42,21 @@ enum Command {
         #[command(flatten)]
         options: RigOptions,
     },
+    /// Whole clusters, each in one thread from one seed, under faults: looks for what must not happen.
+    Sim {
+        #[command(flatten)]
+        options: SimOptions,
+    },
+    /// The simulator, built with planted bugs: it must catch each of them.
+    Planted {
+        #[command(flatten)]
+        options: SimOptions,
+    },
+    /// The simulator with one fault at every effect of every kind of plan, or with sampled pairs of faults.
+    Sweep {
+        #[command(flatten)]
+        options: SimOptions,
+    },
     /// Run the benchmarks, or one of them.
     Bench {
         /// Which one: machine, planner, journal or raft.
@@ -65,6 +80,18 @@ struct RigOptions {
     args: Vec<String>,
 }
 
+/// How the simulator is built, and what it is told.
+#[derive(Debug, clap::Args)]
+#[command(disable_help_flag = true)]
+struct SimOptions {
+    /// Use an unoptimised simulator: built sooner, much slower to run.
+    #[arg(long)]
+    dev: bool,
+    /// Handed to the simulator, for instance `--seeds 300`, `--json FILE`, `--help`.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    args: Vec<String>,
+}
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.command {
@@ -72,6 +99,9 @@ fn main() -> ExitCode {
         Command::Demo { options } => run::rig("demo", options.dev, &options.args),
         Command::Up { options } => run::rig("up", options.dev, &options.args),
         Command::Down { options } => run::rig("down", options.dev, &options.args),
+        Command::Sim { options } => run::simulator("sim", options.dev, &options.args),
+        Command::Planted { options } => run::simulator("planted", options.dev, &options.args),
+        Command::Sweep { options } => run::simulator("sweep", options.dev, &options.args),
         Command::Bench { name, args } => run::bench(name.as_deref(), &args),
         Command::Ci => run::ci(),
     };

@@ -108,6 +108,14 @@ pub(crate) fn rig(act: &str, dev: bool, args: &[String]) -> Result<(), Failure> 
     finish(&format!("finish `{act}`"), &mut command)
 }
 
+/// Builds the simulator and hands over to it: `slot-sim sim|planted|sweep`.
+pub(crate) fn simulator(act: &str, dev: bool, args: &[String]) -> Result<(), Failure> {
+    let profile = if dev { Profile::Dev } else { Profile::Release };
+    let program = build::simulator(profile, act == "planted")?;
+    // Started where the caller stands, so that a relative FILE means what the caller meant.
+    finish(&format!("finish `{act}`"), Command::new(program).arg(act).args(args))
+}
+
 /// Runs all benchmarks, or one; cargo names those there are when there is none of that name.
 pub(crate) fn bench(name: Option<&str>, args: &[String]) -> Result<(), Failure> {
     let mut command = cargo();

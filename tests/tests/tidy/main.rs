@@ -42,7 +42,8 @@ const NAMED_IDS: [&str; 31] = [
 ];
 
 /// Folders that are not ours to tidy: built, or left by a running demo.
-const SKIPPED_FOLDERS: [&str; 6] = [".git", "target", "target-failpoints", ".demo", ".up", "node_modules"];
+const SKIPPED_FOLDERS: [&str; 7] =
+    [".git", "target", "target-failpoints", "target-planted", ".demo", ".up", "node_modules"];
 
 fn root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
