@@ -1,0 +1,172 @@
+//! Looking after what is stuck, once the faults are over.
+//!
+//! What always holds: everything asked here is what a careful person would ask; a host is attested off only while it is.
+
+use super::looks::leads;
+use super::*;
+use slot_types::cluster::*;
+use slot_types::plan::Settlement;
+
+/// How often somebody looks.
+const ROUND_MS: u64 = 2_000;
+/// The same thing is not asked again earlier.
+const AGAIN_MS: u64 = 15_000;
+/// A store is given this long to come back by itself (R25).
+const BY_ITSELF_MS: u64 = 25_000;
+
+impl Crowd {
+    /// Whether it is time to ask for something (again).
+    pub(super) fn may_care(&mut self, what: Care, now: u64, every_ms: u64) -> bool {
+        if self.care.get(&what).is_some_and(|until| *until > now) {
+            return false;
+        }
+        self.care.insert(what, now + every_ms);
+        true
+    }
+
+    pub(super) fn look_after(&mut self, now: u64, public: &Public<'_>, who: usize, asks: &mut Vec<Ask>) {
+        self.later(now + ROUND_MS, who, Act::LookAfter);
+        if !self.is_founded_once(public) {
+            return self.apply_file(now, public, who, asks);
+        }
+        let Some((state, cluster)) = cluster(public) else { return };
+        for plan in state.running().filter(|p| p.tasks.iter().any(|t| t.steps.iter().any(|s| s.stuck.is_some()))) {
+            if self.may_care(Care::Plan(plan.id), now, AGAIN_MS) {
+                self.count("care: stuck plan aborted");
+                let request =
+                    ControlRequest::AbortPlan { request: None, plan: plan.id, reason: "it is stuck".to_string() };
+                self.ask(now, public, who, request, Purpose::Abort, asks);
+            }
+        }
+        for (name, host) in &cluster.hosts {
+            self.care_for_host(now, public, who, (name, host), asks);
+        }
+        for (name, store) in &cluster.stores {
+            self.care_for_store(now, public, who, (name, store), asks);
+        }
+        for (id, case) in &cluster.loss_cases {
+            if case.state == LossState::Listed && self.may_care(Care::Case(*id), now, AGAIN_MS) {
+                self.count("care: reinject asked");
+                let intent = Intent::SettleLoss { case: *id, how: Settlement::Reinject };
+                self.plan(now, public, who, intent, asks);
+            }
+        }
+    }
+
+    /// Every store of the file was made at some time, though it may have no master now.
+    fn is_founded_once(&self, public: &Public<'_>) -> bool {
+        let Some((_, cluster)) = cluster(public) else { return false };
+        let made = |name: &StoreName| cluster.stores.get(name).is_some_and(|s| s.epoch > Epoch::ZERO);
+        self.config.fleet.stores.keys().all(made)
+    }
+
+    fn care_for_host(
+        &mut self,
+        now: u64,
+        public: &Public<'_>,
+        who: usize,
+        (name, host): (&HostName, &Host),
+        asks: &mut Vec<Ask>,
+    ) {
+        let off = public.truth.off.contains(name);
+        if host.quarantined.is_some() && self.holds_a_master(public, name) {
+            return self.empty_quarantined(now, public, who, name, off, asks);
+        }
+        if off {
+            // Whoever switched it off switches it on again; what the faults switched off comes back by itself.
+            if self.switched_off.remove(name) {
+                self.count("care: host switched on");
+                self.hands.push(Hand::SwitchOn(name.clone()));
+            }
+            return;
+        }
+        let admits = |disk: &Incarnation| public.truth.disks.get(name) == Some(disk);
+        match &host.quarantined {
+            Some(HostQuarantine::OtherDisk { presented }) if admits(presented) => {
+                if !self.may_care(Care::Host(name.clone()), now, AGAIN_MS) {
+                    return;
+                }
+                self.count("care: host admitted");
+                let (host, incarnation, reason) = (name.clone(), *presented, "reinstalled".to_string());
+                let request = ControlRequest::AdmitHost { request: None, host, incarnation, reason };
+                self.ask(now, public, who, request, Purpose::Admit, asks);
+            }
+            Some(HostQuarantine::OlderDisk { .. }) if self.may_care(Care::Host(name.clone()), now, 4 * AGAIN_MS) => {
+                self.count("care: new disk put in");
+                self.hands.push(Hand::NewDisk(name.clone()));
+            }
+            None if host.declared != HostState::Active && self.may_care(Care::Host(name.clone()), now, AGAIN_MS) => {
+                self.count("care: undrain asked");
+                self.plan(now, public, who, Intent::UndrainHost(name.clone()), asks);
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether a host's disk stands in the way of some store's next master.
+    fn holds_a_master(&self, public: &Public<'_>, host: &HostName) -> bool {
+        let Some((_, cluster)) = cluster(public) else { return false };
+        cluster.stores.values().flat_map(leads).any(|slot| slot.host == *host)
+            || cluster.masters_on(host).next().is_some()
+    }
+
+    /// Nothing can be ordered on a quarantined host: it is switched off, attested, and its masters are failed over.
+    fn empty_quarantined(
+        &mut self,
+        now: u64,
+        public: &Public<'_>,
+        who: usize,
+        host: &HostName,
+        off: bool,
+        asks: &mut Vec<Ask>,
+    ) {
+        if !off {
+            if self.may_care(Care::Host(host.clone()), now, AGAIN_MS) {
+                self.count("care: host switched off");
+                self.switched_off.insert(host.clone());
+                self.hands.push(Hand::SwitchOff(host.clone()));
+            }
+            return;
+        }
+        self.attest_once(now, public, who, host, asks);
+        if self.may_care(Care::Host(host.clone()), now, 8_000) {
+            self.count("care: failover of a host asked");
+            self.plan(now, public, who, Intent::FailOverHost(host.clone()), asks);
+        }
+    }
+
+    /// The word that a host is off, unless it stands.
+    fn attest_once(&mut self, now: u64, public: &Public<'_>, who: usize, host: &HostName, asks: &mut Vec<Ask>) {
+        let Some((state, cluster)) = cluster(public) else { return };
+        let stands = cluster.attestations.get(host).is_some_and(|a| a.expires > state.log_time);
+        let off = public.truth.off.contains(host);
+        if off && !stands && self.may_care(Care::Attest(host.clone()), now, 5_000) {
+            self.attest(now, public, who, host, asks);
+        }
+    }
+
+    fn care_for_store(
+        &mut self,
+        now: u64,
+        public: &Public<'_>,
+        who: usize,
+        (name, store): (&StoreName, &Store),
+        asks: &mut Vec<Ask>,
+    ) {
+        let served = store.pending.is_none() && store.master.as_ref().is_some_and(|m| public.truth.engines.contains(m));
+        let Some((state, _)) = cluster(public) else { return };
+        if served || state.store_claims.contains_key(name) {
+            self.ill_since.remove(name);
+            return;
+        }
+        let since = *self.ill_since.entry(name.clone()).or_insert(now);
+        if now.saturating_sub(since) < BY_ITSELF_MS || !self.may_care(Care::Store(name.clone()), now, AGAIN_MS) {
+            return;
+        }
+        for slot in leads(store) {
+            self.attest_once(now, public, who, &slot.host, asks);
+            self.count("care: failover of a slot asked");
+            self.plan(now, public, who, Intent::FailOverSlot { slot, to: None }, asks);
+        }
+    }
+}
