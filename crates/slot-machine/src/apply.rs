@@ -6,6 +6,7 @@
 use crate::command::{Answer, Command, Proposal, Refused};
 use crate::state::{FEATURE_LEVEL_SUPPORTED, State};
 use crate::{aside, hosts, plans, sessions, steps};
+use slot_planted::planted;
 use slot_types::cluster::Cluster;
 use slot_types::ids::*;
 
@@ -95,10 +96,17 @@ fn new_leader(state: &mut State, stamp: Stamp, node: &CoordinatorName) -> Answer
     state.leader = Some(node.clone());
     let mut voided = Vec::new();
     for record in state.plans.values_mut().filter(|r| r.status == crate::state::PlanStatus::Proposed) {
-        if !record.approvals.is_empty() {
+        if planted("r15-new-leader-encodes-anew") {
+            record.plan.revision = state.revision;
+            record.bytes = record.plan.bytes();
+        }
+        if !record.approvals.is_empty() && !planted("r17-approvals-survive-a-new-leader") {
             record.approvals.clear();
             voided.push(record.id);
         }
+    }
+    if planted("r4-new-leader-starts-anew") {
+        steps::start_anew(state);
     }
     audit(state, stamp, "slotd", format!("{node} leads"));
     for plan in voided {

@@ -8,6 +8,7 @@
 use crate::apply::Stamp;
 use crate::ready;
 use crate::state::{PlanRecord, TaskRun};
+use slot_planted::planted;
 use slot_types::cluster::*;
 use slot_types::ids::*;
 use slot_types::order::Done;
@@ -22,14 +23,14 @@ pub(crate) fn commit_epoch(store: &mut Store, generation: u32, to: &SlotId, keep
         .take()
         .into_iter()
         // R3: a slot whose Promote order was ever started may have become master.
-        .chain(store.pending.take().filter(|_| store.promote_started))
+        .chain(store.pending.take().filter(|_| store.promote_started && !planted("r3-half-made-master-forgotten")))
         .collect();
     for slot in former {
         let copy_generation = store.copies.get(&slot).map(|c| c.generation).unwrap_or_default();
-        store
-            .possible_masters
-            .entry(slot.clone())
-            .or_insert(PossibleMaster { since: old, generation: copy_generation });
+        if !planted("r3-former-master-forgotten") {
+            let possible = PossibleMaster { since: old, generation: copy_generation };
+            store.possible_masters.entry(slot.clone()).or_insert(possible);
+        }
         if let Some(copy) = store.copies.get_mut(&slot)
             && slot != *to
         {
@@ -38,7 +39,8 @@ pub(crate) fn commit_epoch(store: &mut Store, generation: u32, to: &SlotId, keep
             copy.state = if keep_from { CopyState::Frozen } else { CopyState::Quarantined };
         }
     }
-    store.epoch = ready::next_epoch(old, generation);
+    let after = if planted("s3-epoch-allocated-twice") { store.last_promoted } else { old };
+    store.epoch = ready::next_epoch(after, generation);
     store.pending = Some(to.clone());
     store.promote_started = false;
     store.version += 1;
@@ -181,6 +183,9 @@ fn promoted<'a>(
     store.possible_masters.remove(slot);
     for former in fenced {
         store.possible_masters.remove(former);
+    }
+    if planted("r28-waived-master-forgotten") {
+        store.possible_masters.clear();
     }
     if let Some(copy) = store.copies.get_mut(slot) {
         copy.role = Role::Master;

@@ -5,6 +5,7 @@
 use crate::apply::{Stamp, audit};
 use crate::command::{Answer, Refused};
 use crate::state::State;
+use slot_planted::planted;
 use slot_types::cluster::{Attestation, CopyState, Host, HostQuarantine};
 use slot_types::ids::*;
 
@@ -39,11 +40,12 @@ pub(crate) fn seen(
     match host.incarnation {
         // The first contact admits: the certificate says it is this host, and no copy of ours can be there yet.
         None => host.incarnation = Some(incarnation),
+        Some(_) if planted("s2-new-disk-admits-itself") => host.incarnation = Some(incarnation),
         Some(admitted) if admitted != incarnation => {
             host.quarantined = Some(HostQuarantine::OtherDisk { presented: incarnation });
         }
         // S2: the admitted disk, but older than what it acknowledged: a backup was put back.
-        Some(_) if high_water < host.acknowledged => {
+        Some(_) if high_water < host.acknowledged && !planted("s2-older-disk-accepted") => {
             host.quarantined =
                 Some(HostQuarantine::OlderDisk { presented: high_water, acknowledged: host.acknowledged });
         }
@@ -55,7 +57,7 @@ pub(crate) fn seen(
             }
         }
     }
-    if host.quarantined.is_none() && !ended {
+    if host.quarantined.is_none() && (!ended || planted("r27-ended-boot-comes-back")) {
         host.boot = Some(boot);
     }
     let after = (host.incarnation, host.boot, host.quarantined.clone());
@@ -77,6 +79,9 @@ pub(crate) fn seen(
 
 pub(crate) fn sign_of_life(state: &mut State, stamp: Stamp, name: &HostName, seen: &str) -> Result<Answer, Refused> {
     host_mut(state, name)?;
+    if planted("r8-sign-of-life-ignored") {
+        return Ok(Answer::Done);
+    }
     void_attestation(state, stamp, name, &bounded(seen));
     Ok(Answer::Done)
 }

@@ -10,6 +10,7 @@ use crate::guard;
 use crate::hosts::bounded;
 use crate::state::*;
 use crate::{effects, ready, shape, unwind};
+use slot_planted::planted;
 use slot_types::cluster::{CopyState, FenceLevel};
 use slot_types::evidence::Evidence;
 use slot_types::ids::*;
@@ -145,16 +146,17 @@ pub(crate) fn approve(
     guards: &Evidence,
 ) -> Result<Answer, Refused> {
     let record = state.plans.get(&id).ok_or(Refused::UnknownPlan(id))?;
-    if record.status != PlanStatus::Proposed {
+    let revived = planted("s5-rejected-plan-approved") && matches!(record.status, PlanStatus::Rejected { .. });
+    if record.status != PlanStatus::Proposed && !revived {
         return Err(Refused::WrongStatus { plan: id, status: record.status.to_string() });
     }
-    if record.digest.short() != digest {
+    if record.digest.short() != digest && !planted("s5-other-digest-approved") {
         return Err(Refused::OtherDigest { plan: id, given: digest, digest: record.digest.short() });
     }
-    if is_stale(state, record) {
+    if is_stale(state, record) && !planted("s5-expired-approval-accepted") {
         return Err(Refused::Expired(id));
     }
-    if record.approvals.iter().any(|a| a.by == *by) {
+    if record.approvals.iter().any(|a| a.by == *by) && !planted("s5-same-person-twice") {
         return Err(Refused::ApprovedAlready { plan: id, by: by.clone() });
     }
     // S5: as many as policy asks for now; it may have become stricter since the plan was recorded.
@@ -179,6 +181,8 @@ pub(crate) fn approve(
     }
     if missing == 0 {
         start(state, stamp, id);
+    } else if planted("r6-epoch-before-last-yes") {
+        allocate_epochs(state, id);
     }
     Ok(Answer::Plan { id, people_missing: u8::try_from(missing).unwrap_or(u8::MAX) })
 }
@@ -208,7 +212,8 @@ fn may_start(state: &State, record: &PlanRecord) -> Result<(), Refused> {
     for task in &record.plan.tasks {
         let takes_over = matches!(task.kind, TaskKind::FailOver { .. });
         if let Some(store) = &task.store
-            && let Some(plan) = state.store_claims.get(store).filter(|_| !takes_over)
+            && let Some(plan) =
+                state.store_claims.get(store).filter(|_| !takes_over && !planted("r13-store-claim-not-checked"))
         {
             return Err(Refused::Claimed { entity: store.to_string(), plan: *plan });
         }
@@ -314,10 +319,24 @@ fn start(state: &mut State, stamp: Stamp, id: PlanId) {
     settle(state, stamp, id);
 }
 
+/// What the planted bug `r6-epoch-before-last-yes` does while the approval still lacks people.
+fn allocate_epochs(state: &mut State, id: PlanId) {
+    let (Some(cluster), Some(record)) = (state.cluster.as_mut(), state.plans.get(&id)) else { return };
+    for task in &record.plan.tasks {
+        let (TaskKind::FailOver { to, fence, .. }, Some(name)) = (&task.kind, &task.store) else { continue };
+        let Some(store) = cluster.stores.get_mut(name) else { continue };
+        effects::commit_epoch(store, cluster.generation, to, *fence == FenceLevel::Demoted);
+    }
+}
+
 /// R13, R4: the tasks of a running plan that hold this store end; their orders lose to higher log indexes.
 fn supersede(state: &mut State, stamp: Stamp, other: PlanId, store: &StoreName, by: PlanId) {
     if let Some(record) = state.plans.get_mut(&other) {
         for (task, run) in record.plan.tasks.iter().zip(&mut record.tasks) {
+            let starts = matches!(task.kind, TaskKind::StartMaster { .. }) && planted("r25-start-master-after-commit");
+            if starts || planted("r13-superseded-plan-goes-on") {
+                continue;
+            }
             if task.store.as_ref() == Some(store) && !run.state.is_ended() {
                 run.state = TaskState::Superseded { by };
                 run.unwind = None;

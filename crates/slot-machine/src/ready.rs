@@ -4,6 +4,7 @@
 //! [`crate::runnable`] to know what to propose and by `apply` to decide.
 
 use crate::state::{PlanRecord, PlanStatus, State, StepState, TaskRun, TaskState};
+use slot_planted::planted;
 use slot_types::cluster::*;
 use slot_types::engine::EngineRole;
 use slot_types::ids::*;
@@ -234,8 +235,8 @@ fn placement(
             return Err(format!("S9: {slot} holds {} bytes, the store wants {}", room.size_bytes, spec.size_bytes));
         }
         let domain = match spec.spread {
-            Spread::Host => slot.host.to_string(),
-            Spread::Rack => host.at.to_string(),
+            Spread::Rack if !planted("s9-two-copies-one-rack") => host.at.to_string(),
+            Spread::Host | Spread::Rack => slot.host.to_string(),
         };
         if !domains.insert(domain.clone()) {
             return Err(format!("S9: two copies share {domain}"));
@@ -360,6 +361,7 @@ fn promotable(at: &At<'_>, store: &Store, to: &SlotId) -> Result<(), String> {
         }
         match fence {
             FenceLevel::Demoted => return Err(format!("S7: {slot} is waived, but the plan says it is demoted")),
+            FenceLevel::Attested if planted("s7-attestation-unchecked-at-promote") => {}
             FenceLevel::Attested => attested(at.cluster, &slot.host, at.state.log_time)?,
             FenceLevel::None if at.record.people < 2 && at.cluster.policy.two_if_unfenced => {
                 return Err(format!("S7: {slot} is not fenced and fewer than two people approved"));
@@ -399,7 +401,8 @@ pub(crate) fn expected_tip<'a>(at: &At<'a>) -> Result<(Tip, Option<&'a SlotId>),
     match &at.task.kind {
         TaskKind::CreateStore { .. } => Ok((Tip::default(), None)),
         TaskKind::HandOver { from, .. } => {
-            at.tip_of(StepKind::Demote, from).map(|tip| (tip, Some(from))).ok_or_else(|| missing(from))
+            let proof = if planted("r1-promote-against-freeze") { StepKind::Freeze } else { StepKind::Demote };
+            at.tip_of(proof, from).map(|tip| (tip, Some(from))).ok_or_else(|| missing(from))
         }
         TaskKind::FailOver { from, to, fence, .. } => {
             let own = at.tip_of(StepKind::Feed, to).or_else(|| at.tip_of(StepKind::Raise, to)).map(|tip| (tip, None));
@@ -441,6 +444,7 @@ fn furthest_raised<'a>(at: &At<'a>, to: &SlotId) -> Option<(Tip, Option<&'a Slot
         status.is_some_and(|(status, _)| status.role == EngineRole::Diverged)
     };
     let raised = ended_at(at.task, at.run, StepKind::Raise).filter(|(slot, _)| *slot != to && !diverged(slot));
+    let raised = raised.filter(|_| !planted("r7-furthest-raised-ignored"));
     raised.max_by_key(|(_, tip)| tip.position).map(|(slot, tip)| (tip, Some(slot)))
 }
 

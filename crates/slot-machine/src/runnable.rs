@@ -8,6 +8,7 @@ use crate::ready::{self, At};
 use crate::state::*;
 use crate::steps::current;
 use crate::unwind::{CANCEL_BIT, SERVE_BIT, THAW_BIT};
+use slot_planted::planted;
 use slot_types::cluster::Cluster;
 use slot_types::engine::Source;
 use slot_types::ids::*;
@@ -152,9 +153,11 @@ fn task_runnable(
             let Some(host) = at.host().cloned() else { return };
             let since = run.serve.filter(|_| at.step.kind == StepKind::Promote).map_or(*since, |serve| serve.at);
             serving(state, &at, step, out);
+            let newest = cluster.hosts.get(&host).and_then(|h| h.boot);
+            let boot = newest.filter(|_| planted("r27-order-moved-to-new-boot")).unwrap_or(*boot);
             // R8, S7: a Promote that is not there yet is not sent on once what it rests on is gone.
             let holds = if at.step.kind == StepKind::Promote { ready::ready(&at) } else { Ok(()) };
-            out.push(match holds.and_then(|()| order(&at, id, *index, *incarnation, *boot)) {
+            out.push(match holds.and_then(|()| order(&at, id, *index, *incarnation, boot)) {
                 Ok(order) => {
                     Runnable::Send { step, kind: at.step.kind, host, order: Box::new(order), since, deadline_ms }
                 }
@@ -263,6 +266,7 @@ fn order(at: &At<'_>, id: OrderId, index: LogIndex, incarnation: Incarnation, bo
     let epoch = match at.step.kind {
         StepKind::Freeze | StepKind::CatchUp => at.task.epoch,
         StepKind::ConfirmStopped => Epoch::ZERO,
+        StepKind::StartMaster if planted("r25-start-master-after-commit") => at.task.epoch,
         _ => at.store()?.epoch,
     };
     let subject = match &at.step.at {

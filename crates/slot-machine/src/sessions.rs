@@ -5,6 +5,7 @@
 
 use crate::command::{Answer, Refused, RequestId};
 use crate::state::{ANSWERS_PER_SESSION_MAX, SESSIONS_MAX, Session, State};
+use slot_planted::planted;
 use slot_types::ids::LogIndex;
 
 pub(crate) fn open(state: &mut State, index: LogIndex) -> u64 {
@@ -22,11 +23,19 @@ pub(crate) fn open(state: &mut State, index: LogIndex) -> u64 {
 /// The answer a request already has, or why it can't be answered; `None` when it is new.
 pub(crate) fn remembered(state: &mut State, request: RequestId, index: LogIndex) -> Option<Answer> {
     let Some(session) = state.sessions.get_mut(&request.session) else {
+        if planted("r21-evicted-session-applied-anew") {
+            return None;
+        }
         return Some(Answer::Refused(Refused::SessionUnknown(request.session)));
     };
     session.last_used = index;
     if let Some(answer) = session.answers.get(&request.sequence) {
         return Some(answer.clone());
+    }
+    if planted("r21-dedup-by-high-water-mark")
+        && let Some((_, latest)) = session.answers.last_key_value().filter(|(last, _)| request.sequence < **last)
+    {
+        return Some(latest.clone());
     }
     (request.sequence < session.forgotten)
         .then_some(Answer::Refused(Refused::SequenceTooOld { session: request.session, sequence: request.sequence }))

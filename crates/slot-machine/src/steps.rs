@@ -9,6 +9,7 @@ use crate::guard;
 use crate::ready::{self, At};
 use crate::state::*;
 use crate::{effects, plans, unwind};
+use slot_planted::planted;
 use slot_types::evidence::Evidence;
 use slot_types::ids::*;
 use slot_types::order::{Done, NeverWill, Outcome};
@@ -52,8 +53,10 @@ pub(crate) fn start(
     let (task, step) = (here.task.clone(), here.step.clone());
     let target = here.host().and_then(|h| here.cluster.hosts.get(h)).map(|h| (h.incarnation, h.boot));
     let name = step_name(at.plan, &task, at.task, &step);
-    let next = if step.kind.is_internal() {
+    let next = if step.kind.is_internal() || (step.kind == StepKind::Follow && planted("r16-done-before-followers")) {
         StepState::Done { attempt, index: stamp.index, done: Done::Plain }
+    } else if let Some(done) = taken_for_done(&here) {
+        StepState::Done { attempt, index: stamp.index, done }
     } else {
         let (incarnation, boot) = match target {
             Some((Some(incarnation), Some(boot))) => (incarnation, boot),
@@ -61,7 +64,9 @@ pub(crate) fn start(
         };
         StepState::Started { attempt, index: stamp.index, at: stamp.now, incarnation, boot }
     };
-    audit(state, stamp, "slotd", format!("start {name}, attempt {attempt}"));
+    if !planted("s12-step-without-entry") {
+        audit(state, stamp, "slotd", format!("start {name}, attempt {attempt}"));
+    }
     let text = take_effect_at_start(state, stamp, at.plan, &task, &step);
     if let Some(run) = run_mut(state, at) {
         run.state = TaskState::Running;
@@ -73,6 +78,23 @@ pub(crate) fn start(
     end_task_if_done(state, at);
     plans::settle(state, stamp, at.plan);
     Ok(Answer::Done)
+}
+
+/// What the planted bug `s7-demote-not-awaited` takes for a Demote's answer: where the freeze stopped.
+fn taken_for_done(at: &At<'_>) -> Option<Done> {
+    let demotes = at.step.kind == StepKind::Demote && planted("s7-demote-not-awaited");
+    let tip = at.slot().ok().filter(|_| demotes).and_then(|slot| at.tip_of(StepKind::Freeze, slot))?;
+    Some(Done::Tip { tip, history: Vec::new() })
+}
+
+/// What the planted bug `r4-new-leader-starts-anew` does: outstanding orders are taken for gone with their leader.
+pub(crate) fn start_anew(state: &mut State) {
+    let running = state.plans.values_mut().filter(|record| record.status == PlanStatus::Running);
+    for step in running.flat_map(|record| &mut record.tasks).flat_map(|run| &mut run.steps) {
+        if let StepState::Started { attempt, .. } = step.state {
+            step.state = StepState::Waiting { attempt: attempt.saturating_add(1) };
+        }
+    }
 }
 
 fn take_effect_at_start(state: &mut State, stamp: Stamp, plan: PlanId, task: &Task, step: &Step) -> Vec<String> {
@@ -130,7 +152,7 @@ pub(crate) fn finish(state: &mut State, stamp: Stamp, id: OrderId, outcome: &Out
     else {
         return Err(Refused::Precondition(format!("{id} is not outstanding")));
     };
-    if attempt != id.attempt {
+    if attempt != id.attempt && !planted("r21-older-attempt-counts") {
         return Err(Refused::Precondition(format!("{id} is not the outstanding attempt, which is {attempt}")));
     }
     let run_state = record.tasks[usize::from(id.task)].state.clone();
@@ -293,6 +315,13 @@ pub(crate) fn stuck(state: &mut State, stamp: Stamp, at: StepRef, why: &str) -> 
     }
     let why = crate::hosts::bounded(why);
     let (task, step) = (here.task.clone(), here.step.clone());
+    if matches!(step.kind, StepKind::Stop | StepKind::ConfirmStopped) && planted("s8-silent-counts-as-stopped") {
+        let name = step_name(at.plan, &task, at.task, &step);
+        finish_done(state, stamp, at, &task, &step, (1, stamp.index, &Done::Plain), &name);
+        end_task_if_done(state, at);
+        plans::settle(state, stamp, at.plan);
+        return Ok(Answer::Done);
+    }
     let committed = unwind::is_committed(&task, here.run);
     let waiting = matches!(here.run.steps[usize::from(at.step)].state, StepState::Waiting { .. });
     // An everyday order to a silent host must not hold its store for ever (L2).

@@ -6,6 +6,7 @@
 use crate::apply::Stamp;
 use crate::ready::{is_done, target};
 use crate::state::{StepState, TaskRun, TaskState, Unwind};
+use slot_planted::planted;
 use slot_types::cluster::{Cluster, CopyState, Role};
 use slot_types::ids::*;
 use slot_types::order::{NeverWill, Outcome};
@@ -50,7 +51,9 @@ pub(crate) fn begin(cluster: &mut Cluster, task: &Task, run: &mut TaskRun, stamp
     for (number, (step, at)) in task.steps.iter().zip(&run.steps).enumerate() {
         let number = u16::try_from(number).unwrap_or(u16::MAX);
         match &at.state {
-            StepState::Started { .. } if must_be_over(step.kind) => unwind.cancel.push(number),
+            StepState::Started { .. } if must_be_over(step.kind) && !planted("r4-abort-forgets-started") => {
+                unwind.cancel.push(number);
+            }
             StepState::Started { .. } => uncount(cluster, task, step),
             StepState::Done { attempt, .. } if step.kind == StepKind::Freeze => {
                 unwind.thaw = Some(OrderId { plan: PlanId(0), task: 0, step: number, attempt: *attempt });
@@ -86,7 +89,9 @@ fn uncount(cluster: &mut Cluster, task: &Task, step: &Step) {
 pub(crate) fn abort_task(cluster: &mut Cluster, task: &Task, run: &mut TaskRun, stamp: Stamp, why: &str) {
     match run.state {
         TaskState::Waiting => run.state = TaskState::NotDone { why: why.to_string() },
-        TaskState::Running if !is_committed(task, run) => begin(cluster, task, run, stamp, why),
+        TaskState::Running if !is_committed(task, run) || planted("r18-abort-after-commit-thaws") => {
+            begin(cluster, task, run, stamp, why);
+        }
         TaskState::Running => abort_committed(cluster, task, run, stamp, why),
         _ => {}
     }

@@ -21,6 +21,7 @@ use crate::restored::Restored;
 use crate::timeouts::ElectionTimeouts;
 use raft::eraftpb::ConfState;
 use raft::{INVALID_ID, ProgressState, RawNode, SnapshotStatus, StateRole, Storage};
+use slot_planted::planted;
 use slot_proto::pb::{RaftConfState, RaftHardState, RaftMessage, RaftSnapshot};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -78,7 +79,7 @@ impl RaftCore {
         }
         let hard_state = restored.hard_state;
         let mirror = Mirror::new(restored).map_err(damaged)?;
-        let applied = mirror.snapshot_index();
+        let applied = if planted("raft-applied-without-effect") { hard_state.commit } else { mirror.snapshot_index() };
         let conf_state = mirror.members().clone();
         let raft_config = config.to_raft(applied);
         raft_config.validate().map_err(|e| RaftError::Config { node_id, detail: e.to_string() })?;
@@ -227,8 +228,14 @@ impl RaftCore {
             self.snapshots_since.iter().filter(|(_, since)| now - **since >= timeout).map(|(id, _)| *id).collect();
         for peer in lost {
             self.snapshots_since.remove(&peer);
-            self.node.report_snapshot(peer, SnapshotStatus::Failure);
+            self.report_snapshot(peer, SnapshotStatus::Failure);
             self.pin(false);
+        }
+    }
+
+    fn report_snapshot(&mut self, peer: u64, status: SnapshotStatus) {
+        if !planted("raft-snapshot-never-reported") {
+            self.node.report_snapshot(peer, status);
         }
     }
 
@@ -250,7 +257,7 @@ impl RaftCore {
             Input::ReportUnreachable { peer } => self.node.report_unreachable(peer),
             Input::ReportSnapshot { peer, ok } => {
                 let status = if ok { SnapshotStatus::Finish } else { SnapshotStatus::Failure };
-                self.node.report_snapshot(peer, status);
+                self.report_snapshot(peer, status);
             }
         }
         self.pin(false);

@@ -11,6 +11,7 @@ use crate::effects::{CommittedEntry, Effects, InstallSnapshot, Refusal};
 use crate::members::Members;
 use raft::Ready;
 use raft::eraftpb::{Entry, EntryType, Message, MessageType};
+use slot_planted::planted;
 
 impl RaftCore {
     /// Entries or a snapshot are handed out and not yet on disk.
@@ -25,12 +26,16 @@ impl RaftCore {
             let mut ready = self.node.ready();
             self.last_ready = ready.number();
             self.take_hard_state(&ready);
+            let with_entries = !ready.entries().is_empty();
             self.take_log(&mut ready);
             for state in ready.take_read_states() {
                 self.reads.confirm(&state.request_ctx, state.index);
             }
             let before = self.delivered;
-            self.deliver(ready.take_committed_entries(), effects);
+            let committed = ready.take_committed_entries();
+            if !(with_entries && planted("raft-committed-with-entries-dropped")) {
+                self.deliver(committed, effects);
+            }
             let leading = ready.take_messages();
             let following = ready.take_persisted_messages();
             self.send(leading, true, effects);
@@ -47,7 +52,8 @@ impl RaftCore {
     fn take_hard_state(&mut self, ready: &Ready) {
         let Some(state) = ready.hs() else { return };
         let state = convert::hard_state_from_raft(state);
-        if (state.term, state.vote) != (self.hard_state.term, self.hard_state.vote) {
+        let voted = (state.term, state.vote) != (self.hard_state.term, self.hard_state.vote);
+        if voted && !planted("raft-vote-not-persisted") {
             self.batch.hard_state = Some(state);
             self.vote_seq = self.last_seq + 1;
         }
@@ -126,7 +132,7 @@ impl RaftCore {
             let promises = !leading && message.get_msg_type() != MessageType::MsgHeartbeatResponse;
             let waits_for = if promises { newest } else { self.vote_seq };
             let Some(message) = convert::message_from_raft(&message) else { continue };
-            if waits_for <= self.persisted_seq {
+            if waits_for <= self.persisted_seq || planted("raft-send-before-persist") {
                 effects.send.push((message.to, message));
             } else {
                 self.held.push((waits_for, message));
@@ -177,7 +183,8 @@ impl RaftCore {
             return None;
         }
         let mut batch = std::mem::take(&mut self.batch);
-        if self.hard_state != self.hard_state_batched {
+        let apart = batch.snapshot.is_some() && planted("raft-snapshot-without-hard-state");
+        if self.hard_state != self.hard_state_batched && !apart {
             batch.hard_state = Some(self.hard_state);
             self.hard_state_batched = self.hard_state;
         }

@@ -3,6 +3,7 @@
 //! What always holds: a node id is never reused. The incarnation is drawn at random when a disk is first written,
 //! stays on that disk, and goes with every message; a wiped node that comes back under its old id shows another one.
 
+use slot_planted::planted;
 use slot_proto::pb::{RaftEnvelope, RaftMessage, RaftNodeMarker};
 use slot_proto::raft::{ENVELOPE_FORMAT, RaftWireError, check_envelope_format};
 
@@ -47,9 +48,13 @@ impl NodeMarker {
         RaftEnvelope {
             format: ENVELOPE_FORMAT,
             cluster_id: self.cluster_id.clone(),
-            from_incarnation: self.incarnation.to_vec(),
+            from_incarnation: self.shown_incarnation().to_vec(),
             message: Some(message),
         }
+    }
+
+    fn shown_incarnation(&self) -> [u8; 16] {
+        if planted("raft-node-id-reused") { [self.node_id as u8; 16] } else { self.incarnation }
     }
 
     /// Takes a message out of its envelope, refusing other clusters (S15).

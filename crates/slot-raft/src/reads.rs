@@ -4,6 +4,8 @@
 //! context of its own, never used again (a context reused over retries let stale reads through elsewhere); every
 //! read ends, by its confirmation or by its deadline.
 
+use slot_planted::planted;
+
 /// A read waiting for something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Waiting {
@@ -36,7 +38,7 @@ impl Reads {
         if self.round.is_some() || self.waiting.is_empty() {
             return None;
         }
-        self.next_round += 1;
+        self.next_round += u64::from(!planted("raft-read-context-reused"));
         let mut context = [0u8; 16];
         context[..8].copy_from_slice(&term.to_be_bytes());
         context[8..].copy_from_slice(&self.next_round.to_be_bytes());

@@ -31,6 +31,7 @@ use core::net::SocketAddr;
 use slot_machine::apply::apply;
 use slot_machine::command::{Answer, Command, StepRef};
 use slot_machine::state::State;
+use slot_planted::planted;
 use slot_raft::{CommittedEntry, Effects, Input, RaftConfig, RaftCore, RaftError, Restored};
 use slot_types::cluster::Route;
 use slot_types::codec::{self, CodecError};
@@ -257,7 +258,7 @@ impl CoordinatorCore {
     }
 
     fn apply(&mut self, committed: CommittedEntry) {
-        let entry: Entry = match codec::decode(&committed.data) {
+        let mut entry: Entry = match codec::decode(&committed.data) {
             Ok(entry) => entry,
             // R20: an unknown command stops the process instead of being skipped.
             Err(error) => {
@@ -265,6 +266,12 @@ impl CoordinatorCore {
                 return self.out.push(Effect::Die(text));
             }
         };
+        if self.is_skipped(&entry.proposal.command) {
+            return;
+        }
+        if planted("s14-own-clock-in-apply") {
+            entry.proposal.wall = self.now.wall;
+        }
         let index = LogIndex(committed.index);
         let answer = apply(&mut self.state, index, Term(committed.term), &entry.proposal);
         self.changed = true;
@@ -275,6 +282,15 @@ impl CoordinatorCore {
             self.failpoint(&entry.proposal.command, &answer);
             self.decided(purpose, answer);
         }
+    }
+
+    /// Whether the planted bug `r20-unknown-command-skipped` is on and this is the node that still runs the older build.
+    fn is_skipped(&self, command: &Command) -> bool {
+        let newer = matches!(
+            command,
+            Command::SignOfLife { .. } | Command::AsideSeen { .. } | Command::RaiseFeatureLevel { .. }
+        );
+        newer && self.config.raft.node_id == 1 && planted("r20-unknown-command-skipped")
     }
 
     /// A named place for tests: this leader's own step is committed, and nothing has followed from it yet.
@@ -370,7 +386,9 @@ impl CoordinatorCore {
         }
         let mut confirm = false;
         self.with_hands(|executor, hands| confirm = executor.act(hands));
-        if confirm {
+        if confirm && planted("s15-deposed-leader-sends") {
+            self.with_hands(|executor, hands| executor.confirmed(hands));
+        } else if confirm {
             self.read_index(Read::Orders);
         }
         if self.lead.as_mut().is_some_and(|l| l.everyday.round_due(self.now)) {

@@ -7,6 +7,7 @@
 use super::entry::Entry;
 use super::io::Now;
 use slot_machine::command::{Command, Proposal, RequestId, StepRef};
+use slot_planted::planted;
 use slot_raft::Input;
 use slot_types::codec;
 use slot_types::ids::*;
@@ -60,6 +61,9 @@ impl Proposer {
 
     /// Log time now; `floor` is the state's.
     pub(super) fn log_now(&self, now: Now, floor: LogTime) -> LogTime {
+        if planted("r17-log-time-from-wall-clock") {
+            return LogTime(now.wall.0).max(floor);
+        }
         let (base, since) = self.base;
         LogTime(base.0.saturating_add(now.ms.saturating_sub(since))).max(floor)
     }
