@@ -160,6 +160,9 @@ impl Ledger {
     fn write(&self, writes: &[LedgerWrite]) -> Result<(), redb::Error> {
         let mut transaction = self.database.begin_write()?;
         transaction.set_two_phase_commit(true);
+        if slot_planted::planted("s2-ledger-commit-unsynced") {
+            transaction.set_durability(redb::Durability::None)?;
+        }
         {
             let mut meta = transaction.open_table(META)?;
             let mut copies = transaction.open_table(COPIES)?;

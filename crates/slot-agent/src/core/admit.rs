@@ -4,6 +4,7 @@
 //! change is a durable "never will" (R4), one that could is an [`Judgement::Refused`] that proves nothing.
 
 use super::image::{CopyEntry, CopyKey, LedgerImage, LedgerRole};
+use slot_planted::planted;
 use slot_types::ids::*;
 use slot_types::order::{Action, NeverWill, Order, Subject};
 use std::collections::BTreeSet;
@@ -31,19 +32,29 @@ pub fn sender(image: &LedgerImage, order: &Order) -> Result<(), String> {
         return Err(format!("the order is of cluster {}, {} belongs to {}", order.cluster, meta.host, meta.cluster));
     }
     // S2: a wiped or restored disk has another incarnation, so nothing that was meant for the old one is done on it.
-    if order.incarnation != meta.incarnation {
+    if order.incarnation != meta.incarnation && !planted("s15-incarnation-unchecked") {
         return Err(format!("the order is for disk {}, {} has {}", order.incarnation, meta.host, meta.incarnation));
     }
-    if order.term < meta.term {
+    if order.term < meta.term && !planted("s15-older-term-taken") {
         return Err(format!("the order is of term {}, {} has seen term {}", order.term, meta.host, meta.term));
     }
     Ok(())
 }
 
+/// A deliberate bug, in no shipped build (R27): an order's boot is not compared.
+pub(super) fn takes_any_boot() -> bool {
+    planted("r27-boot-unchecked")
+}
+
+/// A deliberate bug, in no shipped build (R4): an order's index is not compared, and a cancel relies on it.
+pub(super) fn takes_any_index() -> bool {
+    planted("r4-older-index-accepted")
+}
+
 /// Judges an order that the ledger does not know.
 pub fn judge(image: &LedgerImage, slots: &BTreeSet<u16>, boot: BootId, order: &Order) -> Judgement {
     // R27: that boot has ended, or never was one of this host.
-    if order.boot != boot {
+    if order.boot != boot && !takes_any_boot() {
         return Judgement::Never(NeverWill::BootEnded(order.boot));
     }
     if order.index <= image.meta.forgotten {
@@ -68,10 +79,15 @@ pub fn judge(image: &LedgerImage, slots: &BTreeSet<u16>, boot: BootId, order: &O
     }
     // R4: per slot, over all copies that ever were on it.
     let held = image.high_water(subject.slot);
-    if order.index <= held {
+    if order.index <= held && !takes_any_index() {
         return Judgement::Never(NeverWill::Superseded { held });
     }
     judge_copy(image, subject, &order.action)
+}
+
+/// R11: whether a copy is the one that an order is about.
+pub(super) fn is_copy(key: &CopyKey, subject: &Subject) -> bool {
+    key.store == subject.store && (key.generation == subject.generation || planted("r11-key-without-generation"))
 }
 
 fn judge_copy(image: &LedgerImage, subject: &Subject, action: &Action) -> Judgement {
@@ -81,9 +97,7 @@ fn judge_copy(image: &LedgerImage, subject: &Subject, action: &Action) -> Judgem
     }
     match current {
         // R11: another copy generation lives there.
-        Some((key, entry)) if key.store == subject.store && key.generation == subject.generation => {
-            judge_epoch(entry, subject, action)
-        }
+        Some((key, entry)) if is_copy(key, subject) => judge_epoch(entry, subject, action),
         Some((key, _)) => Judgement::Never(NeverWill::OtherCopy { held: held_text(key) }),
         None => Judgement::Never(NeverWill::OtherCopy { held: "nothing".into() }),
     }

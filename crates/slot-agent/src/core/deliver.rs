@@ -7,14 +7,33 @@
 use super::admit::{self, Judgement};
 use super::image::{LedgerWrite, OrderEntry, fingerprint};
 use super::{ACTIVE_MAX, Active, AgentCore, CatchingUp, Effect, Mark, Phase, ProcessState, Then, Waiter};
+use borsh::BorshDeserialize;
+use slot_planted::planted;
 use slot_types::codec;
 use slot_types::ids::*;
 use slot_types::order::{Action, Answer, Done, NeverWill, Order, Outcome, Receipt};
+
+/// A deliberate bug, in no shipped build (S11): what comes behind an order in its message is overlooked.
+fn order_and_more(bytes: &[u8]) -> Option<Order> {
+    let mut rest = bytes.get(2..).filter(|_| planted("s11-trailing-bytes-overlooked"))?;
+    Order::deserialize(&mut rest).ok()
+}
+
+/// A deliberate bug, in no shipped build (R4): only what was done is kept, what was refused is judged again.
+fn is_judged_again(known: &Option<Outcome>) -> bool {
+    matches!(known, Some(Outcome::NeverWill(_))) && planted("r4-refusal-judged-again")
+}
+
+/// A deliberate bug, in no shipped build (S6): what was done is done again when its order comes again.
+fn is_performed_again(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Done(_)) && planted("s6-redelivery-performed-again")
+}
 
 impl AgentCore {
     pub(super) fn deliver(&mut self, delivery: u64, bytes: &[u8]) {
         let order: Order = match codec::decode(bytes) {
             Ok(order) => order,
+            Err(_) if let Some(order) = order_and_more(bytes) => order,
             Err(e) => return self.refuse(delivery, e.to_string()),
         };
         if let Err(why) = admit::sender(&self.image, &order) {
@@ -27,16 +46,17 @@ impl AgentCore {
         {
             return self.refuse(delivery, format!("order {id} was delivered before with another content"));
         }
-        if self.active.contains_key(&id) {
+        if self.active.contains_key(&id) && !planted("s11-duplicate-begins-anew") {
             return self.join(delivery, order);
         }
-        match self.image.orders.get(&id).map(|entry| entry.outcome.clone()) {
-            Some(Some(outcome)) => {
+        let known = self.image.orders.get(&id).map(|entry| entry.outcome.clone());
+        match known.filter(|known| !is_judged_again(known)) {
+            Some(Some(outcome)) if !is_performed_again(&outcome) => {
                 let receipt = Receipt { id, index: order.index, outcome };
                 self.say_when_durable(delivery, Answer::Receipt(receipt));
             }
             // Accepted by this boot, and nothing under way: performed again, every call being idempotent.
-            Some(None) => self.begin(delivery, order),
+            Some(_) => self.begin(delivery, order),
             None => match admit::judge(&self.image, &self.config.slots, self.boot, &order) {
                 Judgement::Lawful => self.begin(delivery, order),
                 Judgement::Never(why) => self.record_refusal(delivery, order, why),
@@ -115,7 +135,9 @@ impl AgentCore {
     }
 
     fn enter_lane(&mut self, slot: u16, id: OrderId) {
-        let Some(running) = self.lanes.get(&slot).copied() else { return self.start_next(slot) };
+        let Some(running) = self.lanes.get(&slot).copied().filter(|_| !planted("r21-attempt-beside-attempt")) else {
+            return self.start_next(slot);
+        };
         // P4: a newer order makes the older one stop, unless it has something out.
         let idle = self
             .active
@@ -152,14 +174,15 @@ impl AgentCore {
     fn accept_queued(&mut self, slot: u16, id: OrderId) {
         let Some(active) = self.active.get_mut(&id).filter(|active| active.phase == Phase::Queued) else { return };
         let order = active.order.clone();
-        match self.image.orders.get(&id).map(|entry| entry.outcome.clone()) {
+        let known = self.image.orders.get(&id).map(|entry| entry.outcome.clone());
+        match known.filter(|known| !is_judged_again(known)) {
             // It was over before its turn came: a newer order took its place, or it was cancelled.
-            Some(Some(outcome)) => {
+            Some(Some(outcome)) if !is_performed_again(&outcome) => {
                 active.phase = Phase::Recording;
                 let receipt = Receipt { id, index: order.index, outcome };
                 return self.staged_then.push(Then::Recorded(id, Answer::Receipt(receipt)));
             }
-            Some(None) => {
+            Some(_) => {
                 active.phase = Phase::Ready;
                 self.lanes.insert(slot, id);
                 return self.advance(id);
@@ -193,7 +216,9 @@ impl AgentCore {
             self.settle(other, Outcome::NeverWill(NeverWill::Superseded { held: order.index }), false);
         }
         let before = self.image.current(slot).map(|(key, entry)| (key.clone(), entry.clone()));
-        let key = super::image::CopyKey { slot, store: subject.store.clone(), generation: subject.generation };
+        let named = super::image::CopyKey { slot, store: subject.store.clone(), generation: subject.generation };
+        let there = before.as_ref().map(|(old, _)| old).filter(|old| admit::is_copy(old, subject));
+        let key = there.cloned().unwrap_or(named);
         if let Some((old, entry)) = &before
             && *old != key
         {
@@ -220,6 +245,12 @@ impl AgentCore {
         if let Some(active) = self.active.get_mut(&id) {
             active.phase = Phase::Accepting;
             active.why = "not accepted durably yet".into();
+        }
+        if planted("s6-performed-before-accepted")
+            && let Some(active) = self.active.get_mut(&id)
+        {
+            active.phase = Phase::Ready;
+            self.advance(id);
         }
     }
 
@@ -285,6 +316,9 @@ impl AgentCore {
             Some(Some(outcome)) => outcome,
             Some(None) => {
                 self.settle(target, Outcome::NeverWill(NeverWill::Cancelled), false);
+                Outcome::NeverWill(NeverWill::Cancelled)
+            }
+            None if planted("r4-cancel-leaves-no-tombstone") || admit::takes_any_index() => {
                 Outcome::NeverWill(NeverWill::Cancelled)
             }
             None => {

@@ -3,10 +3,21 @@
 //! What always holds: a process is `Down` only when the shell said it is gone or never started; news of an earlier process
 //! of a slot never changes what is known of the present one; a status changes nothing but reports and the end of a freeze.
 
-use super::image::LedgerWrite;
+use super::image::{CopyEntry, LedgerRole, LedgerWrite};
 use super::{AgentCore, CallFor, Effect, Engine, POLL_BUDGET_MS, POLL_EVERY_MS, Phase, ProcessState, Serving};
-use slot_types::engine::{EngineCall, EngineDone, EngineError, EngineStatus};
+use slot_planted::planted;
+use slot_types::engine::{EngineCall, EngineDone, EngineError, EngineRole, EngineStatus};
 use slot_types::ids::*;
+use slot_types::order::Subject;
+
+/// A deliberate bug, in no shipped build (R5): the ledger says master, so an agent that starts makes it master again.
+fn makes_masters_again() -> bool {
+    planted("r5-boots-as-master")
+}
+
+fn is_master(entry: &CopyEntry) -> bool {
+    entry.role == LedgerRole::Master && entry.settled
+}
 
 impl Engine {
     pub(super) fn adopted(serving: Serving, now: u64) -> Self {
@@ -83,11 +94,44 @@ impl AgentCore {
                 let frozen = status.frozen;
                 engine.status = Some(*status);
                 self.note_thawed(slot, frozen, op);
+                self.make_master_again(slot);
             }
             Ok(_) | Err(_) => {
                 engine.silent = true;
                 self.report_urgent |= !silent_before;
             }
+        }
+    }
+
+    /// Deliberate bugs, in no shipped build: an agent that starts leaves engines neither running (S10) nor dead (R5).
+    pub(super) fn meddle_at_start(&mut self) {
+        if planted("s10-agent-start-kills-engines") {
+            for (slot, engine) in &mut self.engines {
+                engine.state = ProcessState::Killing;
+                self.effects.push(Effect::Kill { slot: *slot, instance: engine.instance });
+            }
+        }
+        if !makes_masters_again() {
+            return;
+        }
+        for slot in self.config.slots.clone() {
+            if let Some((key, entry)) = self.image.current(slot).filter(|(_, entry)| is_master(entry))
+                && !self.engines.contains_key(&slot)
+            {
+                let (store, generation) = (key.store.clone(), key.generation);
+                self.launch(slot, Subject { store, slot, generation, epoch: entry.epoch });
+            }
+        }
+    }
+
+    fn make_master_again(&mut self, slot: u16) {
+        let idle = |e: &Engine| e.status.as_ref().is_some_and(|status| status.role == EngineRole::Idle);
+        if !makes_masters_again() || self.lanes.contains_key(&slot) || !self.engines.get(&slot).is_some_and(idle) {
+            return;
+        }
+        if let Some((_, entry)) = self.image.current(slot).filter(|(_, entry)| is_master(entry)) {
+            let start = EngineCall::StartMaster { epoch: entry.epoch, sync_copies: 0 };
+            self.emit_call(Some(slot), start, POLL_BUDGET_MS);
         }
     }
 

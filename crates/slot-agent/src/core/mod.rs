@@ -354,6 +354,7 @@ impl AgentCore {
             reported_at: now,
         };
         core.close_ended_boots();
+        core.meddle_at_start();
         core.poll_engines();
         core.flush();
         let effects = std::mem::take(&mut core.effects);

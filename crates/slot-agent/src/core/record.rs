@@ -5,6 +5,7 @@
 
 use super::image::{LedgerRole, LedgerWrite, OUTCOMES_KEPT, OrderEntry};
 use super::{AgentCore, Effect, Mark, PendingOp, Phase, ProcessState, REPORT_EVERY_MS, REPORT_GATHER_MS, Then};
+use slot_planted::planted;
 use slot_types::ids::*;
 use slot_types::order::{Action, AgentReport, Answer, Done, EngineSeen, NeverWill, Outcome, Receipt, SlotReport};
 
@@ -163,6 +164,9 @@ impl AgentCore {
 
     /// R1: a freeze's id is over for good once it was thawed: delivered again, its order answers "thawed".
     pub(super) fn end_freeze(&mut self, freeze: FreezeId) {
+        if planted("r1-frozen-answered-after-thaw") {
+            return;
+        }
         if let Some(entry) = self.image.orders.get(&freeze)
             && matches!(entry.outcome, Some(Outcome::Done(Done::Tip { .. })))
         {
@@ -187,9 +191,14 @@ impl AgentCore {
             self.staged_marks.push(Mark::Records(order.action.name()));
         }
         let receipt = Receipt { id, index: order.index, outcome: outcome.clone() };
-        self.staged_then.push(Then::Recorded(id, Answer::Receipt(receipt)));
         if let Some(active) = self.active.get_mut(&id) {
             active.phase = Phase::Recording;
+        }
+        let then = Then::Recorded(id, Answer::Receipt(receipt));
+        if planted("s6-answered-before-durable") {
+            self.follow_up(then);
+        } else {
+            self.staged_then.push(then);
         }
         let watchers: Vec<_> =
             self.active.iter().filter(|(_, a)| a.phase == Phase::Watching(id)).map(|(w, _)| *w).collect();

@@ -9,6 +9,7 @@ use super::{
     Active, AgentCore, CallFor, CatchingUp, Effect, Engine, PATIENCE_MIN_MS, Phase, ProcessState, RETRY_PAUSE_MS,
     Serving,
 };
+use slot_planted::planted;
 use slot_types::engine::{EngineCall, EngineDone, EngineError};
 use slot_types::ids::*;
 use slot_types::order::{Action, Answer, Done, NeverWill, Order, Outcome, Subject};
@@ -63,16 +64,16 @@ impl AgentCore {
         let order = &active.order;
         // S15: a newer leader has spoken since; it delivers again what it wants done.
         admit::sender(&self.image, order).map_err(Halt::NotNow)?;
-        if order.boot != self.boot {
+        if order.boot != self.boot && !admit::takes_any_boot() {
             return Err(Halt::Never(NeverWill::BootEnded(order.boot)));
         }
         let (Some(slot), Some(subject)) = (active.slot, &order.subject) else { return Ok(()) };
         let held = self.image.high_water(slot);
-        if held > order.index {
+        if held > order.index && !admit::takes_any_index() {
             return Err(Halt::Never(NeverWill::Superseded { held }));
         }
         match self.image.current(slot) {
-            Some((key, entry)) if key.store == subject.store && key.generation == subject.generation => {
+            Some((key, entry)) if admit::is_copy(key, subject) => {
                 if entry.epoch > subject.epoch {
                     return Err(Halt::Never(NeverWill::OlderEpoch { held: entry.epoch }));
                 }
@@ -107,8 +108,8 @@ impl AgentCore {
             };
         };
         let engine = self.engines.get(&slot).filter(|engine| engine.state != ProcessState::Down);
-        let ours =
-            engine.is_some_and(|e| e.serving.store == subject.store && e.serving.generation == subject.generation);
+        let is_generation = |held| held == subject.generation || planted("r11-old-engine-taken-for-new-copy");
+        let ours = engine.is_some_and(|e| e.serving.store == subject.store && is_generation(e.serving.generation));
         match (&order.action, engine) {
             (Action::Provision, _) if ours => Deed::Finish(Outcome::Done(Done::Plain)),
             (Action::Provision, None) if !active.provisioned => Deed::Provision(subject.clone()),
@@ -119,6 +120,9 @@ impl AgentCore {
             (Action::Stop, Some(_)) if !ours || active.killed => Deed::Kill,
             (Action::Stop, Some(_)) if active.asked => Deed::AwaitGone,
             // R2: an engine that did not answer is killed, and started again read-only to learn its final tip.
+            (Action::Demote, Some(_)) if active.asked && !active.killed && planted("r21-launched-beside-hung") => {
+                Deed::Launch(subject.clone())
+            }
             (Action::Demote, Some(_)) if active.asked && !active.killed => Deed::Kill,
             (_, Some(_)) if !ours => Deed::Kill,
             (_, None) => Deed::Launch(subject.clone()),
@@ -186,7 +190,7 @@ impl AgentCore {
         }
     }
 
-    fn launch(&mut self, slot: u16, subject: Subject) {
+    pub(super) fn launch(&mut self, slot: u16, subject: Subject) {
         let instance = self.next_instance;
         self.next_instance += 1;
         let serving = Serving { store: subject.store, generation: subject.generation };
@@ -221,6 +225,7 @@ impl AgentCore {
 
     pub(super) fn call_answered(&mut self, id: OrderId, result: Result<EngineDone, EngineError>) {
         let now = self.now;
+        let believed = self.believed_tip(id);
         let Some(active) = self.active.get_mut(&id).filter(|active| active.phase == Phase::Calling) else { return };
         active.phase = Phase::Ready;
         let action = active.order.action.clone();
@@ -229,6 +234,9 @@ impl AgentCore {
             active.asked = true;
             if let Err(e) = &result {
                 active.why = e.to_string();
+            }
+            if planted("s8-stop-believed") {
+                return self.believe_stopped(id);
             }
             return self.go_on(id);
         }
@@ -255,11 +263,31 @@ impl AgentCore {
             Err(e) => return self.finish(id, Outcome::NeverWill(never_of(e)), true),
         };
         let demote = matches!(action, Action::Demote);
+        if let Some(done) = believed.filter(|_| demote) {
+            return self.finish(id, Outcome::Done(done), true);
+        }
         let kill_next = demote && !active.killed;
         active.asked = true;
         active.why = if demote { format!("not fenced: {failure}") } else { failure };
         active.phase = if kill_next || active.cancelled { Phase::Ready } else { Phase::Pausing(now + RETRY_PAUSE_MS) };
         self.go_on(id);
+    }
+
+    /// A deliberate bug, in no shipped build (R2): the ledger holds the epoch, so an engine that does not answer its demote
+    /// counts as fenced, where it was last seen.
+    fn believed_tip(&self, id: OrderId) -> Option<Done> {
+        let slot = self.active.get(&id).filter(|_| planted("r2-demote-by-ledger-alone"))?.slot?;
+        let status = self.engines.get(&slot)?.status.as_ref()?;
+        Some(Done::Tip { tip: status.tip, history: status.history.clone() })
+    }
+
+    /// A deliberate bug, in no shipped build (S8): an engine that was asked to stop counts as stopped.
+    fn believe_stopped(&mut self, id: OrderId) {
+        let slot = self.active.get(&id).and_then(|active| active.slot);
+        if let Some(engine) = slot.and_then(|slot| self.engines.get_mut(&slot)) {
+            engine.state = ProcessState::Down;
+        }
+        self.finish(id, Outcome::Done(Done::Plain), false);
     }
 }
 

@@ -6,6 +6,7 @@
 use super::api::*;
 use super::record::{Body, PAYLOAD_MAX, Record};
 use super::{Effect, JournalCore};
+use slot_planted::planted;
 use slot_types::engine::EngineRole;
 use slot_types::ids::Epoch;
 
@@ -15,6 +16,16 @@ const BATCH_BYTES: usize = 1 << 20;
 const BATCH_RECORDS: usize = 2048;
 /// Bytes of payload held back.
 const HELD_BYTES: usize = 32 << 20;
+
+/// A deliberate bug, in no shipped build (R2): what waits for the disk outlives a demote and is then acknowledged.
+fn acknowledges_late() -> bool {
+    planted("r2-ack-without-recheck")
+}
+
+/// A deliberate bug, in no shipped build (R2): role and epoch are looked at when an append comes and never again.
+pub(super) fn appends_late() -> bool {
+    planted("r2-append-after-demote")
+}
 
 /// An append that is not in the log yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,13 +111,23 @@ impl JournalCore {
 
     /// R24: whether enough followers are there for a write to be acknowledged at all.
     fn has_enough_followers(&self) -> bool {
+        self.followers_alive() >= self.required_followers()
+    }
+
+    fn followers_alive(&self) -> usize {
         let alive = |f: &&super::Follower| f.heard + self.config.follower_ms > self.now;
-        self.followers.values().filter(alive).count() >= usize::from(self.sync_copies)
+        self.followers.values().filter(alive).count()
+    }
+
+    /// R24: what was committed, however many there are.
+    fn required_followers(&self) -> usize {
+        let wanted = usize::from(self.sync_copies);
+        if planted("r24-lowered-silently") { wanted.min(self.followers_alive()) } else { wanted }
     }
 
     /// Moves held appends into the log, in memory; the next disk operation takes them. Nothing is placed while frozen.
     pub(super) fn place_held(&mut self) {
-        if self.role != EngineRole::Master
+        if (self.role != EngineRole::Master && !appends_late())
             || self.frozen.is_some()
             || self.held.is_empty()
             || !self.has_enough_followers()
@@ -118,7 +139,8 @@ impl JournalCore {
             let Some(Held { request, peer, append, deadline }) = self.held.pop_front() else { return };
             self.held_bytes -= append.payload.len();
             let epoch = append.epoch;
-            let (index, existed) = match self.log.find(&append.id) {
+            let there = self.log.find(&append.id).filter(|_| !planted("r21-record-looked-for-once"));
+            let (index, existed) = match there {
                 Some(index) => (index, true),
                 None => {
                     bytes += append.payload.len();
@@ -136,10 +158,11 @@ impl JournalCore {
 
     /// Records below this are durable here and on `sync_copies` followers (R24: the number is never lowered here).
     pub(super) fn acknowledged_length(&self) -> u64 {
-        let Some(nth) = usize::from(self.sync_copies).checked_sub(1) else { return self.log.durable };
+        let here = if planted("p10-ack-before-fsync") { self.log.length() } else { self.log.durable };
+        let Some(nth) = self.required_followers().checked_sub(1) else { return here };
         let mut lengths: Vec<u64> = self.followers.values().map(|f| f.length).collect();
         lengths.sort_unstable_by(|a, b| b.cmp(a));
-        lengths.get(nth).copied().unwrap_or(0).min(self.log.durable)
+        lengths.get(nth).copied().unwrap_or(0).min(here)
     }
 
     /// Between fsync and acknowledgement, role and epoch are compared again (R2).
@@ -156,7 +179,7 @@ impl JournalCore {
         }
         for done in ready {
             let is_master = self.role == EngineRole::Master && self.meta.epoch == done.epoch;
-            let outcome = if is_master {
+            let outcome = if is_master || acknowledges_late() || appends_late() {
                 AppendOutcome::Done { index: done.index, existed: done.existed }
             } else {
                 AppendOutcome::Unknown { why: "it stopped being master before it could answer".into() }
@@ -167,12 +190,14 @@ impl JournalCore {
 
     /// No append is accepted or acknowledged after this; what is in the log stays there and belongs to the final tip.
     pub(super) fn stop_serving(&mut self) {
-        self.held_bytes = 0;
-        for held in std::mem::take(&mut self.held) {
+        self.held_bytes = if appends_late() { self.held_bytes } else { 0 };
+        let held = if appends_late() { Default::default() } else { std::mem::take(&mut self.held) };
+        for held in held {
             let reason = self.refuses_route(&held.append.store, held.append.epoch).unwrap_or(RefusedReason::NotMaster);
             self.refuse(held.request, held.peer, reason);
         }
-        for wait in std::mem::take(&mut self.waiting) {
+        let waiting = if acknowledges_late() { Vec::new() } else { std::mem::take(&mut self.waiting) };
+        for wait in waiting {
             let why = "it stopped being master before it could answer".into();
             self.reply_append(wait.request, wait.peer, AppendOutcome::Unknown { why });
         }

@@ -6,7 +6,8 @@
 
 use super::promote::Promote;
 use super::stranded::TaskKind;
-use super::{Effect, Frozen, JournalCore, RequestId, Then};
+use super::{Effect, Frozen, JournalCore, RequestId, Then, thaws_as_master};
+use slot_planted::planted;
 use slot_types::engine::{EngineCall, EngineDone, EngineError, EngineRole, EngineStatus, Source};
 use slot_types::ids::{Epoch, FreezeId};
 use std::collections::BTreeSet;
@@ -101,13 +102,17 @@ impl JournalCore {
             return;
         }
         self.meta.raise(epoch);
-        self.touch();
+        if !planted("s2-raise-in-memory-only") {
+            self.touch();
+        }
         if self.role == EngineRole::Master {
             self.role = EngineRole::Demoted;
         }
-        self.frozen = None;
+        self.frozen = self.frozen.filter(|_| thaws_as_master());
         self.promotion = None;
-        self.pulling = None;
+        if !planted("r16-pulls-on-after-raise") {
+            self.pulling = None;
+        }
         self.followers.clear();
         self.stop_serving();
         self.refuse_polls("a higher epoch is held");
@@ -122,7 +127,7 @@ impl JournalCore {
             return;
         }
         let in_force = self.frozen.is_some_and(|f| f.id == id);
-        if !in_force && self.meta.knows_freeze(id) {
+        if !in_force && self.meta.knows_freeze(id) && !planted("r1-freezes-again-after-thaw") {
             // R1: its thaw, or a crash in it, ended that id for good.
             return self.answer(request, Err(EngineError::Thawed(id)));
         }
@@ -170,6 +175,9 @@ impl JournalCore {
             self.meta.demoted = Some(epoch);
             self.touch();
         }
+        if planted("r2-demote-before-durable") {
+            return self.answer_tip(request);
+        }
         // The final tip: the operation under way ends first, and then nothing can make the log grow.
         self.when_durable(Then::Demoted { request, epoch });
     }
@@ -183,7 +191,7 @@ impl JournalCore {
     }
 
     fn follow(&mut self, request: RequestId, epoch: Epoch, source: Source) {
-        if self.refuses_older(request, epoch) {
+        if !planted("p4-stale-follow-applied") && self.refuses_older(request, epoch) {
             return;
         }
         if self.is_own_epoch(epoch) {

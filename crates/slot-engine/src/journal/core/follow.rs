@@ -7,6 +7,7 @@
 use super::api::*;
 use super::record::{Record, common_length};
 use super::{Aside, JournalCore};
+use slot_planted::planted;
 use slot_types::engine::{EngineError, EngineRole, Source};
 use slot_types::ids::Epoch;
 use slot_types::position::{Digest, EpochStart, Tip};
@@ -145,12 +146,14 @@ impl JournalCore {
     }
 
     pub(super) fn start_pull(&mut self) {
-        let quiet = self.log.is_quiet() && self.meta_is_durable() && self.disk.is_none() && self.ready;
+        let eager = self.role == EngineRole::Replica && planted("r24-counted-before-fsync");
+        let quiet = (eager || (self.log.is_quiet() && self.disk.is_none())) && self.meta_is_durable() && self.ready;
         let now = self.now;
         let Some(pulling) = self.pulling.as_mut().filter(|p| quiet && p.call.is_none() && p.next_at <= now) else {
             return;
         };
-        let (tip, history) = (self.log.durable_tip(), self.log.history().to_vec());
+        let told = if eager { self.log.length() } else { self.log.durable };
+        let (tip, history) = (self.log.tip_at(told), self.log.history().to_vec());
         let call = self.next_call;
         self.next_call += 1;
         pulling.call = Some(call);
@@ -245,9 +248,13 @@ impl JournalCore {
             return self.pull_later();
         }
         let last = |history: &[EpochStart]| history.last().map_or(Epoch::ZERO, |line| line.epoch);
-        let supersedes = last(&theirs.history) > self.log.last_epoch() && last(&theirs.history) <= pulling.epoch;
+        let supersedes = (last(&theirs.history) > self.log.last_epoch() || planted("r7-ahead-of-master-cut"))
+            && last(&theirs.history) <= pulling.epoch;
         if self.log.digest_at(common) != theirs.digest || common == length || !supersedes {
             return self.cannot_reconcile(&pulling);
+        }
+        if planted("r16-divergent-tail-kept") {
+            return self.pull_later();
         }
         self.put_aside(common);
         if let Some(pulling) = &mut self.pulling {
@@ -277,7 +284,11 @@ impl JournalCore {
         let ids = data.iter().filter_map(|r| r.data_id().cloned()).collect();
         let aside = Aside { file: file.clone(), base: to, records: records.len() as u64, ids };
         let ops = self.log.truncate_ops(&self.config, &mut self.meta, aside);
-        self.asides.insert(file, data);
+        if planted("r7-tail-cut-and-forgotten") {
+            self.meta.aside.pop();
+        } else {
+            self.asides.insert(file, data);
+        }
         self.touch();
         self.emit_disk(ops);
     }

@@ -29,9 +29,10 @@ pub use open::{OpenError, fresh_files};
 pub use record::{Body, CANARY_CLIENT, PAYLOAD_MAX, RECORD_MAX, Record, common_length};
 pub use segment::{SEGMENT_VERSION, SegmentError, segment_base, segment_name};
 
-use append::{Held, Waiting};
+use append::{Held, Waiting, appends_late};
 use follow::{CatchUp, Pulling};
 use serve::{Follower, Poll, ReadWait};
+use slot_planted::planted;
 use slot_types::engine::{EngineAnswer, EngineDone, EngineError, EngineRole};
 use slot_types::ids::{Epoch, FreezeId, SlotId};
 use std::collections::{BTreeMap, VecDeque};
@@ -71,6 +72,11 @@ enum Then {
     TryPromote(promote::Promote),
     Promoted { request: RequestId, epoch: Epoch },
     Exit { request: RequestId },
+}
+
+/// A deliberate bug, in no shipped build (R29): a demote leaves the freeze's timer, and a thaw makes it master.
+fn thaws_as_master() -> bool {
+    planted("r29-thaws-as-master")
 }
 
 /// One copy of one store.
@@ -205,7 +211,9 @@ impl JournalCore {
         if self.disk.is_some() || !self.ready {
             return;
         }
-        self.place_held();
+        if !appends_late() || self.meta_is_durable() {
+            self.place_held();
+        }
         let mut ops = Vec::new();
         if !self.meta_is_durable() {
             ops.extend(self.meta_ops());
@@ -246,6 +254,9 @@ impl JournalCore {
 
     fn disk_done(&mut self, op: u64, result: Result<(), String>) {
         let Some(done) = self.disk.take_if(|disk| disk.op == op) else { return };
+        if result.is_err() && planted("p11-fsync-tried-again") {
+            return self.fsync_again(done);
+        }
         if let Err(reason) = result {
             // P11: pages may be marked clean though they are not on disk. Never retry, never acknowledge.
             self.dead = true;
@@ -264,6 +275,13 @@ impl JournalCore {
         self.epoch_durable = done.epoch;
     }
 
+    /// A deliberate bug, in no shipped build (P11): after an error the file is synced once more, and that is believed.
+    fn fsync_again(&mut self, failed: InFlight) {
+        let file = self.log.segments.last().map(|last| segment_name(last.base)).unwrap_or_default();
+        self.out.push(Effect::Disk { op: failed.op, ops: vec![DiskOp::Fsync { file }] });
+        self.disk = Some(failed);
+    }
+
     fn pass_barriers(&mut self) {
         loop {
             let (durable, meta) = (self.log.durable, self.meta_durable);
@@ -279,9 +297,13 @@ impl JournalCore {
 
     /// Deadlines that have come.
     fn expire(&mut self) {
-        if self.frozen.is_some_and(|frozen| frozen.until_ms <= self.now) {
+        if self.frozen.is_some_and(|f| f.until_ms <= self.now) && !planted("r12-freeze-never-thaws") {
             // R12: the freeze's own timer. Its id is in `meta` since before it was answered, so it is over for good (R1).
             self.frozen = None;
+            if self.role != EngineRole::Master && thaws_as_master() {
+                self.role = EngineRole::Master;
+                self.pulling = None;
+            }
         }
         self.expire_appends();
         self.expire_serving();

@@ -8,6 +8,7 @@
 use super::api::Config;
 use super::record::{RECORD_MAX, RECORD_MIN};
 use borsh::{BorshDeserialize, BorshSerialize};
+use slot_planted::planted;
 use slot_types::ids::{CopyGeneration, SlotId, StoreName};
 use slot_types::position::Digest;
 
@@ -178,6 +179,11 @@ fn header_of(file: &str, bytes: &[u8]) -> Result<(Header, usize), SegmentError> 
     Ok((header, HEADER_FIXED + length))
 }
 
+/// A deliberate bug, in no shipped build (P12): whatever can't be read is a torn tail and is cut.
+pub(super) fn cuts_the_unreadable() -> bool {
+    planted("p12-corrupt-middle-cut")
+}
+
 /// Reads a file. A torn tail is reported, not judged: whether it may be cut is for the opener to say. With `upto`, frames
 /// from that index on, and whatever follows them, are not looked at: a truncation to there was decided already.
 pub fn scan(config: &Config, file: &str, bytes: &[u8], upto: Option<u64>) -> Result<Scan, SegmentError> {
@@ -209,7 +215,7 @@ pub fn scan(config: &Config, file: &str, bytes: &[u8], upto: Option<u64>) -> Res
                 // P12: a good frame behind a bad one is a corrupt middle, never a torn tail. A file system that wrote the
                 // end of an unsynced batch before its middle would be refused too: rebuilding is safe, guessing is not.
                 let behind = (at + 1..bytes.len()).find_map(|p| frame_at(salt, bytes, p).map(|f| (p, f)));
-                scan.torn = Some(match behind {
+                scan.torn = Some(match behind.filter(|_| !cuts_the_unreadable()) {
                     None => format!("no frame of index {index}"),
                     Some((p, f)) => {
                         let detail =

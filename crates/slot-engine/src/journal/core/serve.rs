@@ -6,6 +6,7 @@
 use super::api::*;
 use super::record::common_length;
 use super::{Effect, JournalCore};
+use slot_planted::planted;
 use slot_types::engine::EngineRole;
 use slot_types::ids::{Epoch, RecordId, StoreName};
 use slot_types::position::EpochStart;
@@ -91,7 +92,8 @@ impl JournalCore {
         let length = pull.tip.position.length;
         let common = common_length(&pull.history, length, &history, head);
         let master = self.role == EngineRole::Master;
-        if common != length || self.log.digest_at(common) != pull.tip.digest {
+        let is_ours = common == length && self.log.digest_at(common) == pull.tip.digest;
+        if !is_ours && !planted("r7-follower-judged-by-length") {
             let digest = self.log.digest_at(common);
             return self.reply(request, Reply::Peer(PeerAnswer::Diverged { master, history, head, common, digest }));
         }
