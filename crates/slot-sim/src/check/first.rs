@@ -1,4 +1,4 @@
-//! Checkers: what must hold of a world, whatever happened in it.
+//! The first checkers, asked by tests at a moment of their choice.
 //!
 //! What always holds: they look at clients' own logs and at engines' own records, never at what the code under test says
 //! of itself.

@@ -1,0 +1,343 @@
+//! The witness: told everything, it hands each observation to the checkers it concerns.
+//!
+//! What always holds: observations come in the order of what happened; what a process wants done is told when it wants it
+//! (its step's effects, all of them, whether or not they are carried out later), what a disk has done is told when it has
+//! done it and before the process hears of it.
+
+use super::Found;
+use super::acks::Acks;
+use super::commits::Commits;
+use super::control::Control;
+use super::engines::Engines;
+use super::ledgers::Ledgers;
+use super::raft::Raft;
+use slot_agent::core as agent;
+use slot_agent::core::image::{LedgerImage, LedgerWrite};
+use slot_coordinator::core as coordinator;
+use slot_engine::journal::core as journal;
+use slot_engine::journal::core::JournalCore;
+use slot_machine::state::State;
+use slot_raft::{PersistBatch, Restored};
+use slot_types::ids::*;
+use std::collections::BTreeMap;
+
+/// Something that must never be, and was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// The invariant or rule.
+    pub invariant: &'static str,
+    /// When, in milliseconds of the world.
+    pub at_ms: u64,
+    /// What was seen.
+    pub text: String,
+}
+
+/// What the world tells the witness.
+#[derive(Clone, Copy)]
+pub enum Seen<'a> {
+    /// A client sends a record, for the first time or again: what it truly sent, before any damage on the way.
+    ClientSends {
+        /// The store of its route.
+        store: &'a StoreName,
+        /// The record's id.
+        id: &'a RecordId,
+        /// Its data.
+        payload: &'a [u8],
+    },
+    /// A client took an answer as the acknowledgement of its record.
+    ClientAcked {
+        /// The store.
+        store: &'a StoreName,
+        /// The record's id.
+        id: &'a RecordId,
+    },
+    /// A client's read was answered; `begun_ms` is when it was sent.
+    ClientRead {
+        /// The store.
+        store: &'a StoreName,
+        /// Who answered.
+        slot: &'a SlotId,
+        /// The epoch of the client's route.
+        epoch: Epoch,
+        /// When it was sent.
+        begun_ms: u64,
+        /// Asked for as stale.
+        stale: bool,
+        /// The answer.
+        outcome: &'a journal::ReadOutcome,
+    },
+    /// An engine's process has opened its folder. After `JournalCore::open`, before its effects are carried out.
+    EngineOpens {
+        /// Where.
+        slot: &'a SlotId,
+        /// The core.
+        core: &'a JournalCore,
+        /// What it wants done.
+        effects: &'a [journal::Effect],
+    },
+    /// An engine is about to take an event.
+    EngineTakes {
+        /// Where.
+        slot: &'a SlotId,
+        /// What.
+        event: &'a journal::Event,
+    },
+    /// An engine has taken it.
+    EngineDid {
+        /// Where.
+        slot: &'a SlotId,
+        /// The core.
+        core: &'a JournalCore,
+        /// What it wants done.
+        effects: &'a [journal::Effect],
+    },
+    /// An engine's process is dead, however it died.
+    EngineGone {
+        /// Where.
+        slot: &'a SlotId,
+    },
+    /// An agent's process has opened its ledger. After `AgentCore::open`, before its effects are told (`AgentDid`).
+    AgentOpens {
+        /// Whose.
+        host: &'a HostName,
+        /// This boot.
+        boot: BootId,
+        /// The ledger as it was read.
+        image: &'a LedgerImage,
+    },
+    /// An agent is about to take an event.
+    AgentTakes {
+        /// Whose.
+        host: &'a HostName,
+        /// What.
+        event: &'a agent::Event,
+    },
+    /// An agent wants things done.
+    AgentDid {
+        /// Whose.
+        host: &'a HostName,
+        /// What.
+        effects: &'a [agent::Effect],
+    },
+    /// A transaction of an agent's ledger is on its disk; told before the agent hears of it, and also when it is dead.
+    LedgerDurable {
+        /// Whose.
+        host: &'a HostName,
+        /// What was written.
+        writes: &'a [LedgerWrite],
+    },
+    /// A coordinator's process has loaded its disk, before the core's first step.
+    CoordinatorOpens {
+        /// Which.
+        node: u64,
+        /// Its disk's incarnation.
+        incarnation: [u8; 16],
+        /// What the disk held.
+        restored: &'a Restored,
+    },
+    /// A coordinator is about to take an event.
+    CoordinatorTakes {
+        /// Which.
+        node: u64,
+        /// What.
+        event: &'a coordinator::Event,
+    },
+    /// A coordinator has taken it.
+    CoordinatorDid {
+        /// Which.
+        node: u64,
+        /// Its state.
+        state: &'a State,
+        /// What it wants done.
+        effects: &'a [coordinator::Effect],
+    },
+    /// A batch is on a coordinator's disk; told before the coordinator hears of it.
+    BatchDurable {
+        /// Which.
+        node: u64,
+        /// What was written, merged batches included.
+        batch: &'a PersistBatch,
+    },
+    /// A coordinator's process is dead: what it asked its disk for and was not told durable may be lost.
+    CoordinatorGone {
+        /// Which.
+        node: u64,
+    },
+    /// A host has power, in this boot.
+    HostOn {
+        /// Which.
+        host: &'a HostName,
+        /// The boot.
+        boot: BootId,
+    },
+    /// A host has no power.
+    HostOff {
+        /// Which.
+        host: &'a HostName,
+    },
+    /// A host's ledger or folders were wiped, put back from a backup, or damaged: what was durable there is not any more.
+    HostDiskTouched {
+        /// Which.
+        host: &'a HostName,
+    },
+    /// A coordinator's disk was wiped, put back or damaged.
+    CoordinatorDiskTouched {
+        /// Which.
+        node: u64,
+    },
+    /// A person attested a host off that was on, in a way that no rule can find out: S1's model ends there.
+    AttestedWrongly {
+        /// Which.
+        host: &'a HostName,
+    },
+}
+
+/// What the world shows at the end of a run.
+pub struct End<'a> {
+    /// The newest state of a live coordinator.
+    pub state: Option<&'a State>,
+    /// All live coordinators' states.
+    pub nodes: &'a [(u64, &'a State)],
+    /// All engines that run.
+    pub engines: &'a [(&'a SlotId, &'a JournalCore)],
+    /// When and how everything was healed, if it was: then L1–L3 are looked at.
+    pub heal: Option<super::Heal>,
+}
+
+/// See the module's documentation.
+pub struct Witness {
+    pub(super) found: Found,
+    pub(super) raft: Raft,
+    pub(super) commits: Commits,
+    pub(super) control: Control,
+    pub(super) ledgers: Ledgers,
+    pub(super) engines: Engines,
+    pub(super) acks: Acks,
+    /// When a host's disk was last touched.
+    pub(super) touched: BTreeMap<HostName, u64>,
+}
+
+impl Witness {
+    /// A witness of a cluster with so many voting coordinators.
+    pub fn new(voters: usize) -> Self {
+        Self {
+            found: Found::default(),
+            raft: Raft::new(voters),
+            commits: Commits::default(),
+            control: Control::default(),
+            ledgers: Ledgers::default(),
+            engines: Engines::default(),
+            acks: Acks::default(),
+            touched: BTreeMap::new(),
+        }
+    }
+
+    /// What was found so far, earliest first.
+    pub fn violations(&self) -> &[Violation] {
+        &self.found.list
+    }
+
+    /// Every how many applied entries whole states are hashed and compared (S14); 8 unless set.
+    pub fn hash_every(&mut self, entries: u64) {
+        self.commits.hash_every = entries.max(1);
+    }
+
+    /// How many acknowledgements engines gave, whether or not a client heard of them.
+    pub fn acknowledged(&self) -> u64 {
+        self.acks.count
+    }
+
+    /// Takes one observation.
+    pub fn saw(&mut self, now: u64, seen: Seen<'_>) {
+        self.found.now = now;
+        match seen {
+            Seen::ClientSends { store, id, payload } => self.engines.sent(store, id, payload),
+            Seen::ClientAcked { store, id } => self.client_acked(store, id),
+            Seen::ClientRead { store, slot, epoch, begun_ms, stale, outcome } => {
+                if let (false, journal::ReadOutcome::Records { .. }) = (stale, outcome) {
+                    self.client_read(store, slot, epoch, begun_ms);
+                }
+            }
+            Seen::EngineOpens { slot, core, effects } => self.engine_opens(slot, core, effects),
+            Seen::EngineTakes { slot, event } => self.engines.takes(now, slot, event),
+            Seen::EngineDid { slot, core, effects } => self.engine_did(slot, core, effects),
+            Seen::EngineGone { slot } => self.engines.gone(slot),
+            Seen::AgentOpens { host, boot, image } => self.ledgers.opens(&mut self.found, host, boot, image),
+            Seen::AgentTakes { host, event } => {
+                if let agent::Event::Deliver { bytes, .. } = event {
+                    self.ledgers.delivered(host, bytes);
+                }
+            }
+            Seen::AgentDid { host, effects } => self.ledgers.did(&mut self.found, host, effects),
+            Seen::LedgerDurable { host, writes } => self.ledger_durable(now, host, writes),
+            Seen::CoordinatorOpens { node, incarnation, restored } => {
+                self.raft.opens(&mut self.found, node, incarnation, restored);
+                self.control.forget(node);
+            }
+            Seen::CoordinatorTakes { node, event } => {
+                if let coordinator::Event::Request { token, request, .. } = event {
+                    self.control.asked(node, *token, request, self.commits.revision());
+                }
+            }
+            Seen::CoordinatorDid { node, state, effects } => self.coordinator_did(node, state, effects),
+            Seen::BatchDurable { node, batch } => self.raft.durable(node, batch),
+            Seen::CoordinatorGone { node } => self.control.forget(node),
+            Seen::HostOn { host, boot } => self.ledgers.powered(host, Some(boot)),
+            Seen::HostOff { host } => self.ledgers.powered(host, None),
+            Seen::HostDiskTouched { host } => {
+                self.touched.insert(host.clone(), now);
+                self.ledgers.touched(host);
+                self.engines.touched(host);
+            }
+            Seen::CoordinatorDiskTouched { node } => self.raft.touched(node),
+            Seen::AttestedWrongly { host } => {
+                self.acks.attested_wrongly.insert(host.clone());
+            }
+        }
+    }
+
+    fn ledger_durable(&mut self, now: u64, host: &HostName, writes: &[LedgerWrite]) {
+        for (slot, freeze) in self.ledgers.durable(&mut self.found, host, writes) {
+            self.engines.frozen(now, &slot, freeze);
+        }
+    }
+
+    fn coordinator_did(&mut self, node: u64, state: &State, effects: &[coordinator::Effect]) {
+        use coordinator::Effect;
+        let now = self.found.now;
+        for effect in effects {
+            if let Effect::Persist(batch) = effect {
+                self.raft.asked(&mut self.found, node, batch);
+            }
+        }
+        let installed = self.raft.applied(&mut self.found, node, state.applied.0);
+        while let Some((index, term, bytes)) = self.raft.next_committed(self.commits.applied()) {
+            let facts = super::commits::Facts { ledgers: &self.ledgers, engines: &self.engines };
+            self.commits.entry(&mut self.found, facts, index, term, &bytes);
+        }
+        self.commits.compare(&mut self.found, node, state, installed);
+        for effect in effects {
+            match effect {
+                Effect::Send { message, .. } => self.raft.sends(&mut self.found, node, message),
+                Effect::Reply { token, reply } => {
+                    self.control.replied(&mut self.found, &self.commits, (node, *token), state.revision, reply);
+                }
+                Effect::Deliver { host, order, .. } => {
+                    let Some(term) = self.ledgers.emitted(&mut self.found, &self.commits, host, order) else {
+                        continue;
+                    };
+                    self.raft.delivers(&mut self.found, now, node, term);
+                }
+                Effect::WatchAgents { term, agents } if !agents.is_empty() => {
+                    self.raft.leads(&mut self.found, node, term.0);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// End-of-run checks: nothing is told after this.
+    pub fn finish(&mut self, end: End<'_>) {
+        super::end::finish(self, &end);
+    }
+}
