@@ -5,7 +5,6 @@
 //! that apply, the worst is said.
 
 use crate::view::View;
-use slot_planted::planted;
 use slot_types::cluster::*;
 use slot_types::engine::{EngineRole, EngineStatus};
 use slot_types::ids::*;
@@ -115,8 +114,7 @@ fn bounded(past: &Past<'_>, furthest: &EngineStatus) -> bool {
     // R16: a building copy is never counted as reached, but it may have been counted by the master.
     let reached = past.raise.iter().chain([past.to]).filter(serving).count();
     let others = store.copies.len().saturating_sub(1);
-    let enough = reached + sync > others || planted("r7-unheard-copy-counted");
-    enough && furthest.history.iter().any(|start| start.epoch == store.last_promoted)
+    reached + sync > others && furthest.history.iter().any(|start| start.epoch == store.last_promoted)
 }
 
 /// A copy that stopped because its history fits nobody's may hold what no one else does.

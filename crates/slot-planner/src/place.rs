@@ -4,7 +4,6 @@
 //! within that, masters are even over hosts and the worst survivor of any one host's loss has as few masters as the
 //! search finds; the same input gives the same places, ties go to the first name.
 
-use slot_planted::planted;
 use slot_types::cluster::{Domain, Spread, StoreSpec};
 use slot_types::ids::{HostName, SlotId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -148,8 +147,8 @@ impl Board {
 
 fn group(room: &Room, spread: Spread) -> String {
     match spread {
-        Spread::Rack if !planted("s9-two-copies-one-rack") => room.at.to_string(),
-        Spread::Host | Spread::Rack => room.host.to_string(),
+        Spread::Host => room.host.to_string(),
+        Spread::Rack => room.at.to_string(),
     }
 }
 

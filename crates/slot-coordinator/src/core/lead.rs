@@ -10,7 +10,10 @@ use super::proposer::Purpose;
 use super::{CoordinatorCore, Effect, Failure, Leading};
 use slot_machine::command::{Answer, Command};
 use slot_planner::Inputs;
+use slot_planted::planted;
 use slot_raft::RoleChange;
+use slot_types::cluster::Cluster;
+use slot_types::evidence::Evidence;
 use slot_types::ids::*;
 use slot_types::order::AgentReport;
 use slot_types::plan::Intent;
@@ -170,8 +173,22 @@ impl CoordinatorCore {
             busy_hosts: self.state.host_claims.keys().cloned().collect(),
             fleet_version: self.state.fleet_version,
         };
-        slot_planner::plan(cluster, &evidence, intent, inputs)
+        let heard = heard_of(cluster, &evidence, &intent);
+        slot_planner::plan(heard.as_ref().unwrap_or(cluster), &evidence, intent, inputs)
             .map(|checked| checked.bytes().to_vec())
             .map_err(|refusal| refusal.to_string())
     }
+}
+
+/// What the planted bug `r7-unheard-copy-counted` shows the planner of a failover: a copy nobody hears is no copy.
+fn heard_of(cluster: &Cluster, evidence: &Evidence, intent: &Intent) -> Option<Cluster> {
+    let fails_over = matches!(intent, Intent::FailOverSlot { .. } | Intent::FailOverHost(_));
+    let mut heard = (fails_over && planted("r7-unheard-copy-counted")).then(|| cluster.clone())?;
+    for store in heard.stores.values_mut() {
+        let leads = [&store.master, &store.pending].into_iter().flatten().chain(store.possible_masters.keys());
+        let leads: BTreeSet<SlotId> = leads.cloned().collect();
+        let age = cluster.policy.silent_ms;
+        store.copies.retain(|slot, _| leads.contains(slot) || evidence.running(slot, age).is_some());
+    }
+    Some(heard)
 }

@@ -5,7 +5,6 @@
 //! one has.
 
 use super::{Fault, Ground};
-use slot_planted::planted;
 use slot_types::cluster::*;
 use slot_types::ids::*;
 use slot_types::plan::{Intent, TaskKind};
@@ -64,8 +63,8 @@ fn apart<'a>(
         let host = &slot.host;
         let at = file.hosts.get(host).map(|h| &h.at).or_else(|| ground.cluster.hosts.get(host).map(|h| &h.at));
         let domain = match (spec.spread, at) {
-            (Spread::Rack, Some(at)) if !planted("s9-two-copies-one-rack") => format!("domain {at}"),
-            (Spread::Host | Spread::Rack, _) => format!("host {host}"),
+            (Spread::Host, _) | (Spread::Rack, None) => format!("host {host}"),
+            (Spread::Rack, Some(at)) => format!("domain {at}"),
         };
         if !domains.insert(domain.clone()) {
             return Err(Fault::Placement(format!("two copies of {name} share {domain}")));

@@ -94,7 +94,7 @@ pub const BUGS: &[Bug] = &[
     Bug {
         name: "r7-unheard-copy-counted",
         rule: "R7",
-        what: "The loss class counts copies that were not reached as if they were: none-provable without proof.",
+        what: "The planner of a failover is not shown copies that nobody hears: none-provable without proof.",
         how: "Three copies, sync_copies 1: A dies and C is cut off after A acknowledged through C alone; plan the \
             failover to B. R7: the statement says none-provable although reached copies + sync_copies do not exceed \
             the others; after Promote the acknowledged record is missing.",
@@ -338,9 +338,10 @@ pub const BUGS: &[Bug] = &[
     Bug {
         name: "s9-two-copies-one-rack",
         rule: "S9",
-        what: "Spread over racks is only held over hosts, in planner, check and apply.",
-        how: "Apply a cluster file with two hosts in each rack and stores with spread = rack, filling one rack's \
-            share. S9: two copies of a store are in one rack.",
+        what: "That a store's copies are in different racks is not looked at again when its first Provision starts.",
+        how: "Apply a file with a new store on h1 and h2 of different racks while h1's agent was never started, so \
+            that the plan runs and its Provision waits; apply a second file that moves h2 into h1's rack; then start \
+            h1. S9: two copies of a store with spread = rack are made in one rack.",
         thread: None,
     },
     Bug {
