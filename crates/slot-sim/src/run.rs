@@ -4,7 +4,8 @@
 //! only, is kept with its seed and place, and prints nothing; fault events are numbered in the order in which the seed
 //! draws them, so that one of them can be left out by its number and the others stay what they were.
 
-use crate::first;
+use crate::faults::FaultClass;
+use crate::sim::play;
 use std::any::Any;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,21 +14,22 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::Once;
 
 /// What a trace's lines are made of, for whoever reads one for the first time.
-pub const LEGEND: &str = first::LEGEND;
+pub const LEGEND: &str = play::LEGEND;
 
 /// Every dangerous state that a campaign must have been in.
 pub fn names() -> &'static [&'static str] {
-    &first::NAMES
+    &crate::reach::ALL
 }
 
 /// Every class of fault, by name.
 pub fn classes() -> &'static [&'static str] {
-    &first::CLASSES
+    static NAMES: std::sync::OnceLock<Vec<&'static str>> = std::sync::OnceLock::new();
+    NAMES.get_or_init(|| FaultClass::ALL.iter().map(|class| class.name()).collect())
 }
 
 /// The directed runs there are, by name: that of a planted bug has the bug's name.
 pub fn directed() -> &'static [&'static str] {
-    &[]
+    crate::sim::directed::names()
 }
 
 /// What is asked of a run besides its seed.
@@ -125,7 +127,7 @@ pub fn run(seed: u64, options: &Options) -> Outcome {
 fn once(seed: u64, options: &Options) -> Outcome {
     let mut outcome = Outcome { seed, ..Outcome::default() };
     let mut scene = None;
-    let ended = without_noise(|| first::play(seed, options, &mut scene));
+    let ended = without_noise(|| play::play(seed, options, &mut scene));
     // What was seen before a panic counts: the world is looked at once more, and may panic again.
     let harvested = without_noise(|| {
         if let Some(scene) = scene.take() {

@@ -1,0 +1,32 @@
+//! Directed runs: schedules that are played on purpose, by name.
+//!
+//! What always holds: a directed run draws everything that it does not fix from its seed; it is looked at by the same
+//! checkers as any other, and is clean without a planted bug.
+
+use super::*;
+
+/// A schedule.
+pub struct Script {
+    /// Its name; that of a planted bug has the bug's name.
+    pub name: &'static str,
+    /// The world it is played in.
+    pub swarm: fn(&mut Stream) -> Swarm,
+    /// What happens, once every store is served. Everything is healed after it.
+    pub play: fn(&mut Sim, &mut Stream),
+}
+
+/// Every schedule.
+pub fn all() -> &'static [Script] {
+    &[]
+}
+
+/// The schedule of a name.
+pub fn find(name: &str) -> Option<&'static Script> {
+    all().iter().find(|script| script.name == name)
+}
+
+/// Every name.
+pub fn names() -> &'static [&'static str] {
+    static NAMES: std::sync::OnceLock<Vec<&'static str>> = std::sync::OnceLock::new();
+    NAMES.get_or_init(|| all().iter().map(|script| script.name).collect())
+}
