@@ -1,7 +1,7 @@
 //! The documents, held to what they say of the tree.
 //!
 //! What always holds: a link in a document leads somewhere; every crate is on the map; every decision is listed; every
-//! figure's file can be read, and a figure of the README is the one in its file; the README's first commands are those
+//! figure's file can be read, and a figure of a document is the one in its file; the README's first commands are those
 //! that `up` prints; a bug names tests that exist; the acceptance table has one verdict in each row.
 
 use std::fs;
@@ -130,27 +130,111 @@ fn figure(cell: &str, value: &serde_json::Value) -> Option<String> {
     Some(format!("{value:.decimals$} {unit}").trim_end().to_owned())
 }
 
+/// The rows of a document whose last cell names a figure of an evidence file: all cells, the file and the figure's path.
+fn measured(text: &str) -> Vec<(Vec<&str>, &str, &str)> {
+    let rows = text.lines().filter(|line| line.starts_with("| "));
+    let cells = rows.map(|line| line.trim_matches('|').split(" | ").map(str::trim).collect::<Vec<&str>>());
+    cells.filter_map(|c| c.last()?.split_once(".json:").map(|(file, path)| (c.clone(), file, path))).collect()
+}
+
+/// The evidence of that name, if it was written.
+fn evidence(file: &str) -> Option<serde_json::Value> {
+    let path = root().join(format!("docs/evidence/{file}.json"));
+    path.exists().then(|| serde_json::from_str(&read(&path)).expect("evidence is JSON"))
+}
+
 #[test]
 fn every_measured_figure_is_that_of_its_file() {
     let readme = read(&root().join("README.md"));
     let mut wrong = Vec::new();
-    let mut rows = 0;
-    for line in readme.lines().filter(|line| line.starts_with("| ")) {
-        let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
-        let [name, cell, source] = cells[..] else { continue };
-        let Some((file, path)) = source.split_once(".json:") else { continue };
-        rows += 1;
-        let evidence = read(&root().join(format!("docs/evidence/{file}.json")));
-        let evidence: serde_json::Value = serde_json::from_str(&evidence).expect("evidence is JSON");
+    let rows = measured(&readme);
+    for (cells, file, path) in &rows {
+        let evidence = evidence(file).expect("the README's evidence is there");
         let value = path.split('.').fold(&evidence["figures"], |value, key| &value[key]);
-        match figure(cell, value) {
-            None => wrong.push(format!("{source} is no number in the file: {value}")),
-            Some(wanted) if wanted != cell => wrong.push(format!("| {name} | {wanted} | {source} |")),
+        match figure(cells[1], value) {
+            None => wrong.push(format!("{file}.json:{path} is no number in the file: {value}")),
+            Some(wanted) if wanted != cells[1] => {
+                wrong.push(format!("| {} | {wanted} | {file}.json:{path} |", cells[0]))
+            }
             Some(_) => {}
         }
     }
-    assert!(rows >= 8, "the README has {rows} measured rows");
+    assert!(rows.len() >= 8, "the README has {} measured rows", rows.len());
     assert!(wrong.is_empty(), "the README differs from its evidence; these are the rows:\n{}", wrong.join("\n"));
+}
+
+/// What a row says of a figure whose file does not exist.
+const NOT_YET: &str = "not yet run";
+
+/// A figure's cell as it must be; of a list or a table, how many entries it has.
+fn cell_of(cell: &str, evidence: Option<&serde_json::Value>, path: &str) -> Option<String> {
+    let Some(evidence) = evidence else { return Some(NOT_YET.into()) };
+    let value = path.split('.').fold(evidence, |value, key| &value[key]);
+    let size = value.as_array().map(Vec::len).or_else(|| value.as_object().map(serde_json::Map::len));
+    // Where nothing was written yet, a whole number is a good first cell.
+    let cell = if cell == NOT_YET { "0" } else { cell };
+    figure(cell, &size.map_or_else(|| value.clone(), |size| serde_json::json!(size)))
+}
+
+#[test]
+fn every_figure_of_the_simulator_is_that_of_its_file() {
+    let text = read(&root().join("docs/reliability.md"));
+    let mut wrong = Vec::new();
+    let rows = measured(&text);
+    for (cells, file, path) in &rows {
+        match cell_of(cells[1], evidence(file).as_ref(), path) {
+            None => wrong.push(format!("{file}.json:{path} is no number in the file")),
+            Some(wanted) if wanted != cells[1] => {
+                wrong.push(format!("| {} | {wanted} | {file}.json:{path} |", cells[0]))
+            }
+            Some(_) => {}
+        }
+    }
+    for file in ["sim", "planted", "sweep", "pairs"] {
+        assert!(rows.iter().any(|(_, name, _)| *name == file), "docs/reliability.md has no figure of {file}.json");
+    }
+    assert!(wrong.is_empty(), "docs/reliability.md differs from its evidence; the rows are:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_planted_bug_of_the_evidence_is_in_the_table() {
+    let text = read(&root().join("docs/reliability.md"));
+    let (_, after) = text.split_once("| bug | breaks | caught by | seeds | seconds |").expect("the table is there");
+    let rows = after.lines().skip(2).take_while(|line| line.starts_with("| "));
+    let report = evidence("planted").unwrap_or_default();
+    let row = |bug: &serde_json::Value| {
+        let by = bug["by"].as_str().unwrap_or("not caught");
+        let seconds = bug["seconds"].as_f64().expect("a verdict has seconds");
+        let word = |key: &str| bug[key].as_str().expect("a verdict has words");
+        format!("| {} | {} | {by} | {} | {seconds:.1} |", word("bug"), word("rule"), bug["seeds"])
+    };
+    let wanted: Vec<String> = report["bugs"].as_array().into_iter().flatten().map(row).collect();
+    assert!(rows.eq(wanted.iter()), "docs/reliability.md's table of planted bugs must be:\n{}", wanted.join("\n"));
+}
+
+#[test]
+fn evidence_of_the_simulator_says_where_it_comes_from() {
+    for (name, evidence) in ["sim", "planted", "sweep", "pairs"].map(|name| (name, evidence(name))) {
+        let Some(evidence) = evidence else { continue };
+        for key in ["commit", "command", "profile", "duration_seconds"] {
+            assert!(!evidence[key].is_null(), "{name}.json does not say its {key}");
+        }
+        for key in ["cores", "model"] {
+            assert!(!evidence["machine"][key].is_null(), "{name}.json does not say its machine's {key}");
+        }
+        assert_eq!(evidence["profile"], "release", "{name}.json is of an unoptimised build");
+    }
+}
+
+#[test]
+fn a_figure_without_its_file_is_not_yet_run() {
+    let some = serde_json::json!({ "seeds": 30, "hours": 1.26, "unreached": [], "reached": { "a": 1, "b": 2 } });
+    assert_eq!(cell_of("30000", None, "seeds").as_deref(), Some(NOT_YET));
+    assert_eq!(cell_of(NOT_YET, Some(&some), "seeds").as_deref(), Some("30"));
+    assert_eq!(cell_of("1.2 h", Some(&some), "hours").as_deref(), Some("1.3 h"));
+    assert_eq!(cell_of("7", Some(&some), "unreached").as_deref(), Some("0"));
+    assert_eq!(cell_of("2", Some(&some), "reached").as_deref(), Some("2"));
+    assert_eq!(cell_of("2", Some(&some), "absent"), None);
 }
 
 #[test]

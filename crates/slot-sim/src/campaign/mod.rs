@@ -63,7 +63,9 @@ pub struct Summary {
     pub sim_hours: f64,
     /// How long it took.
     pub wall_seconds: f64,
-    /// Simulated hours in an hour of one thread.
+    /// Processor time of the whole program meanwhile: on a busy machine much less than threads times wall time.
+    pub cpu_seconds: f64,
+    /// Simulated hours in an hour of one core's time.
     pub sim_hours_per_core_hour: f64,
     /// Violations, panics not counted.
     pub violations: u64,
@@ -140,7 +142,7 @@ impl Sums {
 
 /// Runs a campaign; `each` hears of every seed that has ended, by any thread.
 pub fn run(campaign: &Campaign, wanted: &Wanted<'_>, runner: &Runner<'_>, each: &(dyn Fn(&Outcome) + Sync)) -> Summary {
-    let began = Instant::now();
+    let (began, cpu) = (Instant::now(), cpu_time());
     let next = AtomicU64::new(0);
     let sums = Mutex::new(Sums::default());
     let jobs = campaign.jobs.max(1);
@@ -161,13 +163,24 @@ pub fn run(campaign: &Campaign, wanted: &Wanted<'_>, runner: &Runner<'_>, each: 
         }
     });
     let sums = sums.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    summary(campaign, wanted, jobs, sums, began.elapsed())
+    let took = Took { wall: began.elapsed(), cpu: cpu_time().saturating_sub(cpu) };
+    summary(campaign, wanted, jobs, sums, &took)
 }
 
-fn summary(campaign: &Campaign, wanted: &Wanted<'_>, jobs: usize, sums: Sums, wall: Duration) -> Summary {
+/// The processor time that this program has used.
+fn cpu_time() -> Duration {
+    Duration::try_from(rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime)).unwrap_or_default()
+}
+
+struct Took {
+    wall: Duration,
+    cpu: Duration,
+}
+
+fn summary(campaign: &Campaign, wanted: &Wanted<'_>, jobs: usize, sums: Sums, took: &Took) -> Summary {
     let digest = sums.digests.values().fold(Digest::default(), |all, one| all.chain(one));
     let sim_hours = sums.sim_ms as f64 / 3_600_000.0;
-    let core_hours = wall.as_secs_f64() * jobs as f64 / 3_600.0;
+    let core_hours = took.cpu.as_secs_f64() / 3_600.0;
     let with_zeros = |names: &[&'static str], mut counts: BTreeMap<&'static str, u64>| {
         for name in names {
             counts.entry(name).or_default();
@@ -182,7 +195,8 @@ fn summary(campaign: &Campaign, wanted: &Wanted<'_>, jobs: usize, sums: Sums, wa
         start: campaign.start,
         jobs,
         sim_hours,
-        wall_seconds: wall.as_secs_f64(),
+        wall_seconds: took.wall.as_secs_f64(),
+        cpu_seconds: took.cpu.as_secs_f64(),
         sim_hours_per_core_hour: if core_hours > 0.0 { sim_hours / core_hours } else { 0.0 },
         violations: failed.len() as u64 - panics,
         panics,
