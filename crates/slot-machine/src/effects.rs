@@ -135,6 +135,8 @@ pub(crate) fn done(
             }
         }
         (StepKind::Demote, _) => return Err(format!("{slot} answered a Demote without its final position")),
+        // A copy that was only woken is what it was.
+        (StepKind::Raise, _) if matches!(task.kind, TaskKind::StartCopy { .. }) => return Ok(()),
         (StepKind::Raise | StepKind::Feed, Done::Tip { tip, .. }) => {
             if let TaskKind::FailOver { to, loss, feed, .. } = &task.kind {
                 let last = kind == StepKind::Feed || feed.is_none();
@@ -193,6 +195,12 @@ fn promoted<'a>(
         copy.follows = None;
     }
     store.version += 1;
+    // R7: what its log held alone is in the master now. What it has put aside, at any time, it reports, and since this case
+    // tells of nothing any more that opens one of its own.
+    for case in cluster.loss_cases.values_mut().filter(|c| c.store == *name && c.slot == *slot && c.state.is_open()) {
+        case.state = LossState::NothingStranded;
+        case.stranded.clear();
+    }
     if let Some(host) = cluster.hosts.get_mut(&slot.host) {
         host.drained_masters.remove(name);
     }

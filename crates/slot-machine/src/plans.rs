@@ -252,9 +252,10 @@ fn failover_fits(state: &State, task: &Task, from: &SlotId, to: &SlotId) -> Resu
         return refused(format!("{from} is not the master, or is to be master itself"));
     }
     match store.copies.get(to).map(|copy| copy.state) {
-        Some(CopyState::Quarantined | CopyState::Retired) | None => {
+        Some(CopyState::Retired) | None => {
             return refused(format!("{to} holds no copy of it that may become master"));
         }
+        // L1: a former master that waits for its loss case is a whole copy; it may be the last one (R7 is in the sheet).
         Some(_) => ready::in_service(cluster, &to.host).map_err(Refused::Precondition)?,
     }
     // S7: what could never be promoted must not use up the approval and take the store's master away.

@@ -298,6 +298,9 @@ fn after_commit(at: &At<'_>) -> Result<(), String> {
     if let TaskKind::FenceReturned { .. } = &at.task.kind {
         return fence_returned(at, store, slot);
     }
+    if let TaskKind::StartCopy { .. } = &at.task.kind {
+        return wakes_alone(at, store, slot);
+    }
     if store.epoch != next_epoch(at.task.epoch, at.cluster.generation) {
         return Err(format!("the epoch is {}, not the one this task allocated", store.epoch));
     }
@@ -330,6 +333,36 @@ fn fence_returned(at: &At<'_>, store: &Store, slot: &SlotId) -> Result<(), Strin
     } else {
         Err(format!("{slot} is fenced, and no loss case waits for it"))
     }
+}
+
+/// L1: a change of master was given up after its commit, and the engines of the copies died. They are started at the epoch
+/// that is committed already, so that a person's next plan can look at them and choose; nobody becomes master by it. A raise
+/// only ever refuses what is below that epoch. Who may still be master is demoted instead (R8) and stays a possible master,
+/// for there is no successor (R3, R28).
+fn wakes_alone(at: &At<'_>, store: &Store, slot: &SlotId) -> Result<(), String> {
+    if store.epoch != at.task.epoch || store.epoch == Epoch::ZERO {
+        return Err("the epoch has moved on".into());
+    }
+    if let Some(master) = &store.master {
+        return Err(format!("{master} is the master, and can be followed"));
+    }
+    in_service(at.cluster, &slot.host)?;
+    let copy = store.copies.get(slot).ok_or_else(|| format!("{slot} holds no copy of it"))?;
+    // S8: what a person had stopped, only a person's plan starts again.
+    if copy.state == CopyState::Stopped {
+        return Err(format!("{slot} is stopped on purpose"));
+    }
+    match (at.step.kind, demoted_to_wake(store, slot)) {
+        (StepKind::Raise, false) | (StepKind::Demote, true) => Ok(()),
+        (_, true) => Err(format!("{slot} may still be master at a lower epoch; it is demoted")),
+        (_, false) => Err(format!("{slot} is no possible master; it is raised")),
+    }
+}
+
+/// Whether a copy of a store without a master is woken by a Demote: it may be master below the committed epoch. The pending
+/// slot may be promoted at that very epoch, so it is raised.
+fn demoted_to_wake(store: &Store, slot: &SlotId) -> bool {
+    store.possible_masters.contains_key(slot) && store.pending.as_ref() != Some(slot)
 }
 
 /// The epoch after `old` (S3); a restore may have raised the generation since (R10).

@@ -103,10 +103,15 @@ fn fits(kind: &TaskKind, step: &Step) -> bool {
         StepKind::Demote => match kind {
             TaskKind::HandOver { from, .. } => at(from),
             TaskKind::FailOver { to, .. } => slot.is_some_and(|slot| slot != to),
-            TaskKind::FenceReturned { slot } => at(slot),
+            // A copy is woken while its store has no master.
+            TaskKind::FenceReturned { slot } | TaskKind::StartCopy { slot } => at(slot),
             _ => false,
         },
-        StepKind::Raise => matches!(kind, TaskKind::FailOver { .. }) && slot.is_some(),
+        StepKind::Raise => match kind {
+            TaskKind::FailOver { .. } => slot.is_some(),
+            TaskKind::StartCopy { slot } => at(slot),
+            _ => false,
+        },
         StepKind::Feed => matches!(kind, TaskKind::FailOver { to, feed: Some(_), .. } if at(to)),
         StepKind::Follow => match kind {
             TaskKind::StartCopy { slot } | TaskKind::SettleLoss { slot, .. } => at(slot),

@@ -160,7 +160,7 @@ pub(crate) fn finish(state: &mut State, stamp: Stamp, id: OrderId, outcome: &Out
         // Its fate is settled by the cancel that is under way, or does not matter any more (R13, R4).
         return Err(Refused::Precondition(format!("{id} is being cancelled, or its task is over")));
     }
-    acknowledge(state, &step, index);
+    acknowledge(state, &step, index, outcome);
     let name = step_name(id.plan, &task, id.task, &step);
     match outcome {
         Outcome::Done(done) => finish_done(state, stamp, at, &task, &step, (attempt, index, done), &name),
@@ -171,8 +171,12 @@ pub(crate) fn finish(state: &mut State, stamp: Stamp, id: OrderId, outcome: &Out
     Ok(Answer::Done)
 }
 
-/// S2: an agent that presents a ledger older than this was restored from an old disk.
-fn acknowledge(state: &mut State, step: &Step, index: LogIndex) {
+/// S2: an agent that presents a ledger older than this was restored from an old disk. An order of a boot that has ended is
+/// refused by any disk, so it is no word about what this one holds.
+fn acknowledge(state: &mut State, step: &Step, index: LogIndex, outcome: &Outcome) {
+    if matches!(outcome, Outcome::NeverWill(NeverWill::BootEnded(_))) {
+        return;
+    }
     let host = step.at.as_ref().map(slot_types::plan::Place::host);
     if let Some(host) = host.and_then(|h| state.cluster.as_mut()?.hosts.get_mut(h)) {
         host.acknowledged = host.acknowledged.max(index);

@@ -88,17 +88,19 @@ pub(crate) fn start_master(view: &View<'_>, slot: &SlotId) -> Result<Draft, Refu
 pub(crate) fn follow(view: &View<'_>, slot: &SlotId) -> Result<Draft, Refusal> {
     let (name, store, copy) = found(view, slot)?;
     in_service(view, slot)?;
-    let leads = [&store.master, &store.pending].into_iter().flatten().any(|s| s == slot);
-    if copy.role == Role::Master || leads {
+    if copy.role == Role::Master || store.master.as_ref() == Some(slot) {
         return Err(Refusal::FollowsNobody { slot: slot.clone(), store: name.clone() });
     }
     let next = match copy.state {
-        CopyState::Quarantined => "settle its loss case first: slotctl loss list",
+        CopyState::Quarantined if store.master.is_some() => "settle its loss case first: slotctl loss list",
         CopyState::Retired => "it is gone for good",
         _ => "",
     };
     if !next.is_empty() {
         return Err(Refusal::CopyIn { store: name.clone(), slot: slot.clone(), state: copy.state, next });
+    }
+    if store.master.is_none() && store.epoch != Epoch::ZERO {
+        return wake(view, name, store, slot, copy);
     }
     let master = master(name, store)?;
     if store.possible_masters.contains_key(slot) {
@@ -113,6 +115,20 @@ pub(crate) fn follow(view: &View<'_>, slot: &SlotId) -> Result<Draft, Refusal> {
         return Err(Refusal::NothingToDo(Nothing::Follows(slot.clone())));
     }
     Ok(one(start_copy(name, store, slot, Vec::new())))
+}
+
+/// L1: without a master there is nobody to follow. A dead engine is started at the epoch that is committed already, so that a
+/// person can plan a failover to it; who may still be master is demoted, all others are raised.
+fn wake(view: &View<'_>, name: &StoreName, store: &Store, slot: &SlotId, copy: &Copy) -> Result<Draft, Refusal> {
+    if copy.state == CopyState::Stopped {
+        let next = "it was stopped on purpose: slotctl undrain host";
+        return Err(Refusal::CopyIn { store: name.clone(), slot: slot.clone(), state: copy.state, next });
+    }
+    let demote = steps::wakes_by_demote(store, slot);
+    if view.status(name, slot, copy).is_some_and(|(status, _)| !demote || status.role == EngineRole::Demoted) {
+        return Err(Refusal::NothingToDo(Nothing::Awake(slot.clone())));
+    }
+    Ok(one(Task { steps: vec![steps::wake(store, slot)], ..start_copy(name, store, slot, Vec::new()) }))
 }
 
 /// R8: the standing Demote, then the exact list of what it holds alone (R7).

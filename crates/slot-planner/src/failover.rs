@@ -121,6 +121,9 @@ fn way<'a>(
             }
         }
     }
+    if !planned && able.is_empty() {
+        able = last_resorts(view, name, store, from);
+    }
     let options = match to {
         Some(to) if able.iter().any(|(slot, _)| slot == to) => vec![to.clone()],
         Some(to) => {
@@ -137,6 +140,18 @@ fn way<'a>(
         fenced(view, &way)?;
     }
     Ok(way)
+}
+
+/// L1: where nothing else can become master, a former master that waits for its loss case can: its copy is whole. Else it
+/// would wait for a master, and the master for it.
+fn last_resorts<'a>(
+    view: &View<'a>,
+    name: &StoreName,
+    store: &Store,
+    from: &SlotId,
+) -> Vec<(SlotId, &'a EngineStatus)> {
+    let waiting = store.copies.keys().filter(|slot| *slot != from);
+    waiting.filter_map(|slot| Some((slot.clone(), view.last_resort(name, store, slot)?.0))).collect()
 }
 
 /// A planned target catches up in any case; an unplanned one had better be the furthest by (epoch, position).
@@ -187,6 +202,10 @@ fn carry_out(view: &View<'_>, ways: Vec<Way<'_>>, draft: &mut Draft) -> Result<(
         let task = if way.planned {
             drain::hand_over(view, way.name, way.store, &way.from, to, Vec::new(), turn)
         } else {
+            if let Some(case) = view.open_case(way.name, to) {
+                let text = format!("{}: {to} waits for {case}, and no other copy of it can become master", way.name);
+                draft.note("LAST RESORT", text);
+            }
             fail_over(view, way, to, turn)?
         };
         draft.push(task);
@@ -204,7 +223,10 @@ fn carry_out(view: &View<'_>, ways: Vec<Way<'_>>, draft: &mut Draft) -> Result<(
 fn fail_over(view: &View<'_>, way: &Way<'_>, to: &SlotId, turn: usize) -> Result<Task, Refusal> {
     let (name, store, from) = (way.name, way.store, &way.from);
     let refused = |why| Refusal::NotThisTarget { store: name.clone(), to: to.clone(), why };
-    let candidate = view.failover_target(name, store, from, to).map_err(refused)?;
+    let candidate = match view.failover_target(name, store, from, to) {
+        Ok(seen) => seen,
+        Err(why) => view.last_resort(name, store, to).ok_or_else(|| refused(why))?,
+    };
     let possible = possible_masters(store, from, to);
     let (mut demote, waived): (Vec<SlotId>, BTreeSet<SlotId>) = {
         let (demote, waived): (Vec<_>, Vec<_>) =

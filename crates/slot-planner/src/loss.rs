@@ -68,7 +68,11 @@ fn class(
     if past.waived.is_empty() {
         return LossClass::NoneProvable;
     }
-    if diverged(view, past) || past.waived.iter().any(|slot| slot != past.from) {
+    // R7: what a copy with an open loss case holds and lacks was never compared with the others.
+    if diverged(view, past)
+        || view.open_case(past.name, past.to).is_some()
+        || past.waived.iter().any(|slot| slot != past.from)
+    {
         return LossClass::Unknown;
     }
     let (status, age) = past.candidate;

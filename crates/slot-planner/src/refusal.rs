@@ -169,6 +169,9 @@ pub enum Nothing {
     /// It follows the master.
     #[error("{0} follows its master")]
     Follows(SlotId),
+    /// It runs, and its store has no master to follow.
+    #[error("{0} runs; its store waits for a master")]
+    Awake(SlotId),
     /// It is no possible master and has no loss case to list.
     #[error("{0} is fenced, and nothing is left to list")]
     Fenced(SlotId),

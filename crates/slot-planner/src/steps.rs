@@ -3,7 +3,7 @@
 //! What always holds: the sequence of a kind is fixed; only places and the number of followers differ. The checker
 //! has its own copy of this knowledge.
 
-use slot_types::cluster::HostState;
+use slot_types::cluster::{HostState, Store};
 use slot_types::ids::*;
 use slot_types::plan::{Place, Settlement, Step, StepKind};
 
@@ -97,6 +97,17 @@ pub(crate) fn settle_loss(slot: &SlotId, how: Settlement) -> Vec<Step> {
     steps.push(internal(StepKind::CloseLossCase));
     steps.push(at(StepKind::Follow, slot));
     steps
+}
+
+/// Whether a copy of a store without a master is woken by its standing Demote (R8). The pending slot may be promoted at the
+/// committed epoch, so it is raised.
+pub(crate) fn wakes_by_demote(store: &Store, slot: &SlotId) -> bool {
+    store.possible_masters.contains_key(slot) && store.pending.as_ref() != Some(slot)
+}
+
+/// The one step that starts a dead engine of a store without a master.
+pub(crate) fn wake(store: &Store, slot: &SlotId) -> Step {
+    at(if wakes_by_demote(store, slot) { StepKind::Demote } else { StepKind::Raise }, slot)
 }
 
 pub(crate) fn fence_returned(slot: &SlotId, list: bool) -> Vec<Step> {

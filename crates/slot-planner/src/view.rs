@@ -173,6 +173,21 @@ impl<'a> View<'a> {
         }
     }
 
+    /// Whether a copy with an open loss case could be promoted, when nothing else can: it was master and is whole, or follows
+    /// and only put records aside.
+    pub fn last_resort(&self, name: &StoreName, store: &Store, to: &SlotId) -> Option<(&'a EngineStatus, u64)> {
+        let copy = store.copies.get(to)?;
+        self.open_case(name, to)?;
+        self.host_may_lead(to).ok()?;
+        let (status, age) = self.status(name, to, copy)?;
+        let whole = match copy.state {
+            CopyState::Quarantined | CopyState::Serving | CopyState::Frozen => true,
+            CopyState::Building => status.role == EngineRole::Demoted,
+            CopyState::Stopped | CopyState::Retired => false,
+        };
+        (whole && status.role != EngineRole::Diverged).then_some((status, age))
+    }
+
     /// How surely a slot can no longer acknowledge: by a demote that can be ordered, by a person's word, or not at all.
     pub fn fence(&self, slot: &SlotId) -> FenceLevel {
         if self.answers(&slot.host) {

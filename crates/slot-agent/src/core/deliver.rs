@@ -74,7 +74,7 @@ impl AgentCore {
         let outcome = Outcome::NeverWill(why);
         let entry = self.entry_for(&order, None);
         self.stage(LedgerWrite::Order(order.id, entry));
-        self.note_meta(order.term, order.index);
+        self.note_refusal(&order, &outcome);
         self.settle(order.id, outcome.clone(), false);
         self.say_when_durable(delivery, Answer::Receipt(Receipt { id: order.id, index: order.index, outcome }));
     }

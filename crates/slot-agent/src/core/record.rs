@@ -7,7 +7,9 @@ use super::image::{LedgerRole, LedgerWrite, OUTCOMES_KEPT, OrderEntry};
 use super::{AgentCore, Effect, Mark, PendingOp, Phase, ProcessState, REPORT_EVERY_MS, REPORT_GATHER_MS, Then};
 use slot_planted::planted;
 use slot_types::ids::*;
-use slot_types::order::{Action, AgentReport, Answer, Done, EngineSeen, NeverWill, Outcome, Receipt, SlotReport};
+use slot_types::order::{
+    Action, AgentReport, Answer, Done, EngineSeen, NeverWill, Order, Outcome, Receipt, SlotReport,
+};
 
 impl AgentCore {
     /// Makes one transaction of what the step staged, and a report when there is something to tell.
@@ -52,6 +54,13 @@ impl AgentCore {
             meta.highest = meta.highest.max(index);
             self.staged_meta = true;
         }
+    }
+
+    /// What a refusal leaves of its order's index. S2: an order of a boot that has ended is refused by any disk, an older one
+    /// too, before the leader has heard of it; it says nothing about how much of the past this ledger holds.
+    pub(super) fn note_refusal(&mut self, order: &Order, outcome: &Outcome) {
+        let any_disk = matches!(outcome, Outcome::NeverWill(NeverWill::BootEnded(_)));
+        self.note_meta(order.term, if any_disk { LogIndex::default() } else { order.index });
     }
 
     pub(super) fn ledger_done(&mut self, op: u64) {
@@ -184,7 +193,7 @@ impl AgentCore {
         let (order, slot, called) = (active.order.clone(), active.slot, active.called);
         if !self.image.orders.contains_key(&id) {
             self.stage(LedgerWrite::Order(id, self.entry_for(&order, None)));
-            self.note_meta(order.term, order.index);
+            self.note_refusal(&order, &outcome);
         }
         self.settle(id, outcome.clone(), by_engine);
         if called {

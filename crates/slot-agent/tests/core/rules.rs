@@ -177,6 +177,22 @@ fn r27_an_order_for_another_boot_never_will() {
     assert_eq!(world.never(&start), NeverWill::BootEnded(BOOT), "the refusal is durable");
 }
 
+/// S2: an older disk was put back, and an order that was under way comes before any report of it was heard. What it refuses
+/// must not make it look newer than it is.
+#[test]
+fn s2_a_refusal_for_another_boot_is_no_proof_of_a_complete_ledger() {
+    let mut world = World::with_master();
+    world.reboot(OTHER_BOOT);
+    let held = world.disk.meta.highest;
+    let demote = order(held.0 + 50, 9, Action::Demote);
+    assert_eq!(world.never(&demote), NeverWill::BootEnded(BOOT));
+    world.wait(600);
+    assert_eq!((world.disk.meta.highest, world.last_report().high_water), (held, held));
+    let cancel = host_order(held.0 + 60, Action::Cancel { order: demote.id });
+    assert_eq!(world.never(&cancel), NeverWill::BootEnded(BOOT));
+    assert_eq!(world.disk.meta.highest, held);
+}
+
 #[test]
 fn r27_what_was_open_when_the_boot_ended_is_closed() {
     let mut world = World::with_master();

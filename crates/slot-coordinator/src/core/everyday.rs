@@ -79,7 +79,8 @@ impl Everyday {
             if self.tried.get(name).is_some_and(|t| t.in_flight || t.rests_until() > now.ms) {
                 continue;
             }
-            let look = Look { cluster, observer, now, name, store };
+            let turn = self.tried.get(name).map_or(0, |t| t.tries);
+            let look = Look { cluster, observer, now, name, store, turn };
             let intents = look.intents();
             if !intents.is_empty() {
                 let tried = self.tried.entry(name.clone()).or_default();
@@ -108,12 +109,26 @@ struct Look<'a> {
     now: Now,
     name: &'a StoreName,
     store: &'a Store,
+    /// Tries lately made for this store: what does not help is not tried for ever before what might (L1).
+    turn: u32,
 }
 
 impl Look<'_> {
-    /// What would help, the most urgent first.
+    /// What would help, the most urgent first. Listing what a returned master holds alone needs the master (R7), so that is
+    /// started first, unless it was tried just now.
     fn intents(&self) -> Vec<Intent> {
-        [self.fence_returned(), self.start_master(), self.follow()].into_iter().flatten().collect()
+        let mut urgent = [self.start_master(), self.fence_returned()];
+        if self.turn % 2 == 1 {
+            urgent.reverse();
+        }
+        urgent.into_iter().chain([self.follow(), self.wake()]).flatten().collect()
+    }
+
+    /// Of several slots a different one each time.
+    fn in_turn<'s>(&self, slots: impl Iterator<Item = &'s SlotId>) -> Option<&'s SlotId> {
+        let slots: Vec<&SlotId> = slots.collect();
+        let turn = usize::try_from(self.turn).unwrap_or(0);
+        slots.get(turn % slots.len().max(1)).copied()
     }
 
     /// What the admitted disk of the slot's host lately said of this very copy (S2, R11).
@@ -147,7 +162,8 @@ impl Look<'_> {
             .possible_masters
             .keys()
             .chain(awaiting)
-            .find(|slot| self.store.master.as_ref() != Some(slot) && self.report(slot).is_some())?;
+            .filter(|slot| self.store.master.as_ref() != Some(*slot) && self.report(slot).is_some());
+        let slot = self.in_turn(slot)?;
         self.store.master.is_some().then(|| Intent::FenceReturned { slot: slot.clone() })
     }
 
@@ -186,7 +202,27 @@ impl Look<'_> {
                     }
                 })
         };
-        let (slot, _) = self.store.copies.iter().find(|(slot, copy)| astray(slot, copy))?;
+        let slot = self.in_turn(self.store.copies.iter().filter(|(slot, copy)| astray(slot, copy)).map(|(s, _)| s))?;
+        Some(Intent::Follow { slot: slot.clone() })
+    }
+
+    /// L1: without a master nobody can be followed, and nothing else starts an engine that died; but only a copy whose engine
+    /// runs can be chosen by a person. It is started at the committed epoch; who may still be master is demoted (R8).
+    fn wake(&self) -> Option<Intent> {
+        if self.store.master.is_some() || self.store.epoch == Epoch::ZERO {
+            return None;
+        }
+        let asleep = |slot: &SlotId, copy: &Copy| {
+            let demote = self.store.possible_masters.contains_key(slot) && self.store.pending.as_ref() != Some(slot);
+            !matches!(copy.state, CopyState::Stopped | CopyState::Retired)
+                && self.may_run(slot)
+                && self.report(slot).is_some_and(|report| match &report.engine {
+                    EngineSeen::NotRunning => true,
+                    EngineSeen::Silent => false,
+                    EngineSeen::Running(status) => demote && status.role != EngineRole::Demoted,
+                })
+        };
+        let slot = self.in_turn(self.store.copies.iter().filter(|(slot, copy)| asleep(slot, copy)).map(|(s, _)| s))?;
         Some(Intent::Follow { slot: slot.clone() })
     }
 

@@ -9,5 +9,6 @@ mod plans;
 mod random;
 mod rules;
 mod rules_more;
+mod wake;
 mod watch;
 mod world;

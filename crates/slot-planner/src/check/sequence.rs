@@ -66,7 +66,14 @@ fn wanted(ground: &Ground<'_>, task: &Task) -> Wanted {
         }
         TaskKind::FailOver { .. } => store.map(|s| fail_over(ground, s, &task.kind)).unwrap_or_default(),
         TaskKind::StopCopy { slot: at } => vec![slot(StepKind::Stop, at)],
-        TaskKind::StartCopy { slot: at } => vec![slot(StepKind::Follow, at)],
+        TaskKind::StartCopy { slot: at } => match store.filter(|s| s.master.is_none()) {
+            None => vec![slot(StepKind::Follow, at)],
+            // R8, R3: nobody to follow; who may be master below the committed epoch is demoted, never raised.
+            Some(s) if s.possible_masters.contains_key(at) && s.pending.as_ref() != Some(at) => {
+                vec![slot(StepKind::Demote, at)]
+            }
+            Some(_) => vec![slot(StepKind::Raise, at)],
+        },
         TaskKind::StartMaster { slot: at } => vec![slot(StepKind::StartMaster, at)],
         TaskKind::FenceReturned { slot: at } => {
             let mut steps = vec![slot(StepKind::Demote, at)];

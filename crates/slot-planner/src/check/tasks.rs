@@ -33,6 +33,7 @@ pub(super) fn check(ground: &Ground<'_>, number: usize, task: &Task) -> Result<(
                 _ => role(slot, "is in no state to be stopped"),
             }
         }
+        TaskKind::StartCopy { .. } if store.master.is_none() => wakes(ground, number, task, (store, slot, copy)),
         TaskKind::StartCopy { .. } => match copy.state {
             _ if leads => role(slot, "is the master"),
             _ if store.possible_masters.contains_key(slot) => role(slot, "may still be a master"),
@@ -66,6 +67,28 @@ pub(super) fn check(ground: &Ground<'_>, number: usize, task: &Task) -> Result<(
             if fits && !leads { Ok(()) } else { role(slot, "has no listed loss case of that number") }
         }
         TaskKind::Fleet | TaskKind::CreateStore { .. } | TaskKind::HostState { .. } => Ok(()),
+    }
+}
+
+/// L1: an engine of a store that has an epoch and no master is only started, by the coordinator itself, at that epoch.
+fn wakes(
+    ground: &Ground<'_>,
+    number: usize,
+    task: &Task,
+    (store, slot, copy): (&Store, &SlotId, &Copy),
+) -> Result<(), Fault> {
+    let bad = |what| Err(Fault::Role { task: number, slot: slot.clone(), what });
+    let host = ground.cluster.hosts.get(&slot.host).map(|h| h.declared);
+    if !matches!(ground.plan.intent, Intent::Follow { .. }) {
+        bad("has no settled master to follow")
+    } else if store.epoch == Epoch::ZERO || task.epoch != store.epoch {
+        bad("is not woken at the committed epoch")
+    } else if matches!(copy.state, CopyState::Stopped | CopyState::Retired) {
+        bad("is stopped on purpose, or gone")
+    } else if !matches!(host, Some(HostState::Active | HostState::Draining)) || !ground.hears(&slot.host) {
+        bad("is on a host that is out of service")
+    } else {
+        Ok(())
     }
 }
 
@@ -192,13 +215,30 @@ impl Case<'_> {
         let whole = match copy.state {
             CopyState::Serving | CopyState::Frozen => true,
             CopyState::Building => status.role == EngineRole::Demoted,
-            _ => false,
+            CopyState::Quarantined => self.waits(to) && !self.another_can_lead(to),
+            CopyState::Stopped | CopyState::Retired => false,
         };
         if whole && active && status.role != EngineRole::Diverged {
             Ok(status)
         } else {
             Err(bad("is not a whole copy on an Active host"))
         }
+    }
+
+    /// Whether an open loss case is about the copy on a slot.
+    fn waits(&self, slot: &SlotId) -> bool {
+        let mut cases = self.ground.cluster.loss_cases.values();
+        cases.any(|c| c.store == *self.name && c.slot == *slot && c.state.is_open())
+    }
+
+    /// A copy that waits for its loss case is the last resort: nothing is seen that could be promoted without one.
+    fn another_can_lead(&self, to: &SlotId) -> bool {
+        self.store.copies.iter().any(|(slot, copy)| {
+            let active = self.ground.cluster.hosts.get(&slot.host).is_some_and(|h| h.declared == HostState::Active);
+            let seen = self.seen(slot).is_some_and(|status| status.role != EngineRole::Diverged);
+            let plain = matches!(copy.state, CopyState::Serving | CopyState::Frozen);
+            slot != to && self.store.master.as_ref() != Some(slot) && active && seen && plain && !self.waits(slot)
+        })
     }
 
     /// R3, R28, R8.

@@ -344,6 +344,63 @@ fn everyday_recovery_needs_nobody() {
     assert_eq!(world.plan(Intent::Follow { slot: replica.clone() }), nothing(Nothing::Follows(replica)));
 }
 
+/// L1: nobody can be followed, so what died is started at the committed epoch; who may be master is demoted.
+#[test]
+fn l1_engines_of_a_store_without_a_master_are_woken() {
+    let mut world = World::running(4, 8, 4, 3);
+    let (a, b, c) = (slot("imap1/1"), slot("imap2/1"), slot("imap3/1"));
+    let known = world.store_mut(&store(1));
+    let since = PossibleMaster { since: known.epoch, generation: CopyGeneration(1) };
+    known.epoch = known.epoch.next();
+    (known.master, known.pending) = (None, Some(b.clone()));
+    known.possible_masters.insert(a.clone(), since);
+    let slots: Vec<SlotId> = known.copies.keys().cloned().collect();
+    known.copies.get_mut(&a).unwrap().role = Role::Replica;
+    known.copies.get_mut(&a).unwrap().state = CopyState::Quarantined;
+    assert_eq!(slots, [a.clone(), b.clone(), c.clone()]);
+    let follow = |at: &SlotId| Intent::Follow { slot: at.clone() };
+    let nothing = |at: &SlotId| Err(Refusal::NothingToDo(Nothing::Awake(at.clone())));
+    assert_eq!(world.plan(follow(&c)), nothing(&c));
+    for at in &slots {
+        let dead =
+            slot_types::evidence::Seen::Known { value: slot_types::evidence::CopyEvidence::NotRunning, age_ms: 100 };
+        world.evidence.copies.insert(at.clone(), dead);
+    }
+    for (at, kind) in [(&a, StepKind::Demote), (&b, StepKind::Raise), (&c, StepKind::Raise)] {
+        let plan = world.plan(follow(at)).unwrap();
+        assert_eq!(kinds(&plan.plan().tasks[0]), [kind], "{at}");
+        assert_eq!((plan.plan().people, &plan.plan().requested_by), (0, &None));
+    }
+    world.store_mut(&store(1)).copies.get_mut(&c).unwrap().state = CopyState::Stopped;
+    assert!(matches!(world.plan(follow(&c)), Err(Refusal::CopyIn { .. })), "S8");
+}
+
+/// L1: what waits for a loss case waits for a master; where nothing else is left it can be the master.
+#[test]
+fn l1_a_copy_that_waits_for_its_loss_case_is_the_last_resort() {
+    let mut world = with_loss_case(LossState::Listed);
+    let (old, master) = (slot("imap1/1"), slot("imap2/1"));
+    world.silent(&host(2), 20_000);
+    world.attest(&host(2));
+    let plan = world.plan(Intent::FailOverSlot { slot: master.clone(), to: None }).unwrap();
+    let TaskKind::FailOver { to, loss, .. } = &plan.plan().tasks[0].kind else { panic!("{plan:?}") };
+    assert_eq!((to, loss.class), (&old, LossClass::Unknown), "R7: no better than it is known");
+    assert_eq!(plan.plan().people, 2);
+    assert!(plan.plan().notes.iter().any(|n| n.heading == "LAST RESORT"));
+
+    // Another copy goes first, and then this one is none to ask for.
+    let mut world = World::running(4, 8, 4, 3);
+    let case = with_loss_case(LossState::Listed).cluster.loss_cases.remove(&LossCaseId(12)).unwrap();
+    let case = LossCase { slot: slot("imap3/1"), ..case };
+    world.cluster.loss_cases.insert(LossCaseId(12), case);
+    world.silent(&host(1), 20_000);
+    world.attest(&host(1));
+    let ask = |to: Option<SlotId>| Intent::FailOverSlot { slot: slot("imap1/1"), to };
+    let plan = world.plan(ask(None)).unwrap();
+    assert!(matches!(&plan.plan().tasks[0].kind, TaskKind::FailOver { to, .. } if *to == slot("imap2/1")));
+    assert!(matches!(world.plan(ask(Some(slot("imap3/1")))), Err(Refusal::NotThisTarget { .. })));
+}
+
 pub fn with_loss_case(state: LossState) -> World {
     let mut world = World::running(4, 8, 4, 2);
     let old = slot("imap1/1");
