@@ -92,6 +92,12 @@ impl Engine {
         }
     }
 
+    /// Whatever froze it is over.
+    pub fn thaw_all(&mut self) {
+        self.frozen = None;
+        self.freeze_until.clear();
+    }
+
     /// Whether it holds, durably, the record after which a chain has this digest.
     pub fn holds(&self, index: u64, digest: Digest) -> bool {
         index < self.durable && usize::try_from(index).is_ok_and(|i| self.chain.get(i) == Some(&digest))
@@ -226,8 +232,7 @@ impl Engines {
             engine.ops.clear();
             engine.requests.clear();
             engine.controls.clear();
-            engine.frozen = None;
-            engine.freeze_until.clear();
+            engine.thaw_all();
             engine.role = (EngineRole::Idle, engine.role.1);
         }
     }

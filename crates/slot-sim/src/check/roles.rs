@@ -79,6 +79,10 @@ impl Witness {
             return;
         }
         engine.diverged |= role == EngineRole::Diverged;
+        if role != EngineRole::Master {
+            // R29: with the mastership every freeze of it is over.
+            engine.thaw_all();
+        }
         let told = match role {
             EngineRole::Master => engine.called.contains(&(Call::Master, epoch)),
             EngineRole::Replica => engine.called.iter().any(|(call, _)| *call == Call::Replica),
