@@ -4,6 +4,7 @@
 
 use super::looks::leads;
 use super::*;
+use slot_machine::state::{PlanRecord, PlanStatus};
 use slot_types::cluster::*;
 use slot_types::plan::Settlement;
 
@@ -30,7 +31,7 @@ impl Crowd {
             return self.apply_file(now, public, who, asks);
         }
         let Some((state, cluster)) = cluster(public) else { return };
-        for plan in state.running().filter(|p| p.tasks.iter().any(|t| t.steps.iter().any(|s| s.stuck.is_some()))) {
+        for plan in state.running().filter(|p| p.status == PlanStatus::Running && is_stuck(p)) {
             if self.may_care(Care::Plan(plan.id), now, AGAIN_MS) {
                 self.count("care: stuck plan aborted");
                 let request =
@@ -155,7 +156,9 @@ impl Crowd {
     ) {
         let served = store.pending.is_none() && store.master.as_ref().is_some_and(|m| public.truth.engines.contains(m));
         let Some((state, _)) = cluster(public) else { return };
-        if served || state.store_claims.contains_key(name) {
+        // R13: an approved failover may take a store from a plan that gets nowhere.
+        let holder = state.store_claims.get(name).and_then(|plan| state.plans.get(plan));
+        if served || holder.is_some_and(|plan| plan.status == PlanStatus::Running && !is_stuck(plan)) {
             self.ill_since.remove(name);
             return;
         }
@@ -169,4 +172,8 @@ impl Crowd {
             self.plan(now, public, who, Intent::FailOverSlot { slot, to: None }, asks);
         }
     }
+}
+
+fn is_stuck(plan: &PlanRecord) -> bool {
+    plan.tasks.iter().any(|task| task.steps.iter().any(|step| step.stuck.is_some()))
 }
