@@ -252,7 +252,7 @@ impl Commits {
     }
 
     /// S3: an epoch is allocated once, upwards, to one slot, by the entry that says so.
-    fn stores_changed(&mut self, found: &mut Found, index: u64, command: &Command) {
+    pub(super) fn stores_changed(&mut self, found: &mut Found, index: u64, command: &Command) {
         let Some(cluster) = &self.state.cluster else { return };
         let mut placed = false;
         for (name, store) in &cluster.stores {

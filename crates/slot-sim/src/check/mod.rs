@@ -24,6 +24,8 @@ mod places;
 mod raft;
 mod roles;
 mod tasks;
+#[cfg(test)]
+mod tests;
 mod witness;
 
 pub use end::{Heal, liveness};
