@@ -212,10 +212,10 @@ impl Ledgers {
                 Effect::Call { slot: Some(slot), engine_call, .. } if *engine_call != EngineCall::Status => {
                     host.acts(found, name, *slot, call_name(engine_call), epoch_of(engine_call));
                 }
-                Effect::Call { slot: None, engine_call: EngineCall::Canary { id, .. }, .. } => {
-                    if !host.orders.get(id).is_some_and(|entry| entry.outcome.is_none()) {
-                        found.say("S6", format!("{name} writes a canary for {id}, which is not open in its ledger"));
-                    }
+                Effect::Call { slot: None, engine_call: EngineCall::Canary { id, .. }, .. }
+                    if host.orders.get(id).is_none_or(|entry| entry.outcome.is_some()) =>
+                {
+                    found.say("S6", format!("{name} writes a canary for {id}, which is not open in its ledger"));
                 }
                 Effect::Launch { slot, .. } => host.acts(found, name, *slot, "launch", None),
                 Effect::Kill { slot, .. } => host.acts(found, name, *slot, "kill", None),
