@@ -216,9 +216,6 @@ impl Chaos {
     }
 
     /// Two persons who look after what is stuck, until nothing is.
-    ///
-    /// One end is known and not mended yet (docs/bugs-found.md): a change of master was given up after its commit, and no
-    /// copy is left that the planner takes, since its engine is down or it waits for a loss case that needs a master.
     fn heal(&mut self) -> bool {
         self.mend(true);
         for round in 0..60 {
@@ -297,6 +294,19 @@ fn seeds() -> Vec<u64> {
     range.unwrap_or(0..6).collect()
 }
 
+/// L1: a change of master was given up after its commit and the engines of all copies died (38, 46), or the copies that are
+/// left wait for a loss case that needs a master (81, 179), or a list that needs the master keeps the master's own start
+/// away (16, 55). Each failed before its repair.
+#[test]
+fn l1_a_store_without_a_master_is_served_again() {
+    for seed in [16, 38, 46, 55, 81, 179] {
+        let mut chaos = Chaos::new(seed);
+        chaos.run();
+        let well = chaos.heal();
+        chaos.check(well);
+    }
+}
+
 #[test]
 fn nothing_acknowledged_is_lost_whatever_dies_and_returns() {
     let mut reached: BTreeMap<&'static str, u64> = BTreeMap::new();
@@ -317,8 +327,6 @@ fn nothing_acknowledged_is_lost_whatever_dies_and_returns() {
     }
     assert!(failed.is_empty(), "seeds {failed:?} failed; see above");
     println!("{reached:?}");
-    let given_up = reached.get("known gap: no master and no candidate").copied().unwrap_or(0);
-    assert!(given_up * 5 <= seeds.len() as u64, "{given_up} of {} seeds ended in the known gap", seeds.len());
     for what in ["agent killed", "engine killed", "engine paused", "power off", "leader killed", "agent cut off"] {
         assert!(reached.contains_key(what), "no seed had: {what}");
     }

@@ -228,3 +228,28 @@ fn r8_an_engine_that_lives_on_voids_a_hasty_attestation() {
         assert_eq!(check::single_writer(&world), Ok(()), "seed {seed}");
     }
 }
+
+/// L1: two possible causes of work at one time. The former master is back and has to list what it alone holds, for which it
+/// needs its successor; the successor's engine died, and only an order starts it. The list must not keep that order away.
+#[test]
+fn l1_a_dead_master_is_started_though_a_returned_one_waits_to_list() {
+    for seed in 0..4 {
+        let mut world = served(seed, true);
+        let old = master(&world);
+        world.power_off(&old.host);
+        world.run_until(6_000, |_| false);
+        let _ = world.attest(&old.host);
+        world.run_until(3_500, |_| false);
+        let intent = Intent::FailOverSlot { slot: old.clone(), to: None };
+        let (id, plan) = insist(&mut world, seed, |w| w.plan(intent.clone()));
+        approve_by_two(&mut world, seed, id, &plan);
+        assert_eq!(run_to_end(&mut world, id, seed), PlanStatus::Done, "seed {seed}\n{}", show(&world));
+        let new = master(&world);
+        world.power_off(&new.host);
+        world.power_on(&old.host);
+        world.power_on(&new.host);
+        let listed = |w: &World| case_of(w, &old).is_none_or(|(_, case)| case.state != LossState::AwaitingReturn);
+        let well = |w: &World| w.journals_core(&new).is_some() && listed(w);
+        assert!(world.run_until(240_000, well), "seed {seed}: nobody starts {new} (L1)\n{}", show(&world));
+    }
+}
