@@ -160,7 +160,8 @@ impl Ledger {
     fn write(&self, writes: &[LedgerWrite]) -> Result<(), redb::Error> {
         let mut transaction = self.database.begin_write()?;
         transaction.set_two_phase_commit(true);
-        if slot_planted::planted("s2-ledger-commit-unsynced") {
+        let is_first = matches!(writes, [LedgerWrite::Meta(_)]);
+        if !is_first && slot_planted::planted("s2-ledger-commit-unsynced") {
             transaction.set_durability(redb::Durability::None)?;
         }
         {

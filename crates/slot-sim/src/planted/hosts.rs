@@ -112,7 +112,7 @@ pub const BUGS: &[Bug] = &[
         name: "s2-ledger-commit-unsynced",
         rule: "S2",
         what: "The ledger's commits are not synced, for speed.",
-        how: "Cut power of a host within a second of an order's receipt (Demote and Raise are the worst); power on. \
+        how: "Kill an agent, or cut its host's power, soon after an order's receipt (Demote and Raise are the worst). \
             S2: ledger epoch and highest index are lower than acknowledged; S6: an order answered done is unknown \
             or open.",
         thread: Some("NATS 2.12.1: fsync every two minutes"),
