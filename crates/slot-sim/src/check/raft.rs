@@ -12,6 +12,10 @@ use std::rc::Rc;
 /// Contents kept for comparison behind the newest committed entry.
 const BODIES_KEPT: u64 = 4_096;
 
+/// Rounds of heartbeats kept without a second look, and how long each is kept then: longer than any read waits.
+const ROUNDS_KEPT: usize = 256;
+const ROUND_KEPT_MS: u64 = 120_000;
+
 /// Which entries a log holds.
 #[derive(Default)]
 struct Log {
@@ -271,6 +275,9 @@ impl Raft {
                 self.leads(found, id, term);
                 if !message.context.is_empty() {
                     let begun = found.now;
+                    if self.rounds.len() >= ROUNDS_KEPT {
+                        self.rounds.retain(|_, round| round.begun + ROUND_KEPT_MS >= begun);
+                    }
                     let round = || Round { begun, term, answered: BTreeSet::new() };
                     self.rounds.entry((id, message.context.clone())).or_insert_with(round);
                 }
