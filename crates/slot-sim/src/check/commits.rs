@@ -161,12 +161,7 @@ impl Commits {
                 found.say("R21", format!("entry {index} repeats request {:?} and takes effect anew", proposal.request));
             }
         } else if !matches!(answer, Answer::Refused(_)) {
-            if audited == 0 && must_be_audited(&proposal.command) {
-                found.say(
-                    "S12",
-                    format!("entry {index} takes effect without an audit entry: {:?}", name(&proposal.command)),
-                );
-            }
+            is_audited(found, index, audited, &proposal.command);
             self.accepted(found, facts, index, &proposal.command, &answer);
         }
         self.plans_changed(found, &proposal.command);
@@ -176,7 +171,7 @@ impl Commits {
     }
 
     /// R21: a request that was answered before is answered alike, or refused.
-    fn is_repeated(&mut self, found: &mut Found, proposal: &Proposal, answer: &Answer) -> bool {
+    pub(super) fn is_repeated(&mut self, found: &mut Found, proposal: &Proposal, answer: &Answer) -> bool {
         if let Answer::Session(session) = answer {
             self.sessions.insert(*session);
         }
@@ -192,7 +187,14 @@ impl Commits {
         true
     }
 
-    fn accepted(&mut self, found: &mut Found, facts: Facts<'_>, index: u64, command: &Command, answer: &Answer) {
+    pub(super) fn accepted(
+        &mut self,
+        found: &mut Found,
+        facts: Facts<'_>,
+        index: u64,
+        command: &Command,
+        answer: &Answer,
+    ) {
         match command {
             Command::NewLeader { .. } => self.last_leader = index,
             Command::RecordPlan { bytes } => {
@@ -358,6 +360,13 @@ impl Commits {
         {
             found.say("R18", format!("{} thaws {freeze} after its task's commit", order.id));
         }
+    }
+}
+
+/// S12: what takes effect is audited in the same entry.
+pub(super) fn is_audited(found: &mut Found, index: u64, audited: usize, command: &Command) {
+    if audited == 0 && must_be_audited(command) {
+        found.say("S12", format!("entry {index} takes effect without an audit entry: {}", name(command)));
     }
 }
 

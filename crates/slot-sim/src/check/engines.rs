@@ -183,6 +183,13 @@ impl Engine {
     }
 }
 
+/// R2: a log's epochs never go down.
+pub(super) fn in_order(found: &mut Found, slot: &SlotId, index: usize, last: Epoch, epoch: Epoch) {
+    if epoch < last {
+        found.say("R2", format!("record {index} of {slot} is of {epoch:?}, after records of {last:?}"));
+    }
+}
+
 /// Stands for a folder whose entries were not fsynced.
 const FOLDER: &str = "?folder";
 /// Stands for a tail that a dead process left behind unsynced.
@@ -358,10 +365,8 @@ impl Engines {
                 continue;
             };
             let last = engine.epochs.last().map_or(Epoch::ZERO, |(_, epoch)| *epoch);
-            if record.epoch < last {
-                let text = format!("record {index} of {slot} is of {:?}, after records of {last:?}", record.epoch);
-                found.say("R2", text);
-            } else if record.epoch > last {
+            in_order(found, slot, index, last, record.epoch);
+            if record.epoch > last {
                 engine.epochs.push((index as u64, record.epoch));
             }
         }

@@ -317,3 +317,23 @@ fn r1_acknowledged_while_frozen() {
         assert_eq!(h.broken().contains(&"R1"), !thawed, "{:?}", h.w.violations());
     }
 }
+
+#[test]
+fn s6_a_canary_for_an_order_that_is_not_open() {
+    use slot_types::engine::Source;
+    let source = Source { slot: slot(2, 1), address: "127.0.0.1:1".parse().unwrap() };
+    let action = Action::Canary { store: store(), epoch: epoch(1), to: source.clone() };
+    let canary = Order { subject: None, ..order(1, 5, action, 1) };
+    let call = EngineCall::Canary { store: store(), epoch: epoch(1), to: source, id: canary.id };
+    let deed = || Effect::Call { call: 1, slot: None, engine_call: call.clone(), budget_ms: 1 };
+    let mut h = Host::new();
+    h.sent(&canary);
+    h.arrives(&canary);
+    let entry = OrderEntry { index: canary.index, slot: None, boot: BOOT, fingerprint: None, outcome: None };
+    h.writes(&[LedgerWrite::Order(canary.id, entry)]);
+    h.does(deed());
+    assert_eq!(h.broken(), [""; 0]);
+    h.writes(&[Host::entry(&canary, Some(Outcome::Done(Done::Plain)))]);
+    h.does(deed());
+    h.breaks("S6");
+}

@@ -1,5 +1,7 @@
 //! What is judged of committed entries fires on transitions that the product refuses to make, which are made here by hand.
 
+mod more;
+
 use super::Found;
 use super::acks::{Acks, Context};
 use super::approvals::{Recorded, StoreBase};
