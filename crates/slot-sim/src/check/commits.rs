@@ -96,6 +96,11 @@ impl Default for Commits {
 }
 
 impl Commits {
+    /// As if this state had come to be.
+    #[cfg(test)]
+    pub fn knowing(state: State) -> Self {
+        Self { state, ..Self::default() }
+    }
     /// The last committed command that was followed.
     pub fn applied(&self) -> u64 {
         self.state.applied.0

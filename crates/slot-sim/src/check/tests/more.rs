@@ -27,9 +27,7 @@ fn order(action: Action, n: u64) -> Order {
 }
 
 fn knowing(tasks: Vec<Task>) -> Commits {
-    let mut commits = Commits::default();
-    commits.state = state(1, Some("h1"), None, tasks);
-    commits
+    Commits::knowing(state(1, Some("h1"), None, tasks))
 }
 
 #[test]
