@@ -11,24 +11,24 @@ mod raft;
 use slot_sim::check::Witness;
 use slot_types::ids::*;
 
-pub fn host(n: u8) -> HostName {
+pub(crate) fn host(n: u8) -> HostName {
     HostName::new(format!("h{n}")).unwrap()
 }
-pub fn slot(h: u8, n: u16) -> SlotId {
+pub(crate) fn slot(h: u8, n: u16) -> SlotId {
     SlotId::new(host(h), n)
 }
-pub fn store() -> StoreName {
+pub(crate) fn store() -> StoreName {
     StoreName::new("store1").unwrap()
 }
-pub fn epoch(n: u64) -> Epoch {
+pub(crate) fn epoch(n: u64) -> Epoch {
     Epoch { generation: 0, n }
 }
-pub fn record(sequence: u64) -> RecordId {
+pub(crate) fn record(sequence: u64) -> RecordId {
     RecordId { client: ClientName::new("w1").unwrap(), sequence }
 }
 
 /// The invariants that were found broken, in order, each once.
-pub fn broken(witness: &Witness) -> Vec<&'static str> {
+pub(crate) fn broken(witness: &Witness) -> Vec<&'static str> {
     let mut all = Vec::new();
     for violation in witness.violations() {
         if !all.contains(&violation.invariant) {
@@ -39,11 +39,11 @@ pub fn broken(witness: &Witness) -> Vec<&'static str> {
 }
 
 #[track_caller]
-pub fn breaks(witness: &Witness, invariant: &str) {
+pub(crate) fn breaks(witness: &Witness, invariant: &str) {
     assert!(broken(witness).contains(&invariant), "{invariant} is not said, but {:?}", witness.violations());
 }
 
 #[track_caller]
-pub fn silent(witness: &Witness) {
+pub(crate) fn silent(witness: &Witness) {
     assert_eq!(witness.violations(), [], "nothing is wrong");
 }
