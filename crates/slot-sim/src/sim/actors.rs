@@ -176,9 +176,13 @@ impl Sim {
         let now = self.now();
         let number = self.call(Asker::Client { token: ask.token, slot: ask.slot.clone() }, clients::PATIENCE_MS);
         let (kind, bytes, sent) = match ask.what {
-            ClientRequest::Append(append) => {
+            ClientRequest::Append(mut append) => {
                 let (store, id) = (append.store.clone(), append.id.clone());
                 self.witness.saw(now, Seen::ClientSends { store: &store, id: &id, payload: &append.payload });
+                // The bug that cannot be missed: what a client is told of is not what was written.
+                if slot_planted::planted("canary") {
+                    append.id.sequence += 1 << 40;
+                }
                 let bytes = wire::append_to(append, clients::PATIENCE_MS).encode_to_vec();
                 (Kind::Append, bytes, Sent::Append { store, id })
             }
