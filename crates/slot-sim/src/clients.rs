@@ -166,6 +166,10 @@ pub struct Writers {
     running: bool,
     holders: BTreeMap<(usize, Epoch), u16>,
     findings: Vec<Finding>,
+    /// Records that were ever listed as held by a former master alone: reinjected ones stand later than they were
+    /// acknowledged, and a list that was put back half way is made again without them.
+    listed: BTreeSet<RecordId>,
+    looked: BTreeMap<LossCaseId, usize>,
     counts: BTreeMap<&'static str, u64>,
 }
 
@@ -201,6 +205,8 @@ impl Writers {
             running: true,
             holders: BTreeMap::new(),
             findings: Vec::new(),
+            listed: BTreeSet::new(),
+            looked: BTreeMap::new(),
             counts: BTreeMap::new(),
         }
     }
@@ -268,6 +274,7 @@ impl Writers {
 
     /// Sends what is due.
     pub fn step(&mut self, now: u64, routes: &Routes<'_>) -> Vec<ClientAsk> {
+        self.look(routes);
         let mut asks = Vec::new();
         while self.agenda.keys().next().is_some_and(|(at, _)| *at <= now) {
             let Some((_, due)) = self.agenda.pop_first() else { break };
@@ -277,6 +284,18 @@ impl Writers {
             }
         }
         asks
+    }
+
+    /// Remembers what loss cases list, as long as they list it.
+    fn look(&mut self, routes: &Routes<'_>) {
+        let cases = routes.0.and_then(|state| state.cluster.as_ref()).map(|c| &c.loss_cases);
+        for (id, case) in cases.into_iter().flatten() {
+            let known = self.looked.entry(*id).or_default();
+            if *known != case.stranded.len() {
+                *known = case.stranded.len();
+                self.listed.extend(case.stranded.iter().cloned());
+            }
+        }
     }
 
     fn next(&mut self, now: u64, routes: &Routes<'_>, client: usize, asks: &mut Vec<ClientAsk>) {

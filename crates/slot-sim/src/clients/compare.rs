@@ -31,6 +31,9 @@ pub struct Aside {
     pub listed: BTreeSet<RecordId>,
     /// Nobody knows yet what is missing: the old master has not come back.
     pub unknown: bool,
+    /// Former masters that were promoted past, and the last epoch at which: what they acknowledged before it may have come
+    /// back later, by a reinjection from them or from a replica of theirs.
+    pub failed_over: BTreeMap<SlotId, Epoch>,
 }
 
 impl Aside {
@@ -46,6 +49,8 @@ impl Aside {
                 LossState::Reinjected { .. } | LossState::NothingStranded => {}
             }
             aside.moved.extend(case.stranded.iter().cloned());
+            let last = aside.failed_over.entry(case.slot.clone()).or_default();
+            *last = (*last).max(case.epoch);
         }
         aside
     }
@@ -72,10 +77,16 @@ impl Writers {
         }
         for (_, client, acked) in self.logs().filter(|(of, _, _)| *of == store) {
             let mut there: Vec<(usize, &Acked)> = Vec::new();
+            let came_back = |ack: &Acked| {
+                let past = self.slot(ack.slot).and_then(|slot| aside.failed_over.get(slot));
+                past.is_some_and(|epoch| ack.epoch < *epoch)
+            };
             for ack in acked {
                 let id = RecordId { client: client.clone(), sequence: ack.sequence };
                 match places.get(&id) {
-                    Some(place) if !aside.moved.contains(&id) => there.push((*place, ack)),
+                    Some(place) if !aside.moved.contains(&id) && !self.listed.contains(&id) => {
+                        there.push((*place, ack))
+                    }
                     Some(_) => {}
                     None if waived || aside.unknown => {}
                     None if aside.given_up.contains(&id) || aside.listed.contains(&id) => {}

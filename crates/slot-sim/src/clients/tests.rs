@@ -191,6 +191,11 @@ fn a_lost_record_is_found_unless_a_person_gave_it_up() {
     assert_eq!(toy.compare(&clients, &Aside::default())[0].invariant, "S13");
     let moved = Aside { moved: BTreeSet::from([lost.clone()]), ..Aside::default() };
     assert_eq!(toy.compare(&clients, &moved), vec![]);
+    let holder = clients.slot(0).unwrap().clone();
+    for (epoch, fits) in [(epoch(2), true), (epoch(1), false)] {
+        let past = Aside { failed_over: BTreeMap::from([(holder.clone(), epoch)]), ..Aside::default() };
+        assert_eq!(toy.compare(&clients, &past).is_empty(), fits, "only what was acknowledged before the failover");
+    }
     toy.logs.get_mut(&name(1)).unwrap().push(lost);
     assert_eq!(toy.compare(&clients, &moved)[0].invariant, "R21");
 }
@@ -226,6 +231,7 @@ fn loss_cases_say_what_was_given_up() {
     let aside = Aside::of(&toy.state, &name(1));
     assert_eq!((aside.given_up, aside.listed), (BTreeSet::from([id(1)]), BTreeSet::from([id(3)])));
     assert_eq!(aside.moved, BTreeSet::from([id(1), id(2), id(3)]));
+    assert_eq!(aside.failed_over, BTreeMap::from([(slot(1), epoch(2))]));
     assert!(!aside.unknown);
     assert_eq!(Aside::of(&toy.state, &name(2)), Aside::default());
 }

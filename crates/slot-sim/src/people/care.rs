@@ -14,6 +14,8 @@ const ROUND_MS: u64 = 2_000;
 const AGAIN_MS: u64 = 15_000;
 /// A store is given this long to come back by itself (R25).
 const BY_ITSELF_MS: u64 = 25_000;
+/// A plan that runs for longer is given up, stuck or not: it keeps everyday recovery from its stores.
+const SLOW_MS: u64 = 120_000;
 
 impl Crowd {
     /// Whether it is time to ask for something (again).
@@ -31,8 +33,9 @@ impl Crowd {
             return self.apply_file(now, public, who, asks);
         }
         let Some((state, cluster)) = cluster(public) else { return };
-        for plan in state.running().filter(|p| p.status == PlanStatus::Running && is_stuck(p)) {
-            if self.may_care(Care::Plan(plan.id), now, AGAIN_MS) {
+        for plan in state.running().filter(|p| p.status == PlanStatus::Running) {
+            let old = plan.started.is_some_and(|at| state.log_time.since(at) > SLOW_MS);
+            if (is_stuck(plan) || old) && self.may_care(Care::Plan(plan.id), now, AGAIN_MS) {
                 self.count("care: stuck plan aborted");
                 let request =
                     ControlRequest::AbortPlan { request: None, plan: plan.id, reason: "it is stuck".to_string() };
@@ -69,6 +72,7 @@ impl Crowd {
         (name, host): (&HostName, &Host),
         asks: &mut Vec<Ask>,
     ) {
+        let Some((state, cluster)) = cluster(public) else { return };
         let off = public.truth.off.contains(name);
         if host.quarantined.is_some() && self.holds_a_master(public, name) {
             return self.empty_quarantined(now, public, who, name, off, asks);
@@ -96,12 +100,26 @@ impl Crowd {
                 self.count("care: new disk put in");
                 self.hands.push(Hand::NewDisk(name.clone()));
             }
+            None if self.is_half_stopped(state, cluster, name, host)
+                && self.may_care(Care::Host(name.clone()), now, 2 * AGAIN_MS) =>
+            {
+                // No command starts a stopped copy of an Active host: it is drained once more and undrained.
+                self.count("care: drain asked, for a copy left stopped");
+                self.plan(now, public, who, Intent::DrainHost(name.clone()), asks);
+            }
             None if host.declared != HostState::Active && self.may_care(Care::Host(name.clone()), now, AGAIN_MS) => {
                 self.count("care: undrain asked");
                 self.plan(now, public, who, Intent::UndrainHost(name.clone()), asks);
             }
             _ => {}
         }
+    }
+
+    /// Whether a copy of an Active host was left stopped, by a drain that was given up or an undrain that could not start it.
+    fn is_half_stopped(&self, state: &State, cluster: &Cluster, name: &HostName, host: &Host) -> bool {
+        host.declared == HostState::Active
+            && state.running().next().is_none()
+            && cluster.copies_on(name).any(|(_, _, copy)| copy.state == CopyState::Stopped)
     }
 
     /// Whether a host's disk stands in the way of some store's next master.

@@ -52,6 +52,7 @@ impl Crowd {
             let boot = cluster(public).and_then(|(_, c)| c.hosts.get(host)).and_then(|h| h.boot);
             self.seen_off.insert(host.clone(), (now, boot));
         }
+        self.look_at_doubted(now, public);
         let standing = cluster(public).map(|(_, c)| &c.attestations);
         for word in self.words.iter_mut().filter(|w| !w.void) {
             let stands = standing.and_then(|all| all.get(&word.host)).is_some_and(|a| a.by == word.by);
@@ -68,6 +69,17 @@ impl Crowd {
                     *self.counts.entry(name).or_default() += 1;
                 }
                 _ => {}
+            }
+        }
+    }
+
+    /// S5: one person's yes counts once; a new leader makes former ones void, then it may be given again (R17).
+    fn look_at_doubted(&mut self, now: u64, public: &Public<'_>) {
+        for plan in std::mem::take(&mut self.doubted) {
+            let Some(record) = public.state.and_then(|s| s.plans.get(&plan)) else { continue };
+            let people: BTreeSet<&OperatorName> = record.approvals.iter().map(|a| &a.by).collect();
+            if people.len() < record.approvals.len() {
+                self.complain("S5", now, format!("two yeses of one person to {plan} count: {people:?}"));
             }
         }
     }

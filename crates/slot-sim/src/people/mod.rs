@@ -294,6 +294,8 @@ pub struct Crowd {
     planned: BTreeMap<slot_machine::command::RequestId, PlanId>,
     names: BTreeMap<CoordinatorName, u64>,
     newest: Revision,
+    /// Plans to which one person seems to have said two yeses that count.
+    doubted: BTreeSet<PlanId>,
     healing: bool,
     words: Vec<Word>,
     alone: BTreeMap<HostName, u64>,
@@ -323,6 +325,7 @@ impl Crowd {
             planned: BTreeMap::new(),
             names: BTreeMap::new(),
             newest: Revision(0),
+            doubted: BTreeSet::new(),
             healing: false,
             words: Vec::new(),
             alone: BTreeMap::new(),

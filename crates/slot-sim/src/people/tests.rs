@@ -4,7 +4,7 @@
 
 use super::*;
 use slot_coordinator::core::{Failure, Reply};
-use slot_machine::state::{PlanRecord, PlanStatus, StepRun, StepState, TaskRun, TaskState};
+use slot_machine::state::{Approval, PlanRecord, PlanStatus, StepRun, StepState, TaskRun, TaskState};
 use slot_types::cluster::*;
 use slot_types::evidence::Evidence;
 use slot_types::plan::Plan;
@@ -379,6 +379,14 @@ fn a_yes_that_must_not_count_is_a_complaint() {
     assert!(crowd.complaints().is_empty());
     let (now, ask) = approval(&mut crowd, &toy, Yes::Again);
     crowd.answered(now, ask.token, counted.clone());
+    crowd.look(now, &toy.public());
+    assert!(crowd.complaints().is_empty(), "after a leader change the former yes is void (R17)");
+    let (now, ask) = approval(&mut crowd, &toy, Yes::Again);
+    crowd.answered(now, ask.token, counted.clone());
+    let by = OperatorName::new("bob").unwrap();
+    let yes = Approval { by, at: LogTime(0), wall: WallTime(0), reason: String::new() };
+    toy.state.plans.get_mut(&PlanId(5)).unwrap().approvals = vec![yes.clone(), yes];
+    crowd.look(now, &toy.public());
     assert_eq!(crowd.complaints().len(), 1, "the same person twice (S5)");
 
     let mut crowd = fresh();
