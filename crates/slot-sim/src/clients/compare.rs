@@ -84,10 +84,8 @@ impl Writers {
             for ack in acked {
                 let id = RecordId { client: client.clone(), sequence: ack.sequence };
                 match places.get(&id) {
-                    Some(place) if !aside.moved.contains(&id) && !self.listed.contains(&id) => {
-                        there.push((*place, ack))
-                    }
-                    Some(_) => {}
+                    Some(_) if aside.moved.contains(&id) || self.listed.contains(&id) || came_back(ack) => {}
+                    Some(place) => there.push((*place, ack)),
                     None if waived || aside.unknown => {}
                     None if aside.given_up.contains(&id) || aside.listed.contains(&id) => {}
                     None => found.push(self.lost(ack, &id)),
