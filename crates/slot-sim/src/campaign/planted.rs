@@ -1,15 +1,15 @@
 //! The hunt for planted bugs: each alone, until it is caught or the seeds run out; then the same seeds without any.
 //!
-//! What always holds: a hunt counts only beside its control (the same runs without a bug, which must be clean) and its
-//! canary (a bug that cannot be missed); a harness that catches nothing, or that cries at everything, fails.
+//! What always holds: a bug is caught only by a run that is clean without it; a hunt counts only beside its control (the
+//! same runs without a bug, which must all be clean) and its canary (a bug that cannot be missed); a harness that catches
+//! nothing, or that cries at everything, fails.
 
 use super::Failed;
 use crate::run::{Options, Outcome};
 use serde::Serialize;
-use std::collections::BTreeSet;
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -107,6 +107,40 @@ impl Report {
 /// A run that a hunt made: the directed run's name, if it was one, and the seed.
 type Made = (Option<&'static str>, u64);
 
+/// Every run that was made with a bug, and what the same run without one came to, once that is known.
+struct Controls<'a> {
+    runner: &'a BugRunner<'a>,
+    known: Mutex<BTreeMap<Made, Option<Option<Failed>>>>,
+}
+
+impl Controls<'_> {
+    fn known(&self) -> MutexGuard<'_, BTreeMap<Made, Option<Option<Failed>>>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A run is made with a bug.
+    fn made(&self, run: Made) {
+        self.known().entry(run).or_default();
+    }
+
+    /// What the same run without a bug comes to.
+    fn of(&self, run: Made) -> Option<Failed> {
+        let known = self.known().get(&run).cloned().flatten();
+        known.unwrap_or_else(|| {
+            let failed = control(run.0, run.1, self.runner);
+            self.known().insert(run, Some(failed.clone()));
+            failed
+        })
+    }
+
+    /// What all of them come to.
+    fn all(&self, jobs: usize) -> Control {
+        let runs: Vec<Made> = self.known().keys().copied().collect();
+        let failed = in_parallel(&runs, jobs, &|run| self.of(*run));
+        Control { seeds: runs.len() as u64, failed: failed.into_iter().flatten().collect() }
+    }
+}
+
 /// Hunts the canary, then every bug, then runs the control. `each` hears of every verdict, by any thread.
 pub fn hunt(
     bugs: &[Subject],
@@ -115,9 +149,9 @@ pub fn hunt(
     runner: &BugRunner<'_>,
     each: &(dyn Fn(&Verdict) + Sync),
 ) -> Report {
-    let made = Mutex::new(BTreeSet::new());
+    let controls = Controls { runner, known: Mutex::default() };
     let one = |bug: &Subject, limits: &Limits| {
-        let verdict = hunt_one(*bug, directed, limits, runner, &made);
+        let verdict = hunt_one(*bug, directed, limits, &controls);
         each(&verdict);
         verdict
     };
@@ -125,25 +159,17 @@ pub fn hunt(
     let first = Limits { directed_seeds: 1, swarm_seeds: 1, at_most: None, ..limits.clone() };
     let canary = one(&Subject { name: CANARY, rule: "the harness" }, &first);
     let verdicts = in_parallel(bugs, limits.jobs, &|bug| one(bug, limits));
-    let made: Vec<Made> = made.into_inner().unwrap_or_else(PoisonError::into_inner).into_iter().collect();
-    let failed = in_parallel(&made, limits.jobs, &|(name, seed)| control(*name, *seed, runner));
     Report {
         planted: verdicts.len(),
         caught: verdicts.iter().filter(|v| v.caught).count(),
         missed: verdicts.iter().filter(|v| !v.caught).map(|v| v.bug).collect(),
         canary,
-        control: Control { seeds: made.len() as u64, failed: failed.into_iter().flatten().collect() },
+        control: controls.all(limits.jobs),
         bugs: verdicts,
     }
 }
 
-fn hunt_one(
-    bug: Subject,
-    directed: &[&'static str],
-    limits: &Limits,
-    runner: &BugRunner<'_>,
-    made: &Mutex<BTreeSet<Made>>,
-) -> Verdict {
+fn hunt_one(bug: Subject, directed: &[&'static str], limits: &Limits, controls: &Controls<'_>) -> Verdict {
     let began = Instant::now();
     let own = directed.iter().find(|name| **name == bug.name).copied();
     let own_seeds = if own.is_some() { limits.directed_seeds } else { 0 };
@@ -164,10 +190,12 @@ fn hunt_one(
             break;
         }
         let seed = limits.start + number;
-        made.lock().unwrap_or_else(PoisonError::into_inner).insert((name, seed));
-        let outcome = runner(Some(bug.name), seed, &options(name));
+        controls.made((name, seed));
+        let outcome = (controls.runner)(Some(bug.name), seed, &options(name));
         verdict.seeds += 1;
-        if let Some(by) = outcome.failure() {
+        let failure = outcome.failure();
+        // What fails without the bug as well says nothing of the bug; the control says it.
+        if let Some(by) = failure.filter(|_| controls.of((name, seed)).is_none()) {
             verdict.caught = true;
             verdict.by = Some(by);
             verdict.seed = Some(seed);
@@ -276,8 +304,20 @@ mod tests {
     fn a_harness_that_cries_at_everything_fails() {
         let shy = |_: Option<&'static str>, seed: u64, _: &Options| found(seed, "S1");
         let report = hunt(&BUGS, &[], &limits(), &shy, &|_| ());
-        assert_eq!(report.caught, 3);
-        assert!(!report.control_is_clean() && !report.is_good());
+        assert_eq!((report.caught, report.control.failed.len()), (0, 10));
+        assert!(!report.canary.caught && !report.control_is_clean() && !report.is_good());
+    }
+
+    #[test]
+    fn a_run_that_fails_without_the_bug_catches_nothing() {
+        let flaky = |bug: Option<&'static str>, seed: u64, options: &Options| match seed {
+            3 => found(seed, "L1"),
+            _ => eyes(bug, seed, options),
+        };
+        let report = hunt(&BUGS[1..2], &[], &limits(), &flaky, &|_| ());
+        assert_eq!((report.bugs[0].seeds, report.bugs[0].by.as_deref()), (7, Some("S2")));
+        assert_eq!(report.control.failed.iter().map(|f| f.seed).collect::<Vec<_>>(), [3]);
+        assert!(!report.is_good());
     }
 
     #[test]
