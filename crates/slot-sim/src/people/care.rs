@@ -12,6 +12,9 @@ use slot_types::plan::Settlement;
 const ROUND_MS: u64 = 2_000;
 /// The same thing is not asked again earlier.
 const AGAIN_MS: u64 = 15_000;
+/// A loss case is tried again after this long: what it needs may have to come back by itself first, which no plan that holds
+/// the store lets it.
+const SETTLE_AGAIN_MS: u64 = 120_000;
 /// A store is given this long to come back by itself (R25).
 const BY_ITSELF_MS: u64 = 25_000;
 /// A plan that runs for longer is given up, stuck or not: it keeps everyday recovery from its stores.
@@ -49,7 +52,7 @@ impl Crowd {
             self.care_for_store(now, public, who, (name, store), asks);
         }
         for (id, case) in &cluster.loss_cases {
-            if case.state == LossState::Listed && self.may_care(Care::Case(*id), now, AGAIN_MS) {
+            if case.state == LossState::Listed && self.may_care(Care::Case(*id), now, SETTLE_AGAIN_MS) {
                 self.count("care: reinject asked");
                 let intent = Intent::SettleLoss { case: *id, how: Settlement::Reinject };
                 self.plan(now, public, who, intent, asks);

@@ -207,14 +207,7 @@ impl Sim {
                 self.digest(id.sequence);
             }
             (Some(Sent::Read { store, epoch, begun_ms, stale }), Some(journal::Reply::Read(outcome))) => {
-                let seen = Seen::ClientRead {
-                    store,
-                    slot,
-                    epoch: *epoch,
-                    begun_ms: *begun_ms,
-                    stale: *stale,
-                    outcome,
-                };
+                let seen = Seen::ClientRead { store, slot, epoch: *epoch, begun_ms: *begun_ms, stale: *stale, outcome };
                 self.witness.saw(now, seen);
             }
             _ => {}

@@ -32,6 +32,8 @@ pub(crate) struct AgentMachine {
     /// What its next start finds: a folder that was copied, or an empty disk.
     pub(crate) fresh: Option<Incarnation>,
     pub(crate) incarnation: Incarnation,
+    /// Faults of its disk that are known.
+    fired: u64,
     ledger: Option<Ledger>,
     disk_free_at: u64,
     wake_at: Option<u64>,
@@ -63,6 +65,7 @@ impl AgentMachine {
             dark: false,
             fresh: None,
             incarnation,
+            fired: 0,
             ledger: None,
             disk_free_at: 0,
             wake_at: None,
@@ -89,7 +92,7 @@ impl Sim {
         node.disk_free_at = now;
         node.wake_at = None;
         let handle = node.file.open();
-        let opened = match node.fresh.take() {
+        let opened = match node.fresh {
             // An empty folder: the shipped agent makes a ledger with a new incarnation.
             Some(incarnation) => {
                 node.incarnation = incarnation;
@@ -105,14 +108,31 @@ impl Sim {
                 let config = agent::CoreConfig { slots: node.slots.clone() };
                 let (core, effects) = agent::AgentCore::open(config, image, node.boot, running, now);
                 (node.core, node.ledger) = (Some(core), Some(ledger));
+                (node.fired, node.fresh) = (node.file.fired(), None);
                 self.witness.saw(now, Seen::AgentDid { host, effects: &effects });
                 let life = node.life;
                 self.note(|| format!("agent {host} starts, life {life}"));
                 self.agent_effects(host, effects.into());
                 self.agent_step(host, agent::Event::Tick);
             }
-            Err(error) => self.finding("S2", format!("the agent of {host} can't open its own ledger: {error}")),
+            Err(error) => self.agent_cannot_start(host, &error.to_string()),
         }
+    }
+
+    /// A disk that fails while it is opened is looked at and opened again; one that is well must open.
+    fn agent_cannot_start(&mut self, host: &HostName, why: &str) {
+        self.note(|| format!("agent {host} does not start: {why}"));
+        let Some(node) = self.agents.get_mut(host) else { return };
+        let is_ill = node.file.fired() > node.fired;
+        node.fired = node.file.fired();
+        node.file.process_died();
+        node.file.disarm();
+        if is_ill {
+            self.reach("a disk failed while it was opened");
+            let down = self.dice.within(500, 3_000);
+            return self.power_fails(host, down);
+        }
+        self.finding("S2", format!("the agent of {host} can't open its own ledger: {why}"));
     }
 
     /// SIGKILL; the engines live on. What the disk was writing may or may not be there.
@@ -270,7 +290,8 @@ impl Sim {
     fn canary(&mut self, host: &HostName, life: u32, call: u64, engine_call: &EngineCall, budget_ms: u64) {
         let EngineCall::Canary { store, epoch, to, id } = engine_call else { return };
         let Ok(client) = ClientName::new(journal::CANARY_CLIENT) else { return };
-        let sequence = (id.plan.0 << 32) | (u64::from(id.task) << 16) | (u64::from(id.step) << 8) | u64::from(id.attempt);
+        let sequence =
+            (id.plan.0 << 32) | (u64::from(id.task) << 16) | (u64::from(id.step) << 8) | u64::from(id.attempt);
         let id = RecordId { client, sequence };
         let append =
             journal::Append { store: store.clone(), epoch: *epoch, id: id.clone(), payload: b"canary".to_vec() };

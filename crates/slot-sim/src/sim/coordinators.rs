@@ -24,6 +24,8 @@ pub(crate) struct Coordinator {
     /// Milliseconds its wall clock is ahead or behind.
     pub(crate) wall_skew: i64,
     pub(crate) dark: bool,
+    /// Faults of its disk that are known.
+    fired: u64,
     /// Whether its disk holds a store.
     pub(crate) has_store: bool,
     store: Option<RedbStore>,
@@ -53,6 +55,7 @@ impl Coordinator {
             has_store: false,
             wall_skew: 0,
             dark: false,
+            fired: 0,
             store: None,
             acquaintances: BTreeMap::new(),
             members,
@@ -84,7 +87,6 @@ impl Sim {
         let mut life_stream = Stream::new(node.seed, 1_000 + u64::from(node.life));
         let handle = node.file.open();
         let opened = if !node.has_store {
-            node.has_store = true;
             if node.life > 1 {
                 // As a shipped coordinator does on an empty data folder: a node of its own, with a new incarnation.
                 node.marker.incarnation = life_stream.token();
@@ -119,6 +121,7 @@ impl Sim {
             Ok(core) => {
                 let Some(node) = self.coordinators.get_mut(&id) else { return };
                 (node.core, node.store) = (Some(core), Some(store));
+                (node.fired, node.has_store) = (node.file.fired(), true);
                 let life = node.life;
                 self.note(|| format!("c{id} starts, life {life}"));
                 self.coordinator_step(id, coordinator::Event::Tick);
@@ -127,10 +130,21 @@ impl Sim {
         }
     }
 
+    /// A disk that fails while it is opened is looked at and opened again; one that is well must open.
     fn coordinator_cannot_start(&mut self, id: u64, why: &str) {
         self.note(|| format!("c{id} does not start: {why}"));
-        let text = format!("c{id} can't start from its own disk: {why}");
-        self.finding("S14", text);
+        let Some(node) = self.coordinators.get_mut(&id) else { return };
+        let is_ill = node.file.fired() > node.fired;
+        node.fired = node.file.fired();
+        node.file.process_died();
+        node.file.disarm();
+        if is_ill {
+            self.reach("a disk failed while it was opened");
+            self.coordinator_power_failed(id);
+            let down = self.dice.within(500, 3_000);
+            return self.queue.after(down, Happening::Start(Node::Coordinator(id)));
+        }
+        self.finding("S14", format!("c{id} can't start from its own disk: {why}"));
     }
 
     /// SIGKILL; what the disk was writing may or may not be there.

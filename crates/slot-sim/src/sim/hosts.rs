@@ -46,7 +46,10 @@ impl Sim {
             injected: Injected::default(),
             witness: Witness::new(3),
             crowd: people::Crowd::new(Stream::new(seed, 6), config),
-            writers: Writers::new(Stream::new(seed, 7), crate::clients::Config::new(fleet.stores.keys().cloned().collect())),
+            writers: Writers::new(
+                Stream::new(seed, 7),
+                crate::clients::Config::new(fleet.stores.keys().cloned().collect()),
+            ),
             reached: BTreeMap::new(),
             trace: None,
             healing: false,

@@ -389,16 +389,16 @@ impl Sim {
         for node in self.coordinators.values() {
             if let Some(core) = &node.core {
                 let state = core.state().hash();
-                hash = state.0.chunks(8).fold(hash, |h, c| {
-                    mix(h, u64::from_le_bytes(c.try_into().unwrap_or_default()))
-                });
+                hash =
+                    state.0.chunks(8).fold(hash, |h, c| mix(h, u64::from_le_bytes(c.try_into().unwrap_or_default())));
             }
         }
         for node in self.engines.values() {
             if let Some(core) = &node.core {
                 let log = core.log();
                 let digest = log.digest_at(log.length());
-                hash = digest.0.chunks(8).fold(hash, |h, c| mix(h, u64::from_le_bytes(c.try_into().unwrap_or_default())));
+                hash =
+                    digest.0.chunks(8).fold(hash, |h, c| mix(h, u64::from_le_bytes(c.try_into().unwrap_or_default())));
             }
         }
         hash

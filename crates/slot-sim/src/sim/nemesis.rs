@@ -3,8 +3,8 @@
 //! What always holds: whatever happens here is numbered ([`Injected`]) and drawn from the fault stream; hosts that a person
 //! relies on at the moment are left alone; nothing happens any more once the world heals.
 
-use super::*;
 use super::agents::Kept;
+use super::*;
 use crate::check::Seen;
 use crate::disk::{DiskFault, FaultKind, Lands};
 use crate::faults::DiskTrouble;
@@ -186,8 +186,7 @@ impl Sim {
             }
             FaultClass::SitePowerCut => self.inject_site_cut(ms),
             FaultClass::LeaderChange => {
-                let what =
-                    if self.dice.one_in(2) { Injection::KillLeader(ms) } else { Injection::IsolateLeader(ms) };
+                let what = if self.dice.one_in(2) { Injection::KillLeader(ms) } else { Injection::IsolateLeader(ms) };
                 self.inject(what);
             }
             FaultClass::Loss | FaultClass::Duplicate | FaultClass::Delay => self.fate = Some(Injection::Late(ms)),

@@ -2,8 +2,8 @@
 //!
 //! What always holds: nothing here changes what happens.
 
-use super::*;
 use super::wire::Frame;
+use super::*;
 use slot_types::cluster::Cluster;
 
 impl Sim {

@@ -134,13 +134,8 @@ impl Sim {
         if let Some(fate) = self.fate.take() {
             return self.dispatch_to_fate(frame, delay, &fate);
         }
-        let classes = [
-            FaultClass::Loss,
-            FaultClass::Duplicate,
-            FaultClass::Delay,
-            FaultClass::BitFlip,
-            FaultClass::Truncation,
-        ];
+        let classes =
+            [FaultClass::Loss, FaultClass::Duplicate, FaultClass::Delay, FaultClass::BitFlip, FaultClass::Truncation];
         if !self.healing && self.swarm.message_one_in > 0 && self.dice.one_in(self.swarm.message_one_in) {
             let class = classes[self.dice.within(0, 4) as usize];
             let latest = if self.dice.one_in(6) { 12_000 } else { 900 };
@@ -326,8 +321,7 @@ impl Sim {
         match (asker, frame.kind) {
             (Asker::Coordinator { id, life, delivery }, Kind::DeliverReply) => {
                 let answer = pb::DeliverReply::decode(payload).map_err(|e| e.to_string());
-                let result =
-                    answer.and_then(|reply| codec::decode::<Answer>(&reply.answer).map_err(|e| e.to_string()));
+                let result = answer.and_then(|reply| codec::decode::<Answer>(&reply.answer).map_err(|e| e.to_string()));
                 let event = coordinator::Event::AgentAnswer { delivery, result };
                 self.work(Node::Coordinator(id), life, Work::Coordinator(Box::new(event)));
             }
