@@ -79,6 +79,7 @@ impl Sim {
             sent: BTreeMap::new(),
             posted: BTreeMap::new(),
             found: Vec::new(),
+            kept: None,
             leaders: 0,
             steps_seen: 0,
             hash: seed,

@@ -7,6 +7,7 @@
 mod actors;
 mod agents;
 mod coordinators;
+mod decode;
 pub mod directed;
 mod engines;
 mod hosts;
@@ -16,6 +17,7 @@ mod script;
 mod watch;
 mod wire;
 
+pub use self::decode::decode;
 pub use self::hosts::fleet_of;
 pub use self::wire::Kind;
 
@@ -140,6 +142,8 @@ pub struct Sim {
     posted: BTreeMap<u64, Option<Result<coordinator::Reply, coordinator::Failure>>>,
     /// What the world itself found.
     pub found: Vec<crate::check::Violation>,
+    /// Payloads that travelled, for tests: at most so many of each kind.
+    kept: Option<(usize, BTreeMap<Kind, Vec<Vec<u8>>>)>,
     leaders: u64,
     steps_seen: u64,
     hash: u64,
@@ -370,6 +374,16 @@ impl Sim {
             Injection::Again(_) | Injection::Late(_) | Injection::Lose => self.fate = Some(injection),
             other => self.inject(other),
         }
+    }
+
+    /// Keeps payloads that travel from now on, so many of each kind.
+    pub fn keep_payloads(&mut self, of_each: usize) {
+        self.kept = Some((of_each, BTreeMap::new()));
+    }
+
+    /// The payloads kept so far.
+    pub fn payloads(&mut self) -> BTreeMap<Kind, Vec<Vec<u8>>> {
+        self.kept.take().map(|(_, kept)| kept).unwrap_or_default()
     }
 
     /// Counts named places from now on, and makes these things happen at them.

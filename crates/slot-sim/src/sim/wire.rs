@@ -202,6 +202,12 @@ impl Sim {
             return self.witness_damaged(&frame);
         };
         self.digest(u64::from(crc32c::crc32c(payload)));
+        if let Some((most, kept)) = &mut self.kept {
+            let of_kind = kept.entry(frame.kind).or_default();
+            if of_kind.len() < *most {
+                of_kind.push(payload.to_vec());
+            }
+        }
         match &frame.node {
             Some(node) if self.life(node).is_none() => self.nobody_there(&frame),
             Some(node) => self.request(node.clone(), &frame, payload),

@@ -3,6 +3,10 @@
 //! What always holds: a directed run draws everything that it does not fix from its seed; it is looked at by the same
 //! checkers as any other, and is clean without a planted bug.
 
+mod coordinator;
+mod hosts;
+mod raft;
+
 use super::*;
 
 /// A schedule.
@@ -16,17 +20,17 @@ pub struct Script {
 }
 
 /// Every schedule.
-pub fn all() -> &'static [Script] {
-    &[]
+pub fn all() -> impl Iterator<Item = &'static Script> {
+    [coordinator::SCRIPTS, raft::SCRIPTS, hosts::SCRIPTS].into_iter().flatten()
 }
 
 /// The schedule of a name.
 pub fn find(name: &str) -> Option<&'static Script> {
-    all().iter().find(|script| script.name == name)
+    all().find(|script| script.name == name)
 }
 
 /// Every name.
 pub fn names() -> &'static [&'static str] {
     static NAMES: std::sync::OnceLock<Vec<&'static str>> = std::sync::OnceLock::new();
-    NAMES.get_or_init(|| all().iter().map(|script| script.name).collect())
+    NAMES.get_or_init(|| all().map(|script| script.name).collect())
 }
