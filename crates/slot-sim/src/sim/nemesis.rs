@@ -365,23 +365,15 @@ impl Sim {
             return;
         }
         let has_old = self.agents.get(&host).is_some_and(|n| n.kept.is_some());
-        match class {
-            FaultClass::OldDisk if has_old => {
-                if self.injected.happens(now, class, || format!("{host}")) {
-                    self.put_back(&host, ms);
-                }
+        if class == FaultClass::OldDisk && !has_old {
+            return;
+        }
+        if self.injected.happens(now, class, || format!("{host}")) {
+            match class {
+                FaultClass::OldDisk => self.put_back(&host, ms),
+                FaultClass::ClonedFolder => self.clone_folder(&host, ms),
+                _ => self.wipe(&host, ms),
             }
-            FaultClass::ClonedFolder => {
-                if self.injected.happens(now, class, || format!("{host}")) {
-                    self.clone_folder(&host, ms);
-                }
-            }
-            FaultClass::WipedDisk => {
-                if self.injected.happens(now, class, || format!("{host}")) {
-                    self.wipe(&host, ms);
-                }
-            }
-            _ => {}
         }
     }
 
