@@ -325,6 +325,11 @@ pub struct Injected {
 }
 
 impl Injected {
+    /// How many faults happened.
+    pub fn total(&self) -> u64 {
+        self.counts.values().sum()
+    }
+
     /// Whether this fault happens: it is numbered and counted.
     pub fn happens(&mut self, now: u64, class: FaultClass, text: impl FnOnce() -> String) -> bool {
         self.next += 1;

@@ -32,6 +32,11 @@ pub fn directed() -> &'static [&'static str] {
     crate::sim::directed::names()
 }
 
+/// Whether there is a directed run of this name, or a case of the sweep.
+pub fn is_directed(name: &str) -> bool {
+    directed().contains(&name) || crate::sweep::Faults::parse(name).is_some()
+}
+
 /// What is asked of a run besides its seed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Options {
@@ -92,6 +97,8 @@ pub struct Outcome {
     pub trace: Vec<String>,
     /// All that the seed drew before it began.
     pub config: String,
+    /// Faults of a sweep that really happened.
+    pub landed: u64,
 }
 
 impl Outcome {

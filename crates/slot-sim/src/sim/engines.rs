@@ -16,6 +16,8 @@ pub(crate) struct EngineProcess {
     pub(crate) life: u32,
     pub(crate) instance: u64,
     pub(crate) serving: agent::Serving,
+    /// Control calls under way, but for questions how it is.
+    pub(crate) controls: BTreeSet<u64>,
     disk_free_at: u64,
 }
 
@@ -64,7 +66,7 @@ impl Sim {
         let (core, effects) = journal::JournalCore::open(config, files, now).map_err(|e| e.to_string())?;
         self.witness.saw(now, Seen::EngineOpens { slot, core: &core, effects: &effects });
         let life = self.engines.get(slot).map_or(1, |n| n.life + 1);
-        let node = EngineProcess { core: Some(core), life, instance, serving: serving.clone(), disk_free_at: now };
+        let node = EngineProcess { core: Some(core), life, instance, serving: serving.clone(), controls: BTreeSet::new(), disk_free_at: now };
         self.engines.insert(slot.clone(), node);
         self.engine_effects(slot, effects.into());
         Ok(())
@@ -114,7 +116,13 @@ impl Sim {
 
     pub(crate) fn engine_step(&mut self, slot: &SlotId, event: journal::Event) {
         let now = self.now();
-        let Some(core) = self.engines.get_mut(slot).and_then(|n| n.core.as_mut()) else { return };
+        let Some(engine) = self.engines.get_mut(slot) else { return };
+        let Some(core) = engine.core.as_mut() else { return };
+        if let journal::Event::Control { request, call, .. } = &event
+            && !matches!(call, slot_types::engine::EngineCall::Status)
+        {
+            engine.controls.insert(*request);
+        }
         self.witness.saw(now, Seen::EngineTakes { slot, event: &event });
         let effects = core.step(now, event);
         self.witness.saw(now, Seen::EngineDid { slot, core, effects: &effects });
@@ -216,6 +224,9 @@ impl Sim {
         let from = Place::Host(slot.host.clone());
         match reply {
             journal::Reply::Control(answer) => {
+                if let Some(engine) = self.engines.get_mut(slot) {
+                    engine.controls.remove(&request);
+                }
                 let bytes = pb::EngineControlReply { answer: codec::encode(&answer) }.encode_to_vec();
                 self.answer(from, Kind::ControlReply, request, &bytes);
             }

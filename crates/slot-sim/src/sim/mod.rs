@@ -14,11 +14,13 @@ mod hosts;
 mod nemesis;
 pub(crate) mod play;
 mod script;
+mod sweeping;
 mod watch;
 mod wire;
 
 pub use self::decode::decode;
 pub use self::hosts::fleet_of;
+pub use self::sweeping::places_of;
 pub use self::wire::Kind;
 
 use self::agents::AgentMachine;
@@ -123,12 +125,8 @@ pub struct Sim {
     paused: BTreeMap<Node, VecDeque<Work>>,
     slow: BTreeMap<Node, u64>,
     triggers: Vec<Trigger>,
-    /// Places passed, while somebody counts them.
-    places: Option<u64>,
-    /// What to do at which of them.
-    at_place: BTreeMap<u64, Injection>,
-    /// The names of the places passed.
-    pub place_names: Vec<String>,
+    /// Places passed, while somebody counts them, and what happens there.
+    sweep: Option<Box<sweeping::Sweep>>,
     /// What a trap does to the message about to be sent.
     fate: Option<Injection>,
     /// Coordinators that have lost their disk.
@@ -328,17 +326,11 @@ impl Sim {
 
     /// A named place in the code of a process: traps and sweeps hook in here. Says whether the process may go on.
     pub(crate) fn place(&mut self, node: &Node, verb: &str, action: &str) -> bool {
-        if let Some(count) = &mut self.places {
-            *count += 1;
-            let number = *count;
-            let injection = self.at_place.remove(&number);
-            self.place_names.push(format!("{verb}-{action} at {node}"));
-            if let Some(injection) = injection {
-                self.befall(node, injection);
-            }
-        }
         if self.trace.is_some() {
             self.note(|| format!("{node}: {verb}-{action}"));
+        }
+        if self.sweep.is_some() {
+            self.pass(node, verb, action);
         }
         if !self.triggers.is_empty() && !self.healing {
             self.spring(node, verb, action);
@@ -384,17 +376,6 @@ impl Sim {
     /// The payloads kept so far.
     pub fn payloads(&mut self) -> BTreeMap<Kind, Vec<Vec<u8>>> {
         self.kept.take().map(|(_, kept)| kept).unwrap_or_default()
-    }
-
-    /// Counts named places from now on, and makes these things happen at them.
-    pub fn count_places(&mut self, at_place: BTreeMap<u64, Injection>) {
-        self.places = Some(0);
-        self.at_place = at_place;
-    }
-
-    /// Stops counting; how many there were.
-    pub fn places_passed(&mut self) -> u64 {
-        self.places.take().unwrap_or(0)
     }
 
     /// The digest of everything that happened, with the state of every process.

@@ -23,13 +23,18 @@ const MORE_RECORDS: usize = 12;
 
 /// A world that is played, kept where it can be looked at after a panic.
 pub(crate) struct Scene {
-    sim: Sim,
+    pub(super) sim: Sim,
     extra: Vec<Violation>,
     options: Options,
+    /// Faults of a sweep that really happened.
+    pub(super) landed: u64,
 }
 
 /// Plays a seed to its end; the scene is left in `stage`, also after a panic.
 pub(crate) fn play(seed: u64, options: &Options, stage: &mut Option<Scene>) {
+    if let Some(case) = options.directed.as_deref().and_then(crate::sweep::Faults::parse) {
+        return super::sweeping::play(seed, &case, options, stage);
+    }
     let script = options.directed.as_deref().and_then(super::directed::find);
     let mut dice = Stream::new(seed, 40);
     let mut swarm = script.map_or_else(|| Swarm::of(seed), |script| (script.swarm)(&mut dice));
@@ -45,12 +50,8 @@ pub(crate) fn play(seed: u64, options: &Options, stage: &mut Option<Scene>) {
             Sim::with_people(seed, swarm, config)
         }
     };
-    let scene = stage.insert(Scene { sim, extra: Vec::new(), options: options.clone() });
-    scene.sim.injected.suppressed = options.suppressed.clone();
-    scene.sim.injected.keep = true;
-    scene.sim.trace = options.trace.then(Vec::new);
-    let (rough_ms, config) = (scene.sim.swarm.rough_ms, scene.sim.swarm.describe());
-    scene.sim.note(|| config);
+    let scene = stage.insert(Scene::new(sim, options));
+    let rough_ms = scene.sim.swarm.rough_ms;
     scene.sim.begin();
     if !scene.sim.run_until(FOUND_MS, Sim::is_founded) {
         return scene.lack("L1", "the stores are not made");
@@ -69,14 +70,24 @@ pub(crate) fn play(seed: u64, options: &Options, stage: &mut Option<Scene>) {
 }
 
 impl Scene {
-    fn lack(&mut self, invariant: &'static str, text: impl Into<String>) {
+    /// A world that has not begun.
+    pub(super) fn new(mut sim: Sim, options: &Options) -> Self {
+        sim.injected.suppressed = options.suppressed.clone();
+        sim.injected.keep = true;
+        sim.trace = options.trace.then(Vec::new);
+        let config = sim.swarm.describe();
+        sim.note(|| config);
+        Self { sim, extra: Vec::new(), options: options.clone(), landed: 0 }
+    }
+
+    pub(super) fn lack(&mut self, invariant: &'static str, text: impl Into<String>) {
         if !self.sim.is_violated() {
             let at_ms = self.sim.now();
             self.extra.push(Violation { invariant, text: text.into(), at_ms });
         }
     }
 
-    fn heal(&mut self) {
+    pub(super) fn heal(&mut self) {
         if self.sim.is_violated() {
             return;
         }
@@ -129,6 +140,7 @@ impl Scene {
 
     /// Gives what was seen into an outcome.
     pub(crate) fn harvest(self, into: &mut Outcome) {
+        into.landed = self.landed;
         let sim = self.sim;
         let own = sim.witness.violations().iter().chain(&sim.found);
         let own = own.map(|v| Violation { invariant: v.invariant, text: v.text.clone(), at_ms: v.at_ms });

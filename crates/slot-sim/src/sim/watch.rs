@@ -16,7 +16,7 @@ impl Sim {
 
     /// Whether somebody wants to know the places passed.
     pub(crate) fn is_looked_at(&self) -> bool {
-        self.places.is_some() || self.trace.is_some() || (!self.triggers.is_empty() && !self.healing)
+        self.sweep.is_some() || self.trace.is_some() || (!self.triggers.is_empty() && !self.healing)
     }
 
     pub(crate) fn witness_damaged(&mut self, frame: &Frame) {

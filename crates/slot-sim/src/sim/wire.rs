@@ -125,6 +125,9 @@ impl Sim {
     }
 
     fn dispatch(&mut self, mut frame: Frame) {
+        if self.sweep.is_some() {
+            self.echo(&frame);
+        }
         if frame.from == frame.to {
             let delay = self.net.within(0, 1);
             self.fate = None;

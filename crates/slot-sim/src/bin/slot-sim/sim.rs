@@ -95,9 +95,9 @@ impl Sim {
                 )));
             }
         }
-        if let Some(name) = self.directed.as_ref().filter(|name| !run::directed().contains(&name.as_str())) {
+        if let Some(name) = self.directed.as_ref().filter(|name| !run::is_directed(name)) {
             return Err(Failure::Usage(format!(
-                "there is no directed run {name:?}; there are: {}",
+                "there is no directed run {name:?}; there are the cases of the sweep (single/drain/crash/17), and: {}",
                 run::directed().join(", ")
             )));
         }

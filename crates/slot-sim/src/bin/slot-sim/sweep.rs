@@ -58,6 +58,10 @@ fn show(report: &Report) {
         "{} cases, {} violations, {} panics, {:.1} simulated hours in {:.1} s, digest {}",
         report.cases, report.violations, report.panics, report.sim_hours, report.wall_seconds, report.digest
     );
+    println!("{} cases did not meet their faults", report.not_injected.len());
+    if !report.is_injected() {
+        println!("FAILED: too many: {}", report.not_injected.join("; "));
+    }
     if report.cases == 0 {
         println!("FAILED: there was no case to run");
     }
