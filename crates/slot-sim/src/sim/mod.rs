@@ -40,6 +40,9 @@ use slot_engine::journal::core as journal;
 use slot_types::ids::*;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+/// A run that has more events than this goes round somewhere: the longest known has a tenth of it.
+const EVENTS_MAX: u64 = 20_000_000;
+
 /// What a process does next.
 pub(crate) enum Work {
     Coordinator(Box<coordinator::Event>),
@@ -195,6 +198,10 @@ impl Sim {
                 return true;
             }
             if self.now() > end || self.is_violated() {
+                return false;
+            }
+            if self.events > EVENTS_MAX {
+                self.finding("L1", format!("{EVENTS_MAX} events, and no end: something goes round"));
                 return false;
             }
             let Some(next) = self.queue.pop() else { return false };
