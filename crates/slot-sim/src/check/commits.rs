@@ -61,6 +61,8 @@ struct Mark {
 pub(crate) struct Commits {
     pub hash_every: u64,
     pub(super) state: State,
+    /// Counts dangerous states, when somebody wants to know.
+    pub(super) looks: Option<crate::reach::Commits>,
     chain: Chain,
     marks: BTreeMap<u64, Mark>,
     pub(super) stores: BTreeMap<StoreName, StoreBase>,
@@ -80,6 +82,7 @@ impl Default for Commits {
         Self {
             hash_every: 8,
             state: State::default(),
+            looks: None,
             chain: Chain::default(),
             marks: BTreeMap::new(),
             stores: BTreeMap::new(),
@@ -100,6 +103,10 @@ impl Commits {
     #[cfg(test)]
     pub fn knowing(state: State) -> Self {
         Self { state, ..Self::default() }
+    }
+    /// The state after it.
+    pub fn followed(&self) -> &State {
+        &self.state
     }
     /// The last committed command that was followed.
     pub fn applied(&self) -> u64 {
@@ -151,6 +158,9 @@ impl Commits {
         }
         let before = (self.state.last_plan, self.state.last_loss_case, self.state.fleet_version, self.chain.number);
         let answer = apply(&mut self.state, LogIndex(index), Term(term), proposal);
+        if let Some(looks) = &mut self.looks {
+            looks.entry(&self.state, term, proposal, &answer);
+        }
         let audited = match self.chain.follow(&self.state.audit, index) {
             Ok(new) => new,
             Err(why) => {

@@ -232,6 +232,16 @@ impl Witness {
         }
     }
 
+    /// The state after every committed entry that was followed.
+    pub(crate) fn state(&self) -> &State {
+        self.commits.followed()
+    }
+
+    /// Who counts the dangerous states among committed entries, if anybody does.
+    pub(crate) fn looks(&mut self) -> &mut Option<crate::reach::Commits> {
+        &mut self.commits.looks
+    }
+
     /// What was found so far, earliest first.
     pub fn violations(&self) -> &[Violation] {
         &self.found.list

@@ -106,12 +106,16 @@ impl Sim {
                 let Some(node) = self.agents.get_mut(host) else { return };
                 self.witness.saw(now, Seen::AgentOpens { host, boot: node.boot, image: &image });
                 let config = agent::CoreConfig { slots: node.slots.clone() };
+                let adopts = !running.is_empty();
                 let (core, effects) = agent::AgentCore::open(config, image, node.boot, running, now);
                 (node.core, node.ledger) = (Some(core), Some(ledger));
                 (node.fired, node.fresh) = (node.file.fired(), None);
                 self.witness.saw(now, Seen::AgentDid { host, effects: &effects });
                 let life = node.life;
                 self.note(|| format!("agent {host} starts, life {life}"));
+                if adopts {
+                    self.reach("S10: an agent adopted engines that had run on");
+                }
                 self.agent_effects(host, effects.into());
                 self.agent_step(host, agent::Event::Tick);
             }
@@ -128,7 +132,7 @@ impl Sim {
         node.file.process_died();
         node.file.disarm();
         if is_ill {
-            self.reach("a disk failed while it was opened");
+            self.reach("P11: a disk failed while it was opened");
             let down = self.dice.within(500, 3_000);
             return self.power_fails(host, down);
         }
@@ -138,6 +142,8 @@ impl Sim {
     /// SIGKILL; the engines live on. What the disk was writing may or may not be there.
     pub(crate) fn kill_agent(&mut self, host: &HostName) {
         let Some(node) = self.agents.get_mut(host).filter(|n| n.core.is_some()) else { return };
+        let engines = self.engines.iter().filter(|(slot, e)| slot.host == *host && e.core.is_some());
+        self.witness.lookout().agent_dies(engines.map(|(slot, _)| slot.clone()));
         node.core = None;
         node.life += 1;
         node.file.process_died();
@@ -349,7 +355,8 @@ impl Sim {
         let result = ledger.commit(writes);
         let (crashed, power_lost) = (node.file.crashed(), node.file.power_lost());
         if result.is_err() || crashed {
-            self.reach("an agent ended itself on a disk error");
+            self.reach("P11: an agent ended itself on a disk error");
+            self.saw_disk(&Node::Agent(host.clone()));
             self.kill_agent(host);
             let down = self.dice.within(300, 5_000);
             let lost_pages = self.agents.get(host).is_some_and(|n| n.file.has_lost_pages());

@@ -139,7 +139,7 @@ impl Sim {
         node.file.process_died();
         node.file.disarm();
         if is_ill {
-            self.reach("a disk failed while it was opened");
+            self.reach("P11: a disk failed while it was opened");
             self.coordinator_power_failed(id);
             let down = self.dice.within(500, 3_000);
             return self.queue.after(down, Happening::Start(Node::Coordinator(id)));
@@ -295,7 +295,8 @@ impl Sim {
         let power_lost = node.file.power_lost();
         if result.is_err() || node.file.crashed() {
             // P11: a disk that failed once may lie the second time; the process ends, and a person starts it again.
-            self.reach("a coordinator ended itself on a disk error");
+            self.reach("P11: a coordinator ended itself on a disk error");
+            self.saw_disk(&Node::Coordinator(id));
             self.coordinator_gone(id);
             let lost_pages = self.coordinators.get(&id).is_some_and(|n| n.file.has_lost_pages());
             if power_lost || lost_pages {

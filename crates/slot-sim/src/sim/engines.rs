@@ -183,7 +183,7 @@ impl Sim {
             Effect::Exit => self.engine_ends(slot, true),
             Effect::Die { reason } => {
                 self.note(|| format!("engine {slot} ends itself: {reason}"));
-                self.reach("an engine ended itself on a disk error");
+                self.reach("P11: an engine ended itself on a disk error");
                 self.engine_ends(slot, true);
                 let lost = self.folder_mut(slot).is_some_and(|f| f.has_lost_pages());
                 if let Some(folder) = self.folder_mut(slot) {
@@ -210,12 +210,16 @@ impl Sim {
         let (crashed, power_lost) = (folder.crashed(), folder.power_lost());
         if crashed {
             self.reach("an engine died inside a disk operation");
+            self.saw_disk(&Node::Engine(slot.clone()));
             self.engine_ends(slot, true);
             if power_lost {
                 let down = self.dice.within(1_000, 8_000);
                 self.power_fails(&slot.host, down);
             }
             return;
+        }
+        if result.is_err() {
+            self.saw_disk(&Node::Engine(slot.clone()));
         }
         self.engine_step(slot, journal::Event::DiskDone { op, result });
     }

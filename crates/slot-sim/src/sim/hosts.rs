@@ -5,7 +5,7 @@
 //! second coordinator's.
 
 use super::*;
-use crate::check::{Seen, Witness};
+use crate::check::Seen;
 use crate::people;
 use slot_types::cluster::*;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -42,14 +42,13 @@ impl Sim {
         let mut tokens = Stream::new(seed, 2);
         let cluster = ClusterId(tokens.token());
         let fleet = config.fleet.clone();
+        let mut clients = crate::clients::Config::new(fleet.stores.keys().cloned().collect());
+        clients.pause_ms = swarm.client_pause_ms;
         let mut sim = Sim {
             injected: Injected::default(),
-            witness: Witness::new(3),
+            witness: Watched::new(3),
             crowd: people::Crowd::new(Stream::new(seed, 6), config),
-            writers: Writers::new(
-                Stream::new(seed, 7),
-                crate::clients::Config::new(fleet.stores.keys().cloned().collect()),
-            ),
+            writers: Writers::new(Stream::new(seed, 7), clients),
             reached: BTreeMap::new(),
             trace: None,
             healing: false,
@@ -68,6 +67,7 @@ impl Sim {
             cuts: BTreeMap::new(),
             paused: BTreeMap::new(),
             slow: BTreeMap::new(),
+            armed: BTreeMap::new(),
             triggers: swarm.triggers.clone(),
             sweep: None,
             fate: None,
@@ -122,8 +122,11 @@ impl Sim {
     /// Ends every fault: machines have power, processes go on, links are whole, disks are well.
     pub fn heal(&mut self) {
         self.healing = true;
+        // Clients go on, and leave time for what has to heal.
+        self.writers.pace((150, 1_500));
         self.cuts.clear();
         self.slow.clear();
+        self.armed.clear();
         self.triggers.clear();
         for node in self.paused.keys().cloned().collect::<Vec<_>>() {
             self.resume(&node);
@@ -162,6 +165,7 @@ impl Sim {
     pub(crate) fn power_off(&mut self, host: &HostName) {
         let Some(node) = self.agents.get_mut(host).filter(|n| !n.dark) else { return };
         node.dark = true;
+        self.saw_power_off(host);
         self.kill_agent(host);
         let slots: Vec<SlotId> = self.engines.keys().filter(|slot| slot.host == *host).cloned().collect();
         for slot in slots {

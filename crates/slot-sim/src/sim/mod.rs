@@ -27,12 +27,12 @@ use self::agents::AgentMachine;
 use self::coordinators::Coordinator;
 use self::engines::EngineProcess;
 use self::wire::{Asker, Frame};
-use crate::check::Witness;
 use crate::clients::Writers;
 use crate::disk::Folder;
 use crate::faults::{FaultClass, Injected, Injection, Node, Swarm, Trigger};
 use crate::people::Crowd;
 use crate::queue::{Queue, Stream};
+use crate::reach::Watched;
 use slot_agent::core as agent;
 use slot_agent::core::image::LedgerWrite;
 use slot_coordinator::core as coordinator;
@@ -101,7 +101,7 @@ pub struct Sim {
     /// What went wrong so far.
     pub injected: Injected,
     /// Who sees whether what must hold does.
-    pub witness: Witness,
+    pub witness: Watched,
     /// The people.
     pub crowd: Crowd,
     /// The clients.
@@ -127,6 +127,8 @@ pub struct Sim {
     cuts: BTreeMap<(Place, Place), u64>,
     paused: BTreeMap<Node, VecDeque<Work>>,
     slow: BTreeMap<Node, u64>,
+    /// What is wrong with whose disk, until it shows itself.
+    armed: BTreeMap<Node, crate::faults::DiskTrouble>,
     triggers: Vec<Trigger>,
     /// Places passed, while somebody counts them, and what happens there.
     sweep: Option<Box<sweeping::Sweep>>,
@@ -298,6 +300,7 @@ impl Sim {
     pub(crate) fn pause(&mut self, node: &Node, ms: u64) {
         if self.life(node).is_some() && !self.paused.contains_key(node) {
             self.note(|| format!("{node} stops for {ms} ms"));
+            self.saw_pause(node, ms);
             self.paused.insert(node.clone(), VecDeque::new());
             self.queue.after(ms, Happening::Resume(node.clone()));
         }
@@ -307,6 +310,9 @@ impl Sim {
     pub(crate) fn resume(&mut self, node: &Node) {
         let Some(mut waited) = self.paused.remove(node) else { return };
         self.note(|| format!("{node} goes on, {} waited", waited.len()));
+        if let Node::Engine(slot) = node {
+            self.witness.lookout().goes_on(slot);
+        }
         let Some(life) = self.life(node) else { return };
         while let Some(work) = waited.pop_front() {
             if self.life(node) != Some(life) {

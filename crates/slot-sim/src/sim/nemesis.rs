@@ -170,6 +170,7 @@ impl Sim {
                     && let Some(node) = self.coordinators.get_mut(&id)
                 {
                     node.wall_skew += jump;
+                    self.witness.lookout().clock_jumps(id);
                 }
             }
             FaultClass::WipedDisk | FaultClass::OldDisk | FaultClass::ClonedFolder => self.inject_lost_disk(class, ms),
@@ -261,6 +262,7 @@ impl Sim {
         if !self.injected.happens(now, class, || format!("the disk of {node}")) {
             return;
         }
+        self.armed.insert(node.clone(), trouble);
         let at_op = self.dice.within(1, 6);
         let part = self.dice.within(0, 4_096);
         let lands = if self.dice.one_in(2) { Lands::Whole } else { Lands::Nothing };
@@ -356,6 +358,7 @@ impl Sim {
                 if let Some(node) = self.coordinators.get_mut(&id) {
                     node.file = crate::disk::SimFile::formatted();
                     node.has_store = false;
+                    self.reach("S15: a coordinator's disk was wiped");
                 }
             }
             return;
@@ -388,7 +391,7 @@ impl Sim {
                 self.folders.insert(key, Folder::from_snapshot(&image));
             }
         }
-        self.reach("an old disk was put back");
+        self.reach("S2: an old disk was put back");
         self.witness.saw(self.queue.now(), Seen::HostDiskTouched { host });
         self.queue.after(down, Happening::PowerOn(host.clone()));
     }
@@ -408,7 +411,7 @@ impl Sim {
             node.replaced = true;
         }
         self.witness.saw(self.queue.now(), Seen::HostDiskTouched { host });
-        self.reach("a cloned folder was started");
+        self.reach("S2: a cloned folder was started");
         self.queue.after(down, Happening::PowerOn(host.clone()));
     }
 }

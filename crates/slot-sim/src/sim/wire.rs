@@ -261,7 +261,7 @@ impl Sim {
         // S15, R-traps 11: nobody speaks for another node, and another disk than before is refused.
         let sender = received.message.from;
         if *from != Place::Coordinator(sender) || !node.knows(sender, received.from_incarnation) {
-            self.reach("a wiped coordinator was refused");
+            self.reach("S15: a wiped coordinator was refused");
             return None;
         }
         Some(Work::Coordinator(Box::new(coordinator::Event::Raft(received.message))))
@@ -326,7 +326,9 @@ impl Sim {
     }
 
     fn reply(&mut self, frame: &Frame, payload: &[u8]) {
-        let Some(asker) = self.calls.remove(&frame.number) else { return };
+        let Some(asker) = self.calls.remove(&frame.number) else {
+            return self.reach("an answer came when nobody waited any more");
+        };
         match (asker, frame.kind) {
             (Asker::Coordinator { id, life, delivery }, Kind::DeliverReply) => {
                 let answer = pb::DeliverReply::decode(payload).map_err(|e| e.to_string());
@@ -392,7 +394,7 @@ impl Sim {
             let event = coordinator::Event::SnapshotSent { peer, ok };
             let delay = self.net.within(2, 8);
             self.give(delay, Node::Coordinator(from), Work::Coordinator(Box::new(event)));
-            self.reach("a snapshot was sent");
+            self.reach("R22: a snapshot was sent");
         }
     }
 }

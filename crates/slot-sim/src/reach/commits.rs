@@ -1,0 +1,302 @@
+//! Dangerous states of the replicated state: what is committed, and when.
+//!
+//! What always holds: told of every committed entry once, in order, with the state right after it; looks only at what the
+//! entry is about.
+
+use super::Reached;
+use slot_machine::command::{Answer, Command, Proposal, Refused, RequestId, StepRef};
+use slot_machine::state::{PlanRecord, State, StepState, TaskRun, TaskState};
+use slot_machine::unwind::{CANCEL_BIT, SERVE_BIT, THAW_BIT};
+use slot_types::cluster::{CopyState, HostQuarantine, LossClass, Store};
+use slot_types::ids::*;
+use slot_types::order::{Done, NeverWill, Outcome};
+use slot_types::plan::{StepKind, Task, TaskKind};
+use slot_types::position::Tip;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// See the module's documentation.
+#[derive(Default)]
+pub(crate) struct Commits {
+    pub reached: Reached,
+    /// How many approvals were consumed, and the term of the last one's entry.
+    pub consumed: (u64, u64),
+    /// In which term plans were recorded.
+    recorded: BTreeMap<PlanId, u64>,
+    /// Plans with a yes that have not started.
+    half: BTreeSet<PlanId>,
+    requests: BTreeSet<RequestId>,
+    /// In which term orders were begun.
+    begun: BTreeMap<OrderId, u64>,
+    attested: usize,
+}
+
+impl Commits {
+    /// One committed entry; `state` is the one right after it.
+    pub fn entry(&mut self, state: &State, term: u64, proposal: &Proposal, answer: &Answer) {
+        if let Some(request) = proposal.request
+            && !self.requests.insert(request)
+        {
+            return self.reached.at(match answer {
+                Answer::Refused(Refused::SessionUnknown(_)) => "R21: a request of an evicted session was refused",
+                _ => "R21: a request came again and was answered from memory",
+            });
+        }
+        match answer {
+            Answer::Refused(refused) => self.refused(&proposal.command, refused),
+            _ => self.accepted(state, term, &proposal.command, answer),
+        }
+        let attested = state.cluster.as_ref().map_or(0, |c| c.attestations.len());
+        if attested < self.attested {
+            self.reached.at("a sign of life voided an attestation");
+        }
+        self.attested = attested;
+    }
+
+    fn refused(&mut self, command: &Command, refused: &Refused) {
+        let approves = matches!(command, Command::ApprovePlan { .. });
+        let name = match refused {
+            Refused::SessionUnknown(_) => "R21: a request of an evicted session was refused",
+            Refused::ApprovedAlready { .. } => "S5: the second approver was the first",
+            Refused::RequesterMayNotApprove { .. } => "S5: who asked wanted to be one of two",
+            Refused::Expired(_) => "S5: an expired approval was refused",
+            Refused::OtherDigest { .. } => "S5: a stale digest was refused",
+            Refused::WrongStatus { .. } if approves => "S5: a yes came for a plan that had started or was over",
+            Refused::FactsChanged { .. } => "R14: the facts of a plan had changed",
+            Refused::Guard(_) if approves => "R14: what a sheet rests on did not hold at somebody's yes",
+            Refused::Claimed { .. } => "R13: a second plan wanted what a running one holds",
+            Refused::Precondition(_) if matches!(command, Command::FinishStep { .. }) => {
+                "R4: a word came for an order that was settled otherwise"
+            }
+            _ => return,
+        };
+        self.reached.at(name);
+    }
+
+    fn accepted(&mut self, state: &State, term: u64, command: &Command, answer: &Answer) {
+        match command {
+            Command::NewLeader { .. } => self.new_leader(state),
+            Command::RecordPlan { .. } => {
+                if let Answer::Plan { id, .. } = answer {
+                    self.recorded.insert(*id, term);
+                }
+            }
+            Command::ApprovePlan { plan, .. } => {
+                if let (Some(record), Answer::Plan { people_missing, .. }) = (state.plans.get(plan), answer) {
+                    self.approved(state, term, record, *people_missing);
+                }
+            }
+            Command::AbortPlan { plan, .. } => {
+                for (task, run) in state.plans.get(plan).iter().flat_map(|r| r.plan.tasks.iter().zip(&r.tasks)) {
+                    self.aborted(task, run);
+                }
+            }
+            Command::StartStep { step, attempt, .. } => self.started(state, term, *step, *attempt),
+            Command::FinishStep { id, outcome } => self.finished(state, term, *id, outcome),
+            Command::StuckStep { step, .. } => self.stuck(state, *step),
+            Command::HostSeen { host, .. } => {
+                let host = state.cluster.as_ref().and_then(|c| c.hosts.get(host));
+                match host.and_then(|h| h.quarantined.as_ref()) {
+                    Some(HostQuarantine::OtherDisk { .. }) => self.reached.at("S2: another disk was quarantined"),
+                    Some(HostQuarantine::OlderDisk { .. }) => self.reached.at("S2: an old disk was quarantined"),
+                    None => {}
+                }
+            }
+            Command::AdmitHost { .. } => self.reached.at("S2: a person admitted another disk"),
+            Command::Attest { .. } => self.reached.at("somebody attested a host off"),
+            Command::SignOfLife { .. } | Command::AsideSeen { .. } | Command::RaiseFeatureLevel { .. } => {
+                self.reached.at("R20: a command was committed that an older build would not know");
+            }
+            _ => {}
+        }
+    }
+
+    fn new_leader(&mut self, state: &State) {
+        if !self.half.is_empty() {
+            self.half.clear();
+            self.reached.at("R17: a new leader voided approvals");
+        }
+        let stores = state.cluster.iter().flat_map(|c| c.stores.values());
+        if stores.into_iter().any(|store| store.pending.is_some() && store.epoch != Epoch::ZERO) {
+            self.reached.at("R6: the leader changed between an epoch and its promote");
+        }
+        if state.running().any(|record| record.tasks.iter().any(|t| matches!(t.state, TaskState::Unwinding { .. }))) {
+            self.reached.at("R4: the leader changed while a plan went back");
+        }
+    }
+
+    fn approved(&mut self, state: &State, term: u64, record: &PlanRecord, missing: u8) {
+        if missing > 0 {
+            self.half.insert(record.id);
+            return;
+        }
+        self.half.remove(&record.id);
+        self.consumed = (self.consumed.0 + 1, term);
+        if self.recorded.get(&record.id).is_some_and(|recorded| *recorded != term) {
+            self.reached.at("R15: a plan was recorded by one leader and approved under another");
+        }
+        let superseded = |run: &TaskRun| run.state == TaskState::Superseded { by: record.id };
+        if state.plans.values().any(|other| other.tasks.iter().any(superseded)) {
+            self.reached.at("R13: a failover took a store from a running plan");
+        }
+        for task in &record.plan.tasks {
+            let TaskKind::FailOver { waived, unreachable, loss, .. } = &task.kind else { continue };
+            let Some(store) = store_of(state, task) else { continue };
+            if store.possible_masters.len() > 1 {
+                self.reached.at("R3: an epoch was given out while two slots might be masters");
+            }
+            let weak = |slot: &SlotId| store.possible_masters.get(slot).is_some_and(|p| p.since < task.epoch);
+            if waived.iter().any(weak) {
+                self.reached.at("R28: a weakly fenced master was named again at a later failover");
+            }
+            if !unreachable.is_empty() {
+                self.reached.at("R16: a follower was left out by name");
+            }
+            if !matches!(loss.class, LossClass::NoneProvable | LossClass::CaughtUp) {
+                self.reached.at("R7: people approved a failover whose loss has no bound");
+            }
+            self.epoch_grew(store);
+        }
+    }
+
+    fn epoch_grew(&mut self, store: &Store) {
+        if store.copies.values().any(|copy| copy.state == CopyState::Building) {
+            self.reached.at("R16: the epoch grew while a copy was building");
+        }
+    }
+
+    fn aborted(&mut self, task: &Task, run: &TaskRun) {
+        if !matches!(task.kind, TaskKind::HandOver { .. }) {
+            return;
+        }
+        if is_done(task, run, StepKind::CommitEpoch) {
+            if !run.state.is_ended() {
+                self.reached.at("R18: an abort came after the epoch was committed");
+            }
+        } else if is_done(task, run, StepKind::Freeze) {
+            self.reached.at("R18: an abort came while the master was frozen");
+        }
+    }
+
+    fn started(&mut self, state: &State, term: u64, at: StepRef, attempt: u32) {
+        let Some((record, run, _)) = state.step(at) else { return };
+        let Some(task) = record.plan.tasks.get(usize::from(at.task)) else { return };
+        self.begun.insert(OrderId { plan: at.plan, task: at.task, step: at.step, attempt }, term);
+        if attempt > 1 {
+            self.reached.at("R21: a further attempt began after the one before was over");
+        }
+        let Some(store) = store_of(state, task) else { return };
+        match task.steps.get(usize::from(at.step)).map(|s| s.kind) {
+            Some(StepKind::CommitEpoch) => self.epoch_grew(store),
+            Some(StepKind::Promote) if !store.possible_masters.is_empty() => {
+                let TaskKind::FailOver { waived, .. } = &task.kind else { return };
+                if store.possible_masters.keys().any(|slot| waived.contains(slot)) {
+                    self.reached.at("R3: a promote was ordered past a master that is waived by name");
+                }
+            }
+            Some(StepKind::Promote) if run.serve.is_some() => {
+                self.reached.at("a promote waited for the demoted master to serve again");
+            }
+            Some(StepKind::Provision) => {
+                let TaskKind::CreateStore { copies, .. } = &task.kind else { return };
+                if copies.values().any(|generation| generation.0 > 1) {
+                    self.reached.at("R11: a store was made again on slots that had held it");
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn finished(&mut self, state: &State, term: u64, id: OrderId, outcome: &Outcome) {
+        if id.step & SERVE_BIT != 0 {
+            return self.reached.at("a demoted engine was ordered to serve its successor");
+        }
+        if id.step & THAW_BIT != 0 {
+            return self.reached.at("R18: an abort thawed a master");
+        }
+        if id.step & CANCEL_BIT != 0 {
+            return self.reached.at(match outcome {
+                Outcome::Done(_) => "R4: a cancel found its order done",
+                Outcome::NeverWill(_) => "R4: a cancel came in time",
+            });
+        }
+        let at = StepRef { plan: id.plan, task: id.task, step: id.step };
+        let Some((record, run, _)) = state.step(at) else { return };
+        let Some(task) = record.plan.tasks.get(usize::from(at.task)) else { return };
+        let Some(kind) = task.steps.get(usize::from(at.step)).map(|s| s.kind) else { return };
+        if self.begun.remove(&id).is_some_and(|begun| begun != term) {
+            self.reached.at("an order was answered to another leader than gave it");
+            if kind == StepKind::Demote {
+                self.reached.at("a demote was answered after a leader change");
+            }
+        }
+        if matches!(run.state, TaskState::NeedsHuman { .. }) {
+            self.reached.at("R18: a plan past its commit stopped for a person");
+        }
+        match outcome {
+            Outcome::Done(done) => self.done(task, run, kind, done),
+            Outcome::NeverWill(NeverWill::BootEnded(_)) => self.reached.at("R27: a step waited for a new boot"),
+            Outcome::NeverWill(NeverWill::Superseded { .. }) => {
+                self.reached.at("R4: an order lost to a later one of its slot");
+            }
+            Outcome::NeverWill(NeverWill::NotEqual { .. }) => {
+                self.reached.at("R1: a copy was not equal to what its order asked");
+            }
+            Outcome::NeverWill(_) => {}
+        }
+    }
+
+    fn done(&mut self, task: &Task, run: &TaskRun, kind: StepKind, done: &Done) {
+        match (kind, done) {
+            (StepKind::Demote, Done::Tip { tip, .. }) => {
+                let frozen = tip_of(task, run, StepKind::Freeze);
+                if frozen.is_some_and(|frozen| frozen != *tip) {
+                    self.reached.at("R1: the final position was past the freeze's");
+                }
+            }
+            (StepKind::StartMaster, _) => self.reached.at("R25: a master was started again without anybody's yes"),
+            (_, Done::Stranded(records)) if !records.is_empty() => {
+                self.reached.at("R7: records that only a former master holds were listed");
+            }
+            (_, Done::Reinjected { appended, .. }) if *appended > 0 => {
+                self.reached.at("R7: stranded records were put into the master");
+            }
+            _ => {}
+        }
+    }
+
+    fn stuck(&mut self, state: &State, at: StepRef) {
+        let kind = state.step(at).and_then(|(record, run, _)| {
+            let task = record.plan.tasks.get(usize::from(at.task))?;
+            Some((task, run, task.steps.get(usize::from(at.step))?.kind))
+        });
+        match kind {
+            Some((_, _, StepKind::CommitEpoch)) => {
+                self.reached.at("R14: a guard failed between the compare and the commit");
+            }
+            Some((task, run, _)) if is_done(task, run, StepKind::CommitEpoch) => {
+                self.reached.at("a step past the commit was stuck");
+            }
+            _ => {}
+        }
+    }
+}
+
+fn store_of<'a>(state: &'a State, task: &Task) -> Option<&'a Store> {
+    state.cluster.as_ref()?.stores.get(task.store.as_ref()?)
+}
+
+fn steps<'a>(task: &'a Task, run: &'a TaskRun, kind: StepKind) -> impl Iterator<Item = &'a StepState> {
+    task.steps.iter().zip(&run.steps).filter(move |(step, _)| step.kind == kind).map(|(_, at)| &at.state)
+}
+
+/// Whether a step of this kind is done.
+pub(super) fn is_done(task: &Task, run: &TaskRun, kind: StepKind) -> bool {
+    steps(task, run, kind).any(|state| matches!(state, StepState::Done { .. }))
+}
+
+fn tip_of(task: &Task, run: &TaskRun, kind: StepKind) -> Option<Tip> {
+    steps(task, run, kind).find_map(|state| match state {
+        StepState::Done { done: Done::Tip { tip, .. }, .. } => Some(*tip),
+        _ => None,
+    })
+}
