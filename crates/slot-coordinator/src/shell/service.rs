@@ -4,15 +4,13 @@
 //! bounded in number, and end when this node can no longer vouch for what they say.
 
 use super::{Inbox, Members, Message, RoutesTable};
-use crate::core::{ControlRequest, Failure, Reply};
-use slot_machine::command::RequestId;
+use crate::core::{ControlRequest, Failure};
+use crate::wire::{Answered, Asked, Refusal, leader_hint};
 use slot_net::identity_of;
 use slot_proto::pb::control_server::Control;
 use slot_proto::pb::*;
 use slot_types::codec;
 use slot_types::ids::*;
-use slot_types::plan::Intent;
-use slot_types::position::ShortDigest;
 use slot_types::view::{Query, View};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -58,42 +56,36 @@ pub(super) struct ControlService {
 type Replies<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 impl Desk {
-    async fn ask(&self, who: OperatorName, request: ControlRequest) -> Result<Reply, Status> {
+    async fn ask(&self, who: OperatorName, asked: Asked) -> Result<Answered, Status> {
+        let request = ControlRequest::try_from(asked).map_err(|failure| self.status(&failure))?;
         let (reply, answer) = oneshot::channel();
         let stopping = || Status::unavailable("this coordinator is stopping; ask another");
         self.inbox.ask(Message::Request { who, request, reply }).await.map_err(|_| stopping())?;
-        answer.await.map_err(|_| stopping())?.map_err(|failure| self.status(&failure))
+        let reply = answer.await.map_err(|_| stopping())?.map_err(|failure| self.status(&failure))?;
+        Ok(Answered::of(reply, &self.node))
     }
 
     fn status(&self, failure: &Failure) -> Status {
-        let text = failure.to_string();
-        match failure {
-            Failure::NotLeader { leader } | Failure::Interrupted { leader } => {
-                self.hint(Status::unavailable(text), leader.as_ref())
-            }
-            Failure::NotFound(_) => Status::not_found(text),
-            Failure::Invalid(_) => Status::invalid_argument(text),
-            Failure::Refused(_) => Status::failed_precondition(text),
-        }
+        let Refusal { code, text, leader } = Refusal::of(failure, self.members.values());
+        hinted(Status::new(code, text), leader)
     }
 
-    fn hint(&self, mut status: Status, leader: Option<&CoordinatorName>) -> Status {
-        let place = self.members.values().find(|(name, _)| Some(name) == leader);
-        if let Some(value) = place.and_then(|(name, address)| format!("{name}={address}").parse().ok()) {
-            status.metadata_mut().insert(LEADER_HINT, value);
-        }
-        status
-    }
-
-    async fn view(&self, who: OperatorName, query: Query, stale_ok: bool) -> Result<(Vec<u8>, u64, bool), Status> {
-        match self.ask(who, ControlRequest::View { query, stale_ok }).await? {
-            Reply::View { bytes, revision, confirmed } => Ok((bytes, revision.0, confirmed)),
+    async fn view(&self, who: OperatorName, asked: Asked) -> Result<ViewReply, Status> {
+        match self.ask(who, asked).await? {
+            Answered::View(reply) => Ok(reply),
             other => Err(unexpected(&other)),
         }
     }
 }
 
-fn unexpected(reply: &Reply) -> Status {
+fn hinted(mut status: Status, leader: Option<String>) -> Status {
+    if let Some(value) = leader.and_then(|hint| hint.parse().ok()) {
+        status.metadata_mut().insert(LEADER_HINT, value);
+    }
+    status
+}
+
+fn unexpected(reply: &Answered) -> Status {
     Status::internal(format!("the core answered something else: {reply:?}"))
 }
 
@@ -105,10 +97,6 @@ fn who<T>(request: &Request<T>) -> Result<OperatorName, Status> {
     OperatorName::new(identity_of(request)?.name()).map_err(invalid)
 }
 
-fn name(request: Option<RequestName>) -> Option<RequestId> {
-    request.map(|r| RequestId { session: r.session, sequence: r.sequence })
-}
-
 impl ControlService {
     pub(super) fn new(desk: Desk) -> Self {
         Self {
@@ -118,18 +106,16 @@ impl ControlService {
         }
     }
 
-    async fn plan(&self, who: OperatorName, request: ControlRequest) -> Result<Response<PlanReply>, Status> {
-        match self.desk.ask(who, request).await? {
-            Reply::Plan { id, bytes, people_missing } => {
-                Ok(Response::new(PlanReply { plan: id.0, bytes, people_missing: u32::from(people_missing) }))
-            }
+    async fn plan(&self, who: OperatorName, asked: Asked) -> Result<Response<PlanReply>, Status> {
+        match self.desk.ask(who, asked).await? {
+            Answered::Plan(reply) => Ok(Response::new(reply)),
             other => Err(unexpected(&other)),
         }
     }
 
-    async fn change(&self, who: OperatorName, request: ControlRequest) -> Result<Response<ChangeReply>, Status> {
-        match self.desk.ask(who, request).await? {
-            Reply::Changed { revision } => Ok(Response::new(ChangeReply { revision: revision.0 })),
+    async fn change(&self, who: OperatorName, asked: Asked) -> Result<Response<ChangeReply>, Status> {
+        match self.desk.ask(who, asked).await? {
+            Answered::Changed(reply) => Ok(Response::new(reply)),
             other => Err(unexpected(&other)),
         }
     }
@@ -143,70 +129,46 @@ fn permit(watchers: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Status> {
 #[tonic::async_trait]
 impl Control for ControlService {
     async fn open_session(&self, request: Request<OpenSessionRequest>) -> Result<Response<OpenSessionReply>, Status> {
-        match self.desk.ask(who(&request)?, ControlRequest::OpenSession).await? {
-            Reply::Session(session) => Ok(Response::new(OpenSessionReply { session })),
+        let who = who(&request)?;
+        match self.desk.ask(who, Asked::OpenSession(request.into_inner())).await? {
+            Answered::Session(reply) => Ok(Response::new(reply)),
             other => Err(unexpected(&other)),
         }
     }
 
     async fn make_plan(&self, request: Request<MakePlanRequest>) -> Result<Response<PlanReply>, Status> {
         let who = who(&request)?;
-        let asked = request.into_inner();
-        let intent = Box::new(codec::decode::<Intent>(&asked.intent).map_err(invalid)?);
-        let request = ControlRequest::MakePlan { request: name(asked.request), intent, reason: asked.reason };
-        self.plan(who, request).await
+        self.plan(who, Asked::MakePlan(request.into_inner())).await
     }
 
     async fn approve_plan(&self, request: Request<ApprovePlanRequest>) -> Result<Response<PlanReply>, Status> {
         let who = who(&request)?;
-        let asked = request.into_inner();
-        // R15: at least 64 bits of what the person saw.
-        let digest = asked
-            .digest
-            .first_chunk::<8>()
-            .map(|head| ShortDigest(*head))
-            .ok_or_else(|| invalid("a digest has at least 8 bytes; give the one the plan was shown with"))?;
-        let (request, plan, reason) = (name(asked.request), PlanId(asked.plan), asked.reason);
-        self.plan(who, ControlRequest::ApprovePlan { request, plan, digest, reason }).await
+        self.plan(who, Asked::ApprovePlan(request.into_inner())).await
     }
 
     async fn reject_plan(&self, request: Request<EndPlanRequest>) -> Result<Response<PlanReply>, Status> {
         let who = who(&request)?;
-        let asked = request.into_inner();
-        let (request, plan, reason) = (name(asked.request), PlanId(asked.plan), asked.reason);
-        self.plan(who, ControlRequest::RejectPlan { request, plan, reason }).await
+        self.plan(who, Asked::RejectPlan(request.into_inner())).await
     }
 
     async fn abort_plan(&self, request: Request<EndPlanRequest>) -> Result<Response<PlanReply>, Status> {
         let who = who(&request)?;
-        let asked = request.into_inner();
-        let (request, plan, reason) = (name(asked.request), PlanId(asked.plan), asked.reason);
-        self.plan(who, ControlRequest::AbortPlan { request, plan, reason }).await
+        self.plan(who, Asked::AbortPlan(request.into_inner())).await
     }
 
     async fn attest(&self, request: Request<AttestRequest>) -> Result<Response<ChangeReply>, Status> {
         let who = who(&request)?;
-        let asked = request.into_inner();
-        let host = HostName::new(asked.host).map_err(invalid)?;
-        self.change(who, ControlRequest::Attest { request: name(asked.request), host, how: asked.how }).await
+        self.change(who, Asked::Attest(request.into_inner())).await
     }
 
     async fn admit_host(&self, request: Request<AdmitHostRequest>) -> Result<Response<ChangeReply>, Status> {
         let who = who(&request)?;
-        let asked = request.into_inner();
-        let host = HostName::new(asked.host).map_err(invalid)?;
-        let incarnation = asked.incarnation.parse().map_err(invalid)?;
-        let (request, reason) = (name(asked.request), asked.reason);
-        self.change(who, ControlRequest::AdmitHost { request, host, incarnation, reason }).await
+        self.change(who, Asked::AdmitHost(request.into_inner())).await
     }
 
     async fn view(&self, request: Request<ViewRequest>) -> Result<Response<ViewReply>, Status> {
         let who = who(&request)?;
-        let asked = request.into_inner();
-        let query = codec::decode::<Query>(&asked.query).map_err(invalid)?;
-        let (view, revision, confirmed) = self.desk.view(who, query, asked.stale_ok).await?;
-        let answered_by = self.desk.node.to_string();
-        Ok(Response::new(ViewReply { view, revision, answered_by, confirmed }))
+        self.desk.view(who, Asked::View(request.into_inner())).await.map(Response::new)
     }
 
     type WatchPlanStream = Replies<ViewReply>;
@@ -264,8 +226,9 @@ impl PlanWatcher {
 
     /// The first look is confirmed by a quorum; the later ones are as new as what this leader applied.
     async fn look(&mut self, stale_ok: bool) -> Result<Look, Status> {
-        let (bytes, revision, confirmed) = self.desk.view(self.who.clone(), Query::Plan(self.plan), stale_ok).await?;
-        let mut view = codec::decode::<View>(&bytes).map_err(|e| Status::internal(e.to_string()))?;
+        let asked = ViewRequest { query: codec::encode(&Query::Plan(self.plan)), stale_ok };
+        let reply = self.desk.view(self.who.clone(), Asked::View(asked)).await?;
+        let mut view = codec::decode::<View>(&reply.view).map_err(|e| Status::internal(e.to_string()))?;
         let View::Plan(plan) = &mut view else {
             return Err(Status::not_found(format!("plan {} does not exist; slotctl plan list", self.plan)));
         };
@@ -273,8 +236,7 @@ impl PlanWatcher {
         (plan.now, plan.wall) = (LogTime(0), WallTime(0)); // the passing of time is no change
         let changed = self.last.as_ref() != Some(&view);
         self.last = Some(view);
-        let answered_by = self.desk.node.to_string();
-        Ok((ViewReply { view: bytes, revision, answered_by, confirmed }, ended, changed))
+        Ok((reply, ended, changed))
     }
 
     async fn wait(&mut self) -> Result<(), Status> {
@@ -289,7 +251,7 @@ impl PlanWatcher {
             leader = moved => leader,
         };
         let status = Status::unavailable("leadership moved; watch the plan at the new leader");
-        Err(self.desk.hint(status, leader.as_ref()))
+        Err(hinted(status, leader_hint(leader.as_ref(), self.desk.members.values())))
     }
 }
 

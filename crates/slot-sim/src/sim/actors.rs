@@ -65,6 +65,13 @@ impl Sim {
         self.crowd.why_not_well(&public)
     }
 
+    /// The stores that clients must be able to write to once all is well.
+    pub fn writable(&self) -> Vec<StoreName> {
+        let (truth, names) = (self.truth(), self.names());
+        let public = Public { state: self.state(), coordinators: &names, truth: &truth, healing: self.healing };
+        self.crowd.writable(&public)
+    }
+
     /// Whether every store of the cluster file has a master.
     pub fn is_founded(&self) -> bool {
         let (truth, names) = (Truth::default(), self.names());
@@ -118,32 +125,13 @@ impl Sim {
         let to = ask.to.or_else(|| self.leader()).unwrap_or(1);
         let number = self.call(Asker::Person { token: ask.token }, people::PATIENCE_MS);
         self.note(|| format!("{} asks c{to}: {:?}", ask.who, ask.request));
-        self.asks.insert(number, (ask.who, ask.request));
-        self.send(Place::Outside, Node::Coordinator(to), Kind::Ask, number, &number.to_le_bytes());
+        self.send_ask(to, number, ask.who, ask.request);
     }
 
-    pub(crate) fn ask_in(&mut self, number: u64) -> Option<Work> {
-        let (who, request) = self.asks.get(&number)?.clone();
-        Some(Work::Coordinator(Box::new(coordinator::Event::Request { token: number, who, request })))
-    }
-
-    pub(crate) fn answer_person(
-        &mut self,
-        id: u64,
-        token: u64,
-        reply: Result<coordinator::Reply, coordinator::Failure>,
-    ) {
-        self.note(|| match &reply {
-            Ok(_) => format!("c{id} answers yes"),
-            Err(failure) => format!("c{id} answers: {failure}"),
-        });
-        self.said.insert(token, reply);
-        self.answer(Place::Coordinator(id), Kind::AskReply, token, &token.to_le_bytes());
-    }
-
-    pub(crate) fn person_answered(&mut self, token: u64, number: u64, came: bool) {
+    /// The answer to a person's request, or none in time.
+    pub(crate) fn person_answered(&mut self, token: u64, number: u64, answer: Option<&[u8]>) {
         self.asks.remove(&number);
-        let answer = self.said.remove(&number).filter(|_| came);
+        let answer = answer.and_then(super::letters::read_answer);
         if Self::is_script(token) {
             self.posted.insert(token, answer);
             return;

@@ -73,7 +73,6 @@ impl Sim {
             fate: None,
             without_disk: BTreeSet::new(),
             asks: BTreeMap::new(),
-            said: BTreeMap::new(),
             sent: BTreeMap::new(),
             posted: BTreeMap::new(),
             found: Vec::new(),

@@ -11,6 +11,7 @@ mod decode;
 pub mod directed;
 mod engines;
 mod hosts;
+mod letters;
 mod nemesis;
 pub(crate) mod play;
 mod script;
@@ -136,10 +137,8 @@ pub struct Sim {
     fate: Option<Injection>,
     /// Coordinators that have lost their disk.
     without_disk: BTreeSet<u64>,
-    /// What people asked, by the number of the call, until it is answered.
-    asks: BTreeMap<u64, (OperatorName, coordinator::ControlRequest)>,
-    /// What they were answered.
-    said: BTreeMap<u64, Result<coordinator::Reply, coordinator::Failure>>,
+    /// Who asks, as the certificate of the call's connection says, until it is answered.
+    asks: BTreeMap<u64, OperatorName>,
     sent: BTreeMap<u64, actors::Sent>,
     /// What scripts were answered.
     posted: BTreeMap<u64, Option<Result<coordinator::Reply, coordinator::Failure>>>,
@@ -376,7 +375,9 @@ impl Sim {
                 let ms = self.dice.within(500, 15_000);
                 self.inject(Injection::Pause(node.clone(), ms));
             }
-            Injection::Again(_) | Injection::Late(_) | Injection::Lose => self.fate = Some(injection),
+            Injection::Again(_) | Injection::Late(_) | Injection::Lose | Injection::Longer => {
+                self.fate = Some(injection);
+            }
             other => self.inject(other),
         }
     }

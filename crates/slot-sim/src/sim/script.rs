@@ -21,8 +21,7 @@ impl Sim {
         let to = self.leader().unwrap_or(1);
         let number = self.call(Asker::Person { token }, crate::people::PATIENCE_MS);
         self.note(|| format!("{who} asks c{to}: {request:?}"));
-        self.asks.insert(number, (who, request));
-        self.send(Place::Outside, Node::Coordinator(to), Kind::Ask, number, &number.to_le_bytes());
+        self.send_ask(to, number, who, request);
         token
     }
 
