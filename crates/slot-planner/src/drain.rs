@@ -8,7 +8,7 @@ use crate::view::View;
 use crate::{Draft, balance, sheet, steps};
 use slot_types::cluster::*;
 use slot_types::ids::*;
-use slot_types::plan::{Task, TaskKind};
+use slot_types::plan::{Place, Task, TaskKind};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A hand-over of one store.
@@ -35,6 +35,24 @@ pub(crate) fn hand_over(
         store: Some(name.clone()),
         epoch: store.epoch,
         after,
+    }
+}
+
+/// R16: whoever does not follow again before a hand-over is done is named, so that a person says yes to that too.
+pub(crate) fn name_left_out(view: &View<'_>, draft: &mut Draft) {
+    let mut left_out = Vec::new();
+    for task in &draft.tasks {
+        let (TaskKind::HandOver { from, to }, Some(name)) = (&task.kind, &task.store) else { continue };
+        let ordered = |slot: &SlotId| task.steps.iter().any(|s| s.at == Some(Place::Slot(slot.clone())));
+        for (slot, copy) in view.cluster.stores.get(name).into_iter().flat_map(|store| &store.copies) {
+            let aside = matches!(copy.state, CopyState::Stopped | CopyState::Quarantined | CopyState::Retired);
+            if slot != from && slot != to && !aside && !ordered(slot) {
+                left_out.push(format!("{slot} of {name}: its host takes no orders now; it follows when it is back"));
+            }
+        }
+    }
+    for text in left_out {
+        draft.note("NOT REACHED", text);
     }
 }
 

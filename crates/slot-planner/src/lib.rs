@@ -90,7 +90,8 @@ impl Draft {
 }
 
 /// Everything around the tasks: facts (R14), evidence, people; then the checker.
-fn finish(view: &View<'_>, intent: Intent, draft: Draft) -> Result<CheckedPlan, Refusal> {
+fn finish(view: &View<'_>, intent: Intent, mut draft: Draft) -> Result<CheckedPlan, Refusal> {
+    drain::name_left_out(view, &mut draft);
     let mut plan = Plan {
         cluster: view.cluster.id,
         generation: view.cluster.generation,

@@ -221,6 +221,11 @@ impl Writers {
         self.running = false;
     }
 
+    /// The shortest and longest pause before a client's next record from now on, in milliseconds.
+    pub fn pace(&mut self, pause_ms: (u64, u64)) {
+        self.config.pause_ms = pause_ms;
+    }
+
     /// Whether every record that was ever sent has a certain fate.
     pub fn is_settled(&self) -> bool {
         self.clients.iter().all(|c| c.under_way.is_empty())
@@ -305,7 +310,7 @@ impl Writers {
         let pause = self.pause();
         self.later(now + pause, Due::Next(client));
         if self.dice.one_in(self.config.read_one_in) {
-            return self.read(now, routes, client, asks);
+            return self.read(routes, client, asks);
         }
         let most = usize::from(self.config.pipeline.max(1));
         let Some(state) = self.clients.get_mut(client) else { return };
@@ -385,10 +390,9 @@ impl Writers {
     }
 
     /// One of the client's own records that the route's master acknowledged itself, or whatever there is.
-    fn read(&mut self, now: u64, routes: &Routes<'_>, client: usize, asks: &mut Vec<ClientAsk>) {
-        let Some((slot, epoch)) = self.route(routes, client) else {
-            return self.later(now + NO_ROUTE_MS, Due::Next(client));
-        };
+    fn read(&mut self, routes: &Routes<'_>, client: usize, asks: &mut Vec<ClientAsk>) {
+        // The client's next turn is on the agenda already: a second one here would double its turns each time.
+        let Some((slot, epoch)) = self.route(routes, client) else { return self.count("read without a route") };
         let back = self.dice.within(0, 8) as usize;
         let Some(state) = self.clients.get(client) else { return };
         let here = |a: &&Acked| a.epoch == epoch && self.slots.get(usize::from(a.slot)) == Some(&slot);

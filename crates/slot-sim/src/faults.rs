@@ -168,6 +168,8 @@ pub enum Injection {
     Late(u64),
     /// The message under way is lost.
     Lose,
+    /// Bytes come behind the order in the message under way.
+    Longer,
 }
 
 /// How a disk fails.
@@ -219,6 +221,8 @@ pub struct Swarm {
     pub snapshot_every: u64,
     /// Entries kept below a snapshot.
     pub log_tail: u64,
+    /// The shortest and longest pause before a client's next record, in milliseconds.
+    pub client_pause_ms: (u64, u64),
     /// Set traps at named places.
     pub triggers: Vec<Trigger>,
 }
@@ -237,6 +241,7 @@ impl Swarm {
             rough_ms: 0,
             snapshot_every: 2_000,
             log_tail: 4_096,
+            client_pause_ms: (20, 400),
             triggers: Vec::new(),
         }
     }
@@ -259,12 +264,15 @@ impl Swarm {
             rough_ms: dice.within(12_000, 30_000),
             snapshot_every: if short { dice.within(15, 60) } else { 2_000 },
             log_tail: if short { dice.within(4, 20) } else { 4_096 },
+            client_pause_ms: (20, 400),
             triggers: Vec::new(),
         };
         for _ in 0..dice.within(0, 4) {
             let trigger = swarm.trigger(&mut dice);
             swarm.triggers.push(trigger);
         }
+        // Busy stores show races of writes, quiet ones leave time for more worlds.
+        swarm.client_pause_ms = [(20, 400), (60, 1_200), (200, 3_000)][dice.within(0, 2) as usize];
         swarm
     }
 
@@ -294,7 +302,7 @@ impl Swarm {
         let classes: Vec<&str> = self.classes.iter().map(|c| c.name()).collect();
         format!(
             "{} hosts, {} stores of {} copies, sync_copies {}, messages 1/{}, a fault every {} ms for {} ms, snapshot every \
-             {}, log tail {}, classes [{}], triggers {:?}",
+             {}, log tail {}, clients pause {:?} ms, classes [{}], triggers {:?}",
             self.hosts,
             self.stores,
             self.copies,
@@ -304,6 +312,7 @@ impl Swarm {
             self.rough_ms,
             self.snapshot_every,
             self.log_tail,
+            self.client_pause_ms,
             classes.join(" "),
             self.triggers
         )

@@ -4,7 +4,8 @@
 
 use rand::{Rng, RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 
 /// A seeded stream of random numbers for one concern, so that one more draw here moves nothing there.
 pub struct Stream(Pcg64Mcg);
@@ -35,13 +36,17 @@ pub struct Queue<E> {
     now: u64,
     next: u64,
     ties: Stream,
-    events: BTreeMap<(u64, u64, u64), E>,
+    /// Time, tie break, number, and where the event is kept: it stays there while the order of events changes.
+    order: BinaryHeap<Reverse<(u64, u64, u64, u32)>>,
+    kept: Vec<Option<E>>,
+    free: Vec<u32>,
 }
 
 impl<E> Queue<E> {
     /// An empty queue at time 0.
     pub fn new(seed: u64) -> Self {
-        Self { now: 0, next: 0, ties: Stream::new(seed, 1), events: BTreeMap::new() }
+        let ties = Stream::new(seed, 1);
+        Self { now: 0, next: 0, ties, order: BinaryHeap::new(), kept: Vec::new(), free: Vec::new() }
     }
     /// The time of the last popped event, in milliseconds.
     pub fn now(&self) -> u64 {
@@ -51,7 +56,12 @@ impl<E> Queue<E> {
     pub fn at(&mut self, time: u64, event: E) {
         self.next += 1;
         let tie = self.ties.within(0, u64::MAX - 1);
-        self.events.insert((time.max(self.now), tie, self.next), event);
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.kept.push(None);
+            (self.kept.len() - 1) as u32
+        });
+        self.kept[place as usize] = Some(event);
+        self.order.push(Reverse((time.max(self.now), tie, self.next, place)));
     }
     /// Adds an event so many milliseconds from now.
     pub fn after(&mut self, delay: u64, event: E) {
@@ -59,8 +69,9 @@ impl<E> Queue<E> {
     }
     /// The next event; time moves to it.
     pub fn pop(&mut self) -> Option<E> {
-        let ((time, _, _), event) = self.events.pop_first()?;
+        let Reverse((time, _, _, place)) = self.order.pop()?;
         self.now = time;
-        Some(event)
+        self.free.push(place);
+        self.kept[place as usize].take()
     }
 }

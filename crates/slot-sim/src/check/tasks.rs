@@ -10,7 +10,7 @@ use super::ledgers::MARKS;
 use super::places::Places;
 use slot_machine::command::{Command, StepRef};
 use slot_machine::state::{PlanStatus, State, TaskState};
-use slot_types::cluster::{CopyState, Store};
+use slot_types::cluster::{CopyState, FenceLevel, Store};
 use slot_types::engine::EngineRole;
 use slot_types::evidence::Evidence;
 use slot_types::ids::*;
@@ -108,6 +108,7 @@ impl Tasks {
             (StepKind::Promote, kind) => {
                 if let (Some(name), Some(store), Some(slot)) = (&task.store, store, &slot) {
                     self.promote(found, id, (name, store), kind, slot);
+                    self.attested(found, state, id, (name, store), kind);
                 }
             }
             (StepKind::StartMaster, _) if base.master != slot || base.pending.is_some() || base.epoch != task.epoch => {
@@ -139,6 +140,26 @@ impl Tasks {
             }
         }
         possible.insert(to.clone(), store.epoch);
+    }
+
+    /// S7, R8: a waiver by attestation needs one that stands, for the present boot, when the order is started.
+    fn attested(
+        &self,
+        found: &mut Found,
+        state: &State,
+        id: OrderId,
+        (name, store): (&StoreName, &Store),
+        kind: &TaskKind,
+    ) {
+        let TaskKind::FailOver { waived, fence: FenceLevel::Attested, .. } = kind else { return };
+        let (Some(cluster), Some(possible)) = (&state.cluster, self.possible.get(name)) else { return };
+        for slot in waived.iter().filter(|slot| possible.get(*slot).is_some_and(|was| *was < store.epoch)) {
+            let boot = cluster.hosts.get(&slot.host).and_then(|host| host.boot);
+            let word = cluster.attestations.get(&slot.host);
+            if !word.is_some_and(|word| Some(word.boot) == boot && word.expires > state.log_time) {
+                found.say("S7", format!("{id} goes past {slot}, that it is off is not attested any more"));
+            }
+        }
     }
 
     /// An agent's word was recorded.
@@ -180,7 +201,8 @@ impl Tasks {
                 of(step.plan, task).filter(|_| commits)
             }
             Command::ApprovePlan { plan, .. } => {
-                let tasks = &state.plans.get(plan)?.plan.tasks;
+                // R6: the entry that consumes the approval, none before.
+                let tasks = &state.plans.get(plan).filter(|record| record.started.is_some())?.plan.tasks;
                 let failovers = tasks.iter().filter(|task| matches!(task.kind, TaskKind::FailOver { .. }));
                 failovers.filter_map(|task| of(*plan, task)).next()
             }
@@ -280,7 +302,9 @@ fn followed(found: &mut Found, state: &State, id: PlanId) {
         for (slot, copy) in &store.copies {
             let counted = copy.state == CopyState::Serving || from_there.contains(slot);
             let stopped = matches!(copy.state, CopyState::Stopped | CopyState::Retired | CopyState::Quarantined);
-            if slot != to && counted && !stopped && !named.contains(slot) && copy.follows != follows {
+            let apart = slot != to && counted && !stopped && !named.contains(slot) && copy.follows != follows;
+            let left_out = format!("{slot} of {name}");
+            if apart && !record.plan.notes.iter().any(|n| n.heading == "NOT REACHED" && n.text.starts_with(&left_out)) {
                 let text = format!("{id} is done, {slot} is {:?} and follows {:?}, not {to}", copy.state, copy.follows);
                 found.say("R16", text);
             }

@@ -104,6 +104,19 @@ impl Crowd {
         self.first_ill(public)
     }
 
+    /// The stores that clients must be able to write to once all is well: a store with fewer copies left than it must
+    /// acknowledge by refuses writes (R24), since a replaced disk is not filled again in this version.
+    pub fn writable(&self, public: &Public<'_>) -> Vec<StoreName> {
+        let stores = cluster(public).into_iter().flat_map(|(_, cluster)| &cluster.stores);
+        let whole = |store: &Store| {
+            let there = |(slot, copy): &(&SlotId, &Copy)| {
+                copy.state == CopyState::Serving && !self.is_replaced(public, &slot.host)
+            };
+            store.copies.iter().filter(there).count() > usize::from(store.spec.sync_copies)
+        };
+        stores.filter(|(_, store)| whole(store)).map(|(name, _)| name.clone()).collect()
+    }
+
     fn first_ill(&self, public: &Public<'_>) -> Option<String> {
         let (state, cluster) = cluster(public)?;
         if let Some(plan) = state.running().next() {

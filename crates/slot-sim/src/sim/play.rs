@@ -35,7 +35,10 @@ pub(crate) fn play(seed: u64, options: &Options, stage: &mut Option<Scene>) {
     if let Some(case) = options.directed.as_deref().and_then(crate::sweep::Faults::parse) {
         return super::sweeping::play(seed, &case, options, stage);
     }
-    let script = options.directed.as_deref().and_then(super::directed::find);
+    let script = match options.directed.as_deref() {
+        Some(name) => super::directed::find(name),
+        None => super::directed::of_seed(seed),
+    };
     let mut dice = Stream::new(seed, 40);
     let mut swarm = script.map_or_else(|| Swarm::of(seed), |script| (script.swarm)(&mut dice));
     if let Some(only) = &options.classes {
