@@ -6,6 +6,7 @@
 mod coordinator;
 mod hosts;
 mod raft;
+mod schedules;
 
 use super::*;
 
@@ -21,7 +22,13 @@ pub struct Script {
 
 /// Every schedule.
 pub fn all() -> impl Iterator<Item = &'static Script> {
-    [coordinator::SCRIPTS, raft::SCRIPTS, hosts::SCRIPTS].into_iter().flatten()
+    [coordinator::SCRIPTS, raft::SCRIPTS, hosts::SCRIPTS, schedules::SCRIPTS].into_iter().flatten()
+}
+
+/// The schedule that a campaign plays with a seed: every eighth seed has one, the others are random worlds.
+pub fn of_seed(seed: u64) -> Option<&'static Script> {
+    let turn = usize::try_from(seed / 8).unwrap_or(0) % schedules::SCRIPTS.len();
+    schedules::SCRIPTS.get(turn).filter(|_| seed % 8 == 7)
 }
 
 /// The schedule of a name.
