@@ -67,6 +67,30 @@ pub(super) fn finish(witness: &mut Witness, end: &End<'_>) {
         let master = store.master.as_ref().and_then(|m| end.engines.iter().find(|(slot, _)| *slot == m));
         let Some((slot, core)) = master.filter(|(_, core)| serves(core)) else { continue };
         everything_is_there(witness, end, name, store, slot, core);
+        if end.heal.is_some() {
+            followers_are_beginnings(witness, end, name, slot, core);
+        }
+    }
+}
+
+/// R16, R7: once all is well, what a follower holds is the beginning of what its master holds.
+fn followers_are_beginnings(
+    witness: &mut Witness,
+    end: &End<'_>,
+    name: &StoreName,
+    master: &SlotId,
+    core: &JournalCore,
+) {
+    for (slot, engine) in end.engines {
+        let follows = engine.config().store == *name
+            && engine.role() == EngineRole::Replica
+            && engine.epoch() == core.epoch()
+            && !witness.touched.contains_key(&slot.host);
+        let (length, there) = (engine.log().length(), core.log().length());
+        if follows && (length > there || engine.log().digest_at(length) != core.log().digest_at(length)) {
+            let text = format!("{slot} follows {master} and holds {length} records that are no beginning of its {there}");
+            witness.found.say("R16", text);
+        }
     }
 }
 

@@ -57,13 +57,22 @@ pub(crate) struct Engine {
     ops: Vec<Op>,
     dirty: BTreeSet<String>,
     pub requests: BTreeMap<u64, (Epoch, RecordId)>,
-    pub controls: BTreeMap<u64, EngineCall>,
+    /// Calls under way, with the epoch that was durable when each came.
+    pub controls: BTreeMap<u64, (EngineCall, Epoch)>,
     pub called: BTreeSet<(Call, Epoch)>,
     /// R24, by epoch: the least that an order asked for.
     pub sync: BTreeMap<Epoch, u8>,
     freeze_until: BTreeMap<FreezeId, u64>,
     /// Until when nothing from a length on may be acknowledged.
     pub frozen: Option<(u64, u64, FreezeId)>,
+    /// R12: until when a freeze may last, and whether it was answered.
+    pub limits: BTreeMap<FreezeId, (u64, bool)>,
+    /// R1: answered freezes that were seen to end.
+    pub ended: BTreeSet<FreezeId>,
+    /// The highest epoch at which it was told to take records from somewhere (R16).
+    pulls: Epoch,
+    /// Its disk has failed (P11).
+    pub failed: bool,
 }
 
 impl Engine {
@@ -89,6 +98,10 @@ impl Engine {
             sync: BTreeMap::new(),
             freeze_until: BTreeMap::new(),
             frozen: None,
+            limits: BTreeMap::new(),
+            ended: BTreeSet::new(),
+            pulls: Epoch::ZERO,
+            failed: false,
         }
     }
 
@@ -101,6 +114,32 @@ impl Engine {
     /// Whether it holds, durably, the record after which a chain has this digest.
     pub fn holds(&self, index: u64, digest: Digest) -> bool {
         index < self.durable && usize::try_from(index).is_ok_and(|i| self.chain.get(i) == Some(&digest))
+    }
+
+    /// Clients' durable records from a length on.
+    fn loses(&self, to: usize) -> Vec<Id> {
+        let durable = usize::try_from(self.durable).unwrap_or(usize::MAX).min(self.names.len());
+        self.names.get(to..durable).into_iter().flatten().flatten().copied().collect()
+    }
+
+    /// R12, R1: a freeze that is past its limit is over, and for good.
+    pub fn thawed_in_time(&mut self, found: &mut Found, slot: &SlotId, core: &JournalCore) {
+        if self.limits.values().all(|(until, _)| *until > found.now) {
+            return;
+        }
+        let (now, frozen) = (found.now, core.status().frozen);
+        for (id, (until, answered)) in std::mem::take(&mut self.limits) {
+            if until > now {
+                self.limits.insert(id, (until, answered));
+                continue;
+            }
+            if frozen == Some(id) {
+                found.say("R12", format!("{slot} is frozen by {id} beyond its limit"));
+            }
+            if answered {
+                self.ended.insert(id);
+            }
+        }
     }
 
     fn cut(&mut self, to: usize) {
@@ -252,6 +291,15 @@ impl Engines {
         }
     }
 
+    /// R2: what an agent's ledger says is fenced is fenced on the engine's own disk.
+    pub fn fenced(&self, found: &mut Found, slot: &SlotId, copy: &(StoreName, CopyGeneration), epoch: Epoch) {
+        let Some(engine) = self.all.get(slot) else { return };
+        if (&engine.store, &engine.generation) == (&copy.0, &copy.1) && engine.epoch < epoch {
+            let text = format!("{slot} counts as fenced below {epoch:?}, on its engine's disk is {:?}", engine.epoch);
+            found.say("R2", text);
+        }
+    }
+
     /// A process begins: the same copy holds what was durable, another copy is begun anew.
     pub fn opens(&mut self, found: &mut Found, slot: &SlotId, core: &JournalCore) {
         let config = core.config();
@@ -263,6 +311,7 @@ impl Engines {
         engine.alive = true;
         engine.ops.clear();
         engine.dirty.clear();
+        engine.failed = false;
         engine.role = (core.role(), core.epoch());
         engine.diverged = false;
         if engine.common(core) < usize::try_from(engine.durable).unwrap_or(usize::MAX) {
@@ -273,7 +322,7 @@ impl Engines {
             found.say("S2", format!("{slot} opens at {:?}, it durably held {:?}", core.epoch(), engine.epoch));
         }
         engine.epoch = engine.epoch.max(core.epoch());
-        self.sync(found, slot, core);
+        self.sync(found, slot, core, false);
         let Some(engine) = self.all.get_mut(slot) else { return };
         if engine.chain.len() as u64 > engine.durable {
             engine.dirty.insert(TAIL.into());
@@ -285,13 +334,14 @@ impl Engines {
         let Some(engine) = self.all.get_mut(slot) else { return };
         match event {
             Event::DiskDone { op, result: Ok(()) } => engine.disk_done(*op),
+            Event::DiskDone { result: Err(_), .. } => engine.failed = true,
             Event::Append { request, append, .. }
             | Event::Peer { request, call: journal::PeerCall::Append(append) } => {
                 engine.requests.insert(*request, (append.epoch, append.id.clone()));
             }
             Event::Control { request, call, .. } => {
                 if *call != EngineCall::Status {
-                    engine.controls.insert(*request, call.clone());
+                    engine.controls.insert(*request, (call.clone(), engine.epoch));
                 }
                 Self::called(engine, now, call);
             }
@@ -306,15 +356,21 @@ impl Engines {
                 *least = (*least).min(*sync_copies);
                 (Call::Master, *epoch)
             }
-            EngineCall::Demote { epoch } | EngineCall::Raise { epoch } | EngineCall::CatchUp { epoch, .. } => {
+            EngineCall::Demote { epoch } | EngineCall::Raise { epoch } => (Call::Demote, *epoch),
+            EngineCall::CatchUp { epoch, .. } => {
+                engine.pulls = engine.pulls.max(*epoch);
                 (Call::Demote, *epoch)
             }
-            EngineCall::Follow { epoch, .. } => (Call::Replica, *epoch),
+            EngineCall::Follow { epoch, .. } => {
+                engine.pulls = engine.pulls.max(*epoch);
+                (Call::Replica, *epoch)
+            }
             EngineCall::Stop => (Call::Stop, Epoch::ZERO),
             EngineCall::Freeze { id, limit_ms, .. } => {
                 // A later freeze takes over from an earlier one.
                 engine.freeze_until.retain(|known, _| known == id);
                 engine.freeze_until.entry(*id).or_insert(now.saturating_add(*limit_ms));
+                engine.limits.entry(*id).or_insert((now.saturating_add(*limit_ms), false));
                 engine.frozen = engine.frozen.filter(|(_, _, frozen)| frozen == id);
                 return;
             }
@@ -328,18 +384,46 @@ impl Engines {
         engine.called.insert((kind, epoch));
     }
 
-    /// Takes over what changed in a log: S11, R2, R21.
-    pub fn sync(&mut self, found: &mut Found, slot: &SlotId, core: &JournalCore) {
+    /// Takes over what changed in a log: S11, R2, R21; R7 and R16 of one that `lives`.
+    pub fn sync(&mut self, found: &mut Found, slot: &SlotId, core: &JournalCore, lives: bool) {
         let Some(engine) = self.all.get(slot) else { return };
         let length = usize::try_from(core.log().length()).unwrap_or(usize::MAX);
         let common = engine.common(core);
         if common == engine.chain.len() && length == common {
             return;
         }
+        let cut = if lives { engine.loses(common) } else { Vec::new() };
         if let Some(engine) = self.all.get_mut(slot) {
+            if !cut.is_empty() && engine.epochs.last().is_some_and(|(_, last)| *last >= core.epoch()) {
+                // R7: only a history with a later epoch supersedes.
+                found.say("R7", format!("{slot} cuts records of the epoch {:?} that it holds", core.epoch()));
+            }
             engine.cut(common);
         }
-        for index in common..length {
+        self.take_over(found, slot, core, common..length, lives);
+        self.put_aside(found, slot, core, &cut);
+    }
+
+    /// R7: what is cut is listed as put aside, unless it is in the log again.
+    fn put_aside(&self, found: &mut Found, slot: &SlotId, core: &JournalCore, cut: &[Id]) {
+        let Some(engine) = self.all.get(slot).filter(|_| !cut.is_empty()) else { return };
+        let aside = core.status().aside;
+        let aside: BTreeSet<Id> = aside.iter().filter_map(|id| self.known(&engine.store, id)).collect();
+        let silent = cut.iter().filter(|id| !aside.contains(*id) && !engine.ids.contains_key(*id)).count();
+        if silent > 0 {
+            found.say("R7", format!("{slot} cuts {silent} durable records that it lists nowhere"));
+        }
+    }
+
+    fn take_over(
+        &mut self,
+        found: &mut Found,
+        slot: &SlotId,
+        core: &JournalCore,
+        range: std::ops::Range<usize>,
+        lives: bool,
+    ) {
+        for index in range {
             let Some(entry) = core.log().entry(index as u64) else { return };
             let decoded = Record::from_bytes(&entry.bytes);
             let id = match &decoded {
@@ -366,6 +450,11 @@ impl Engines {
             };
             let last = engine.epochs.last().map_or(Epoch::ZERO, |(_, epoch)| *epoch);
             in_order(found, slot, index, last, record.epoch);
+            if lives && record.epoch < engine.epoch && engine.pulls < engine.epoch {
+                // R2, R16: behind its final tip nothing comes, until it is told from whom.
+                let text = format!("{slot} takes record {index} of {:?}, it durably holds {:?}", record.epoch, engine.epoch);
+                found.say("R2", text);
+            }
             if record.epoch > last {
                 engine.epochs.push((index as u64, record.epoch));
             }

@@ -21,6 +21,8 @@ struct Copy {
     epoch: Epoch,
     index: LogIndex,
     retired: bool,
+    stopped: bool,
+    freeze: Option<FreezeId>,
 }
 
 /// One host.
@@ -35,6 +37,10 @@ struct Host {
     open: BTreeMap<u16, BTreeSet<OrderId>>,
     /// Orders as they reached this agent, each with the highest term it came with.
     delivered: BTreeMap<OrderId, Order>,
+    /// R4: orders of which a cancel was told that they never will take effect.
+    cancelled: BTreeSet<OrderId>,
+    /// R1: freezes that were seen to end, by a thaw or by themselves.
+    ended: BTreeSet<OrderId>,
     touched: bool,
 }
 
@@ -62,7 +68,10 @@ impl Ledgers {
     }
 
     pub fn touched(&mut self, host: &HostName) {
-        self.hosts.entry(host.clone()).or_default().touched = true;
+        let host = self.hosts.entry(host.clone()).or_default();
+        host.touched = true;
+        host.cancelled.clear();
+        host.ended.clear();
     }
 
     /// Below which epoch an agent's durable word keeps a copy from acknowledging (R2, R5).
@@ -91,6 +100,10 @@ impl Ledgers {
         };
         commits.check_order(found, host, &order);
         let known = self.sent.entry(order.id).or_default();
+        let moved = |(_, o): &(HostName, Order)| o.index == order.index && o.boot != order.boot;
+        if order.id.step & MARKS == 0 && known.iter().any(moved) {
+            found.say("R27", format!("{} is sent again for another boot of {host}", order.id));
+        }
         if !known.iter().any(|(to, o)| to == host && same_order(o, &order)) {
             known.push((host.clone(), order.clone()));
         }
@@ -139,6 +152,8 @@ impl Ledgers {
             epoch: entry.epoch,
             index: entry.index,
             retired: entry.retired,
+            stopped: entry.stopped,
+            freeze: entry.freeze,
         };
         host.copies = image.copies.iter().map(|(key, entry)| (key.clone(), copy(entry))).collect();
         host.orders = image.orders.clone();
@@ -157,8 +172,8 @@ impl Ledgers {
         }
     }
 
-    /// A transaction is on disk. Gives the freezes that it says are done.
-    pub fn durable(&mut self, found: &mut Found, name: &HostName, writes: &[LedgerWrite]) -> Vec<(SlotId, Freeze)> {
+    /// A transaction is on disk. Gives what it says is done.
+    pub fn durable(&mut self, found: &mut Found, name: &HostName, writes: &[LedgerWrite]) -> Vec<Fact> {
         let Some(host) = self.hosts.get_mut(name) else { return Vec::new() };
         let before: BTreeMap<u16, LogIndex> = host.copies.iter().fold(BTreeMap::new(), |mut all, (key, copy)| {
             let highest = all.entry(key.slot).or_default();
@@ -170,7 +185,13 @@ impl Ledgers {
             match write {
                 LedgerWrite::Meta(meta) => host.meta_written(found, name, meta),
                 LedgerWrite::Copy(key, entry) => {
-                    let now = Copy { epoch: entry.epoch, index: entry.index, retired: entry.retired };
+                    let now = Copy {
+                        epoch: entry.epoch,
+                        index: entry.index,
+                        retired: entry.retired,
+                        stopped: entry.stopped,
+                        freeze: entry.freeze,
+                    };
                     host.copy_written(found, name, key, now);
                 }
                 LedgerWrite::Order(id, entry) => drop(orders.insert(*id, entry)),
@@ -180,7 +201,7 @@ impl Ledgers {
                 }
             }
         }
-        let mut freezes = Vec::new();
+        let mut facts = Vec::new();
         for (id, entry) in orders {
             let sent = self.sent.get(&id).map(Vec::as_slice).unwrap_or_default();
             host.order_written(found, name, id, entry, &before, sent);
@@ -190,22 +211,20 @@ impl Ledgers {
                     all.push(outcome.clone());
                 }
                 if let Some(done) = host.done(name, id, outcome) {
-                    match done {
-                        Fact::Frozen(slot, freeze) => freezes.push((slot, freeze)),
-                        Fact::Fenced(slot, copy, epoch) => {
-                            let fence = self.fences.entry(slot).or_default().entry(copy).or_default();
-                            *fence = epoch.max(*fence);
-                        }
+                    if let Fact::Fenced(slot, copy, epoch) = &done {
+                        let fence = self.fences.entry(slot.clone()).or_default().entry(copy.clone()).or_default();
+                        *fence = (*epoch).max(*fence);
                     }
+                    facts.push(done);
                 }
             }
         }
-        freezes
+        facts
     }
 
     /// What an agent wants done.
     pub fn did(&mut self, found: &mut Found, name: &HostName, effects: &[Effect]) {
-        let Some(host) = self.hosts.get(name) else { return };
+        let Some(host) = self.hosts.get_mut(name) else { return };
         for effect in effects {
             match effect {
                 Effect::Answer { answer, .. } => host.answers(found, name, answer),
@@ -227,8 +246,10 @@ impl Ledgers {
 }
 
 /// What an order that was done means.
-enum Fact {
+pub(crate) enum Fact {
+    /// A copy is frozen.
     Frozen(SlotId, Freeze),
+    /// A copy acknowledges nothing below an epoch any more.
     Fenced(SlotId, (StoreName, CopyGeneration), Epoch),
 }
 
@@ -255,7 +276,8 @@ fn call_name(call: &EngineCall) -> &'static str {
     }
 }
 
-fn epoch_of(call: &EngineCall) -> Option<Epoch> {
+/// At which epoch an engine is asked for something.
+pub(crate) fn epoch_of(call: &EngineCall) -> Option<Epoch> {
     match call {
         EngineCall::Freeze { epoch, .. }
         | EngineCall::CatchUp { epoch, .. }
@@ -299,6 +321,12 @@ impl Host {
             if now.epoch < known.epoch || now.index < known.index {
                 let (was, is) = ((known.epoch, known.index), (now.epoch, now.index));
                 found.say("S2", format!("{name} slot {}: {} goes back from {was:?} to {is:?}", key.slot, key.store));
+            }
+            if let (Some(freeze), None) = (known.freeze, now.freeze)
+                && known.epoch == now.epoch
+                && !now.stopped
+            {
+                self.ended.insert(freeze);
             }
             if known.retired && !now.retired {
                 found.say("R11", format!("{name} slot {}: {} {} lives again", key.slot, key.store, key.generation));
@@ -362,6 +390,9 @@ impl Host {
         let Some(order) = self.delivered.get(&id) else {
             return found.say("S15", format!("{name} accepts {id}, which nobody delivered"));
         };
+        if self.cancelled.contains(&id) {
+            found.say("S6", format!("{name} accepts {id}, of which it had answered that it never will"));
+        }
         if !sent.iter().any(|(to, o)| to == name && same_order(o, order)) {
             found.say("S11", format!("{name} accepts {id} with a content that no coordinator sent it"));
         }
@@ -405,8 +436,19 @@ impl Host {
     }
 
     /// S6: an answer is durable before it is given.
-    fn answers(&self, found: &mut Found, name: &HostName, answer: &Answer) {
+    fn answers(&mut self, found: &mut Found, name: &HostName, answer: &Answer) {
         let Answer::Receipt(receipt) = answer else { return };
+        if let Some(order) = self.delivered.get(&receipt.id) {
+            if let (Action::Cancel { order }, Outcome::NeverWill(_)) = (&order.action, &receipt.outcome) {
+                self.cancelled.insert(*order);
+            }
+            if self.meta.as_ref().is_some_and(|m| m.incarnation != order.incarnation) {
+                found.say("S15", format!("{name} answers for {}, which is for another disk", receipt.id));
+            }
+        }
+        if self.ended.contains(&receipt.id) && matches!(receipt.outcome, Outcome::Done(_)) {
+            found.say("R1", format!("{name} answers that {} is frozen, which had ended", receipt.id));
+        }
         let Some(entry) = self.orders.get(&receipt.id) else {
             if !self.forgotten.contains(&receipt.id) {
                 found.say("S6", format!("{name} answers {}, of which its ledger holds nothing", receipt.id));

@@ -14,6 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Default)]
 pub(crate) struct Places {
     seen: BTreeMap<StoreName, BTreeSet<(SlotId, CopyGeneration)>>,
+    /// Whose copy a slot was given to first: nothing empties a slot (R11).
+    given: BTreeMap<SlotId, StoreName>,
 }
 
 impl Places {
@@ -52,6 +54,10 @@ impl Places {
                 let taken = |(other, s): (&StoreName, &slot_types::cluster::Store)| {
                     other != name && s.copies.contains_key(slot)
                 };
+                let first = self.given.entry(slot.clone()).or_insert_with(|| name.clone());
+                if first != name {
+                    found.say("R11", format!("{slot} is given to {name}, its agent may hold a copy of {first}"));
+                }
                 if let Some((other, _)) = cluster.stores.iter().find(|(n, s)| taken((n, s))) {
                     found.say("S9", format!("{slot} holds copies of {name} and of {other}"));
                 }

@@ -6,6 +6,7 @@
 use super::Witness;
 use super::acks::{Ack, Context};
 use super::engines::Call;
+use super::ledgers::epoch_of;
 use slot_engine::journal::core::{AppendOutcome, CANARY_CLIENT, Effect, JournalCore, PeerAnswer, Reply};
 use slot_types::engine::{EngineAnswer, EngineCall, EngineDone, EngineRole};
 use slot_types::ids::*;
@@ -20,9 +21,15 @@ impl Witness {
     }
 
     pub(super) fn engine_did(&mut self, slot: &SlotId, core: &JournalCore, effects: &[Effect]) {
-        self.engines.sync(&mut self.found, slot, core);
+        self.engines.sync(&mut self.found, slot, core, true);
         self.engines.asks(slot, effects);
         self.role(slot, core);
+        if let Some(engine) = self.engines.all.get_mut(slot) {
+            engine.thawed_in_time(&mut self.found, slot, core);
+            if engine.failed && !effects.iter().any(|effect| matches!(effect, Effect::Die { .. })) {
+                self.found.say("P11", format!("{slot} goes on after an error of its disk"));
+            }
+        }
         for effect in effects {
             let Effect::Reply { request, reply } = effect else { continue };
             match reply {
@@ -39,6 +46,9 @@ impl Witness {
         let Some(engine) = self.engines.all.get_mut(slot) else { return };
         let Some((epoch, record)) = engine.requests.remove(&request) else { return };
         let AppendOutcome::Done { index, .. } = outcome else { return };
+        if engine.role.0 != EngineRole::Master {
+            self.found.say("R2", format!("{slot} acknowledges {record} at {epoch:?} as {:?}", engine.role.0));
+        }
         let store = engine.store.clone();
         let canary = record.client.as_str() == CANARY_CLIENT;
         let id = if canary { None } else { Some(self.engines.id(&store, &record)) };
@@ -51,7 +61,22 @@ impl Witness {
     /// S2, R2: an epoch that an engine answers for is on its disk.
     fn control_answered(&mut self, slot: &SlotId, request: u64, answer: &EngineAnswer) {
         let Some(engine) = self.engines.all.get_mut(slot) else { return };
-        let Some(call) = engine.controls.remove(&request) else { return };
+        let Some((call, held)) = engine.controls.remove(&request) else { return };
+        match (&call, answer) {
+            (EngineCall::Freeze { id, .. }, EngineAnswer(Err(_))) => drop(engine.limits.remove(id)),
+            (EngineCall::Freeze { id, .. }, EngineAnswer(Ok(_))) if engine.ended.contains(id) => {
+                self.found.say("R1", format!("{slot} is frozen again by {id}, which had ended"));
+            }
+            (EngineCall::Freeze { id, .. }, EngineAnswer(Ok(_))) => {
+                engine.limits.entry(*id).and_modify(|(_, answered)| *answered = true);
+            }
+            _ => {}
+        }
+        if let (Some(asked), EngineAnswer(Ok(_))) = (epoch_of(&call), answer)
+            && asked < held
+        {
+            self.found.say("S2", format!("{slot} says yes to {call:?}, it durably held {held:?} when that came"));
+        }
         let EngineAnswer(Ok(EngineDone::Tip { tip, .. })) = answer else { return };
         let (held, durable) = (engine.epoch, engine.durable);
         let asked = match call {

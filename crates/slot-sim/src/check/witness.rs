@@ -9,7 +9,7 @@ use super::acks::Acks;
 use super::commits::Commits;
 use super::control::Control;
 use super::engines::Engines;
-use super::ledgers::Ledgers;
+use super::ledgers::{Fact, Ledgers};
 use super::raft::Raft;
 use slot_agent::core as agent;
 use slot_agent::core::image::{LedgerImage, LedgerWrite};
@@ -307,8 +307,11 @@ impl Witness {
     }
 
     fn ledger_durable(&mut self, now: u64, host: &HostName, writes: &[LedgerWrite]) {
-        for (slot, freeze) in self.ledgers.durable(&mut self.found, host, writes) {
-            self.engines.frozen(now, &slot, freeze);
+        for fact in self.ledgers.durable(&mut self.found, host, writes) {
+            match fact {
+                Fact::Frozen(slot, freeze) => self.engines.frozen(now, &slot, freeze),
+                Fact::Fenced(slot, copy, epoch) => self.engines.fenced(&mut self.found, &slot, &copy, epoch),
+            }
         }
     }
 

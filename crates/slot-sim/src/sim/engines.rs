@@ -46,6 +46,8 @@ impl Sim {
             return;
         }
         let result = if self.engines.get(&slot).is_some_and(|e| e.core.is_some()) {
+            // The slot's lock protects; that it was tried is what must not be (R21, S6).
+            self.finding("S6", format!("the agent of {slot} starts a process beside one that lives"));
             Err("the slot's address and lock are taken".to_string())
         } else {
             self.open_engine(&slot, instance, &serving)

@@ -125,7 +125,9 @@ impl Sim {
                     self.queue.after(down, Happening::Start(Node::Coordinator(id)));
                 }
             }
-            Injection::Again(_) | Injection::Late(_) | Injection::Lose => self.fate = Some(injection),
+            Injection::Again(_) | Injection::Late(_) | Injection::Lose | Injection::Longer => {
+                self.fate = Some(injection);
+            }
         }
     }
 
@@ -380,7 +382,7 @@ impl Sim {
         }
     }
 
-    fn put_back(&mut self, host: &HostName, down: u64) {
+    pub(crate) fn put_back(&mut self, host: &HostName, down: u64) {
         self.power_off(host);
         let Some(node) = self.agents.get_mut(host) else { return };
         node.replaced = true;
