@@ -152,7 +152,7 @@ pub(crate) fn finish(state: &mut State, stamp: Stamp, id: OrderId, outcome: &Out
     else {
         return Err(Refused::Precondition(format!("{id} is not outstanding")));
     };
-    if attempt != id.attempt && !planted("r21-older-attempt-counts") {
+    if attempt != id.attempt {
         return Err(Refused::Precondition(format!("{id} is not the outstanding attempt, which is {attempt}")));
     }
     let run_state = record.tasks[usize::from(id.task)].state.clone();

@@ -9,7 +9,6 @@ use crate::mirror::Mirror;
 use raft::{Raft, StateRole};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
-use slot_planted::planted;
 use std::ops::Range;
 
 pub(crate) struct ElectionTimeouts {
@@ -40,15 +39,12 @@ impl ElectionTimeouts {
         let now = (raft.term, raft.state);
         if campaigned || now != self.seen {
             self.seen = now;
-            self.current = self.draw(raft.term);
+            self.current = self.draw();
         }
         raft.set_randomized_election_timeout(self.current);
     }
 
-    fn draw(&mut self, term: u64) -> usize {
-        if planted("raft-election-timeouts-collide") {
-            return self.range.start + usize::try_from(term).unwrap_or(0) % self.range.len();
-        }
+    fn draw(&mut self) -> usize {
         self.rng.random_range(self.range.clone())
     }
 }

@@ -6,6 +6,7 @@
 //! audit head at every one, the whole state at every n-th.
 
 use super::Found;
+use super::admission::Admission;
 use super::approvals::{Recorded, StoreBase};
 use super::audit::{Chain, verify};
 use super::engines::Engines;
@@ -70,6 +71,7 @@ pub(crate) struct Commits {
     pub(super) hosts: BTreeMap<HostName, HostState>,
     pub(super) plans: BTreeMap<PlanId, Recorded>,
     pub(super) tasks: Tasks,
+    admission: Admission,
     last_leader: u64,
     answers: BTreeMap<RequestId, Answer>,
     pub sessions: BTreeSet<u64>,
@@ -90,6 +92,7 @@ impl Default for Commits {
             hosts: BTreeMap::new(),
             plans: BTreeMap::new(),
             tasks: Tasks::default(),
+            admission: Admission::default(),
             last_leader: 0,
             answers: BTreeMap::new(),
             sessions: BTreeSet::new(),
@@ -211,7 +214,15 @@ impl Commits {
         answer: &Answer,
     ) {
         match command {
-            Command::NewLeader { .. } => self.last_leader = index,
+            Command::NewLeader { .. } => {
+                self.last_leader = index;
+                self.plans_stay(found, index);
+            }
+            Command::HostSeen { host, high_water, .. } => {
+                self.admission.seen(found, &self.state, host, *high_water);
+            }
+            Command::SignOfLife { host, .. } => self.admission.alive(found, &self.state, host),
+            Command::AdmitHost { host, incarnation, .. } => self.admission.admitted(host, *incarnation),
             Command::RecordPlan { bytes } => {
                 let Answer::Plan { id, .. } = answer else { return };
                 let kept = self.state.plans.get(id);
@@ -237,15 +248,26 @@ impl Commits {
                 }
             }
             Command::StartStep { step, attempt, guards } => {
+                self.admission.started(&self.state, *step, *attempt, index);
                 self.tasks.started(found, &self.state, &self.stores, index, (*step, *attempt), guards);
             }
             Command::FinishStep { id, outcome } => {
                 if !facts.ledgers.gave(id, outcome) {
                     found.say("S6", format!("entry {index} records {outcome:?} of {id}, which no agent durably gave"));
                 }
+                self.admission.finished(id, outcome);
                 self.tasks.finished(&self.state, *id, outcome);
             }
             _ => {}
+        }
+    }
+
+    /// R15: a plan's bytes are those that its entry had, whoever leads.
+    fn plans_stay(&self, found: &mut Found, index: u64) {
+        for (id, recorded) in &self.plans {
+            if self.state.plans.get(id).is_some_and(|record| Digest::of(&record.bytes) != recorded.digest) {
+                found.say("R15", format!("entry {index} changes the bytes of {id}"));
+            }
         }
     }
 

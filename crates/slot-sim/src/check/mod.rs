@@ -12,6 +12,7 @@
 //! the disk has taken, and of what is applied from the node's state.
 
 mod acks;
+mod admission;
 mod approvals;
 mod audit;
 mod commits;

@@ -215,16 +215,6 @@ pub const BUGS: &[Bug] = &[
         thread: None,
     },
     Bug {
-        name: "r21-older-attempt-counts",
-        rule: "R21",
-        what: "The outcome of an earlier attempt is recorded for the attempt that is outstanding.",
-        how: "Let an order end as never-will (reboot its host), have the old leader's FinishStep delayed in the log \
-            and the new leader propose it as well, so that it is committed twice with StartStep of attempt 2 in \
-            between; or re-deliver the receipt. R4/S6: attempt 2 is over by a receipt of attempt 1 while the agent \
-            still performs it.",
-        thread: None,
-    },
-    Bug {
         name: "r22-snapshot-without-audit",
         rule: "R22",
         what: "Snapshots leave the audit entries out.",
@@ -254,8 +244,7 @@ pub const BUGS: &[Bug] = &[
     Bug {
         name: "r27-order-moved-to-new-boot",
         rule: "R27",
-        what: "An outstanding role order is sent with the boot the host has now, not with the one it was started for. \
-            An outstanding role order is sent with the boot the host has now, not with the one it was started for.",
+        what: "An outstanding role order is sent with the boot the host has now, not with the one it was started for.",
         how: "Start a Promote, StartMaster or Demote, hold its order back, power-cycle the target, let it report and \
             the order through. R27: an order's bytes differ between two deliveries of one (plan, step, attempt); it \
             takes effect in a boot that its StartStep did not name.",

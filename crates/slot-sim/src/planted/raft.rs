@@ -52,8 +52,7 @@ pub const BUGS: &[Bug] = &[
     Bug {
         name: "raft-applied-without-effect",
         rule: "S14",
-        what: "After a restart everything committed counts as applied, though the state is only as new as the snapshot. \
-            After a restart everything committed counts as applied, though the state is only as new as the snapshot.",
+        what: "After a restart everything committed counts as applied, though the state is only as new as the snapshot.",
         how: "Restart a coordinator that has committed entries after its snapshot. S14: its state hash differs at \
             equal index; S13: views lack changes that were answered.",
         thread: Some("etcd#13766"),
@@ -81,13 +80,5 @@ pub const BUGS: &[Bug] = &[
         how: "A burst of proposals: a follower's append carries both entries and a higher commit index. S14: its state \
             misses entries: hashes differ at equal index.",
         thread: Some("tikv/tikv#1287"),
-    },
-    Bug {
-        name: "raft-election-timeouts-collide",
-        rule: "L3",
-        what: "The election timeout is a function of the term alone, alike on all nodes.",
-        how: "Start all coordinators in one moment, so that their ticks coincide; kill the leader, or begin from \
-            nothing. L3: votes split again and again, no leader within the bound.",
-        thread: Some("Cloudflare 2020-11-02; raft-rs src/raft.rs:2807"),
     },
 ];

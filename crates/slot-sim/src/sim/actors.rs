@@ -12,6 +12,9 @@ use slot_engine::journal::wire;
 use slot_machine::state::State;
 use slot_proto::pb;
 
+/// How many entries a coordinator may be behind when all is well.
+const BEHIND_MAX: u64 = 8;
+
 /// What clients sent, to be shown to the witness with the answer.
 pub(crate) enum Sent {
     Append { store: StoreName, id: RecordId },
@@ -62,7 +65,16 @@ impl Sim {
     pub fn why_not_well(&self) -> Option<String> {
         let (truth, names) = (self.truth(), self.names());
         let public = Public { state: self.state(), coordinators: &names, truth: &truth, healing: self.healing };
-        self.crowd.why_not_well(&public)
+        self.crowd.why_not_well(&public).or_else(|| self.coordinator_behind())
+    }
+
+    /// L3: a coordinator that does not catch up with the others.
+    fn coordinator_behind(&self) -> Option<String> {
+        let newest = self.state()?.applied.0;
+        let well = self.coordinators.iter().filter(|(id, _)| !self.without_disk.contains(id));
+        let mut applied = well.map(|(id, node)| (id, node.core.as_ref().map_or(0, |core| core.state().applied.0)));
+        let (id, at) = applied.find(|(_, at)| at + BEHIND_MAX < newest)?;
+        Some(format!("c{id} is at entry {at}, others are at {newest}"))
     }
 
     /// The stores that clients must be able to write to once all is well.

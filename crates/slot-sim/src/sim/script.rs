@@ -16,9 +16,13 @@ const SCRIPT: u64 = 1 << 62;
 impl Sim {
     /// Sends a person's request to whoever leads; the answer is found under the token.
     pub fn post(&mut self, who: &str, request: ControlRequest) -> u64 {
+        self.post_to(self.leader().unwrap_or(1), who, request)
+    }
+
+    /// Sends a person's request to this coordinator.
+    pub fn post_to(&mut self, to: u64, who: &str, request: ControlRequest) -> u64 {
         let token = SCRIPT + self.number();
         let Ok(who) = OperatorName::new(who) else { return token };
-        let to = self.leader().unwrap_or(1);
         let number = self.call(Asker::Person { token }, crate::people::PATIENCE_MS);
         self.note(|| format!("{who} asks c{to}: {request:?}"));
         self.send_ask(to, number, who, request);
@@ -179,6 +183,20 @@ impl Sim {
     /// A host gets power.
     pub fn power_on_now(&mut self, host: &HostName) {
         self.power_on(host);
+    }
+
+    /// A host's disk as it is now is kept, to be put back later.
+    pub fn keep_now(&mut self, host: &HostName) {
+        let here = self.folders.iter().filter(|((slot, _, _), _)| slot.host == *host);
+        let folders = here.map(|(key, folder)| (key.clone(), folder.snapshot())).collect();
+        if let Some(node) = self.agents.get_mut(host) {
+            node.kept = Some(super::agents::Kept { ledger: node.file.snapshot(), folders });
+        }
+    }
+
+    /// A host loses power and comes back with the disk that was kept.
+    pub fn put_back_now(&mut self, host: &HostName, down_ms: u64) {
+        self.put_back(host, down_ms);
     }
 
     /// A host's agent and the coordinators do not hear each other for so long; its engines go on.
