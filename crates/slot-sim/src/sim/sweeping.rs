@@ -22,7 +22,7 @@ const CUT_MS: u64 = 3_500;
 /// How late a message comes the second time, in turn by the place's number.
 const AGAIN_MS: [u64; 3] = [5, 250, 1_500];
 /// How long a plan may take before everything is healed.
-const PLAN_MS: u64 = 40_000;
+const PLAN_MS: u64 = 15_000;
 /// How long the preparation may take for each thing it waits for.
 const PREPARE_MS: u64 = 40_000;
 
@@ -66,6 +66,8 @@ pub(crate) fn play(seed: u64, case: &Faults, options: &Options, stage: &mut Opti
     if case.at.values().any(|fault| *fault == Fault::Again) {
         scene.sim.run_for(AGAIN_MS[2]);
     }
+    // Whoever looks after what is stuck begins at once.
+    scene.sim.queue.after(0, Happening::People);
     scene.heal();
 }
 
@@ -82,10 +84,12 @@ pub fn places_of(kind: PlanKind, seed: u64) -> Vec<String> {
 fn begin<'a>(seed: u64, kind: PlanKind, options: &Options, stage: &'a mut Option<Scene>) -> &'a mut Scene {
     let hosts = if matches!(kind, PlanKind::StartMaster | PlanKind::Follow | PlanKind::CreateStore) { 2 } else { 3 };
     let sync = matches!(kind, PlanKind::HandOver | PlanKind::Drain | PlanKind::Undrain | PlanKind::FailOverEngine);
-    let swarm = Swarm::calm(hosts, 1, 2, u8::from(sync));
+    let copies = if matches!(kind, PlanKind::Drain | PlanKind::Undrain) { 3 } else { 2 };
+    let swarm = Swarm::calm(hosts, 1, copies, u8::from(sync));
     let mut config = people::Config::new(fleet_of(&swarm));
     config.habits.clear();
-    config.think_ms = (400, 1_200);
+    // Nobody but who applies the first file acts before everything is healed.
+    config.think_ms = (100_000_000, 100_000_001);
     let sim = Sim::with_people(seed, swarm, config);
     let scene = stage.insert(Scene::new(sim, options));
     scene.sim.begin();
@@ -224,7 +228,7 @@ impl Sim {
         }
         let copies = self.copies_of("store1");
         let (Some(master), Some(replica)) = (copies.first().cloned(), copies.get(1).cloned()) else {
-            return Err("the store has not two copies".into());
+            return Err("the store has no second copy".into());
         };
         let by_slot = Intent::FailOverSlot { slot: master.clone(), to: None };
         match kind {
@@ -289,7 +293,8 @@ impl Sim {
 
     fn off_and_attested(&mut self, host: &HostName) -> Result<(), String> {
         self.power_off_now(host);
-        self.run_for(1_000);
+        // Until the leader, too, takes it for silent.
+        self.run_for(3_300);
         self.attest(host).map(|_| ()).map_err(|failure| failure.to_string())
     }
 

@@ -6,7 +6,7 @@ use crate::progress::bar;
 use crate::{Failure, Jobs, command_line, write};
 use slot_sim::campaign::evidence::{Evidence, Source};
 use slot_sim::campaign::sweep::{Report, run};
-use slot_sim::sweep::{pairs, singles};
+use slot_sim::sweep::{Kind, pairs, singles};
 use std::path::PathBuf;
 
 /// Failed cases that are printed; the file has all.
@@ -21,6 +21,9 @@ pub(crate) struct Sweep {
     /// What the pairs are drawn from.
     #[arg(long, value_name = "S", default_value_t = 0, requires = "pairs")]
     start: u64,
+    /// Only plans of these kinds, with commas between.
+    #[arg(long, value_name = "KINDS", value_delimiter = ',', conflicts_with = "pairs", value_parser = kind)]
+    only: Option<Vec<Kind>>,
     /// Write all figures to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -28,11 +31,17 @@ pub(crate) struct Sweep {
     jobs: Jobs,
 }
 
+fn kind(text: &str) -> Result<Kind, String> {
+    let names = || Kind::ALL.map(Kind::name).join(", ");
+    Kind::parse(text).ok_or_else(|| format!("there is no such kind of plan; there are: {}", names()))
+}
+
 impl Sweep {
     /// Does it; whether cases ran and none failed.
     pub(crate) fn run(self) -> Result<bool, Failure> {
         let source = Source::of(command_line());
-        let cases = self.pairs.map_or_else(singles, |number| pairs(number, self.start));
+        let kinds = self.only.unwrap_or_else(|| Kind::ALL.to_vec());
+        let cases = self.pairs.map_or_else(|| singles(&kinds), |number| pairs(number, self.start));
         let progress = bar(Some(cases.len() as u64), "cases");
         let report = run(&cases, self.jobs.number(), &|_| progress.inc(1));
         progress.finish_and_clear();
