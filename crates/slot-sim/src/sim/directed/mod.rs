@@ -5,6 +5,7 @@
 
 mod coordinator;
 mod hosts;
+mod logs;
 mod raft;
 mod schedules;
 
@@ -22,7 +23,7 @@ pub struct Script {
 
 /// Every schedule.
 pub fn all() -> impl Iterator<Item = &'static Script> {
-    [coordinator::SCRIPTS, raft::SCRIPTS, hosts::SCRIPTS, schedules::SCRIPTS].into_iter().flatten()
+    [coordinator::SCRIPTS, raft::SCRIPTS, hosts::SCRIPTS, logs::SCRIPTS, schedules::SCRIPTS].into_iter().flatten()
 }
 
 /// The schedule that a campaign plays with a seed: every eighth seed has one, the others are random worlds.
