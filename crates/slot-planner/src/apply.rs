@@ -78,7 +78,7 @@ fn nothing_taken_away(view: &View<'_>, spec: &FleetSpec) -> Result<(), Refusal> 
 fn domains_stay_apart(view: &View<'_>, spec: &FleetSpec) -> Result<(), Refusal> {
     for (name, store) in &view.cluster.stores {
         let mut seen: BTreeMap<String, &SlotId> = BTreeMap::new();
-        for slot in store.copies.keys() {
+        for (slot, _) in store.copies.iter().filter(|(_, copy)| copy.state != CopyState::Retired) {
             let at = spec.hosts.get(&slot.host).map(|h| &h.at);
             let at = at.or_else(|| view.cluster.hosts.get(&slot.host).map(|h| &h.at));
             let domain = match (store.spec.spread, at) {
@@ -98,7 +98,9 @@ fn new_stores(view: &View<'_>, spec: &FleetSpec) -> Result<Vec<(StoreName, Store
     let mut new = Vec::new();
     let mut busy = BTreeSet::new();
     for (name, wanted) in &spec.stores {
-        let Some(store) = view.cluster.stores.get(name) else {
+        // One whose making was given up before its first epoch is made anew (L1, R11).
+        let is_given_up = |s: &&Store| s.epoch == Epoch::ZERO && !view.inputs.busy_stores.contains(name);
+        let Some(store) = view.cluster.stores.get(name).filter(|s| !is_given_up(s)) else {
             if view.inputs.busy_stores.contains(name) {
                 busy.insert(name.clone());
             }
@@ -152,8 +154,10 @@ fn changes(view: &View<'_>, spec: &FleetSpec) -> Vec<String> {
 }
 
 /// Hosts that may get copies, and why the others may not.
-fn rooms(view: &View<'_>, spec: &FleetSpec) -> (Vec<Room>, BTreeMap<HostName, WhyNot>) {
-    let used = view.used_slots();
+fn rooms(view: &View<'_>, spec: &FleetSpec, again: Option<&StoreName>) -> (Vec<Room>, BTreeMap<HostName, WhyNot>) {
+    let mut used = view.used_slots();
+    // What a store had when its making was given up is free for it, and for no other.
+    used.retain(|_, store| Some(*store) != again);
     let masters = view.masters();
     let mut copies: BTreeMap<&HostName, u32> = BTreeMap::new();
     used.keys().for_each(|slot| *copies.entry(&slot.host).or_default() += 1);
@@ -216,7 +220,8 @@ fn create(
     if stores.is_empty() {
         return Ok(());
     }
-    let (rooms, excluded) = rooms(view, spec);
+    let again = stores.first().map(|(name, _)| name).filter(|_| stores.len() == 1);
+    let (rooms, excluded) = rooms(view, spec, again);
     let specs: Vec<StoreSpec> = stores.iter().map(|(_, s)| s.clone()).collect();
     let placed = place::place(&rooms, &pairs(view, &rooms), &specs).map_err(|stuck| Refusal::NoRoom {
         store: stores[stuck.store].0.clone(),
@@ -234,11 +239,14 @@ fn create(
         let canary = copies.get(1).unwrap_or(master).host.clone();
         let mut in_order = copies.clone();
         in_order.sort();
+        let held = |slot: &SlotId| view.cluster.stores.get(name).and_then(|s| s.copies.get(slot));
+        // R11: a slot that held it before gets the next generation.
+        let next = |slot: &SlotId| CopyGeneration(held(slot).map_or(0, |copy| copy.generation.0) + 1);
         draft.push(Task {
             steps: steps::create_store(master, &in_order, &canary),
             kind: TaskKind::CreateStore {
                 spec: spec.clone(),
-                copies: copies.iter().map(|slot| (slot.clone(), CopyGeneration(1))).collect(),
+                copies: copies.iter().map(|slot| (slot.clone(), next(slot))).collect(),
                 master: master.clone(),
             },
             store: Some(name.clone()),

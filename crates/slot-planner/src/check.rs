@@ -278,6 +278,8 @@ impl Ground<'_> {
         }
         let existing = task.store.as_ref().and_then(|s| self.cluster.stores.get(s));
         let creates = matches!(task.kind, TaskKind::CreateStore { .. });
+        // A store without a first epoch was never there for anybody: it may be made anew.
+        let existing = existing.filter(|store| !creates || store.epoch != Epoch::ZERO);
         if about_store && creates == existing.is_some() {
             return Err(Fault::TaskStore(number));
         }

@@ -13,11 +13,15 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) fn check(ground: &Ground<'_>) -> Result<(), Fault> {
     let Intent::Apply(file) = &ground.plan.intent else { return Ok(()) };
     let mut taken: BTreeMap<&SlotId, &StoreName> = BTreeMap::new();
+    let made: BTreeSet<&StoreName> = ground.plan.tasks.iter().filter_map(|task| task.store.as_ref()).collect();
     for (name, store) in &ground.cluster.stores {
         for slot in store.copies.keys() {
             taken.insert(slot, name);
         }
-        apart(ground, file, name, &store.spec, store.copies.keys())?;
+        let live = store.copies.iter().filter(|(_, copy)| copy.state != CopyState::Retired).map(|(slot, _)| slot);
+        if !made.contains(name) {
+            apart(ground, file, name, &store.spec, live)?;
+        }
     }
     for task in &ground.plan.tasks {
         let (TaskKind::CreateStore { spec, copies, master }, Some(name)) = (&task.kind, &task.store) else { continue };
@@ -25,11 +29,12 @@ pub(super) fn check(ground: &Ground<'_>) -> Result<(), Fault> {
             return Err(Fault::Placement(format!("{name} does not get the copies it asks for")));
         }
         for (slot, generation) in copies {
-            if let Some(other) = taken.insert(slot, name) {
+            if let Some(other) = taken.insert(slot, name).filter(|other| *other != name) {
                 return Err(Fault::Placement(format!("{slot} would hold copies of {other} and {name}")));
             }
-            if *generation != CopyGeneration(1) {
-                return Err(Fault::Placement(format!("the first copy on {slot} would be of generation {generation}")));
+            let before = ground.cluster.stores.get(name).and_then(|s| s.copies.get(slot)).map(|c| c.generation.0);
+            if generation.0 != before.unwrap_or(0) + 1 {
+                return Err(Fault::Placement(format!("the next copy on {slot} would be of generation {generation}")));
             }
             let described = file.hosts.get(&slot.host).and_then(|h| h.slots.get(&slot.number));
             if described.is_none_or(|d| d.size_bytes < spec.size_bytes) {

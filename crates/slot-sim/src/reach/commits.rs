@@ -64,9 +64,6 @@ impl Commits {
             Refused::FactsChanged { .. } => "R14: the facts of a plan had changed",
             Refused::Guard(_) if approves => "R14: what a sheet rests on did not hold at somebody's yes",
             Refused::Claimed { .. } => "R13: a second plan wanted what a running one holds",
-            Refused::Precondition(_) if matches!(command, Command::FinishStep { .. }) => {
-                "R4: a word came for an order that was settled otherwise"
-            }
             _ => return,
         };
         self.reached.at(name);
@@ -154,12 +151,12 @@ impl Commits {
             if !matches!(loss.class, LossClass::NoneProvable | LossClass::CaughtUp) {
                 self.reached.at("R7: people approved a failover whose loss has no bound");
             }
-            self.epoch_grew(store);
+            self.epoch_grew(store, task);
         }
     }
 
-    fn epoch_grew(&mut self, store: &Store) {
-        if store.copies.values().any(|copy| copy.state == CopyState::Building) {
+    fn epoch_grew(&mut self, store: &Store, task: &Task) {
+        if task.epoch.n > 0 && store.copies.values().any(|copy| copy.state == CopyState::Building) {
             self.reached.at("R16: the epoch grew while a copy was building");
         }
     }
@@ -178,7 +175,7 @@ impl Commits {
     }
 
     fn started(&mut self, state: &State, term: u64, at: StepRef, attempt: u32) {
-        let Some((record, run, _)) = state.step(at) else { return };
+        let Some((record, ..)) = state.step(at) else { return };
         let Some(task) = record.plan.tasks.get(usize::from(at.task)) else { return };
         self.begun.insert(OrderId { plan: at.plan, task: at.task, step: at.step, attempt }, term);
         if attempt > 1 {
@@ -186,15 +183,12 @@ impl Commits {
         }
         let Some(store) = store_of(state, task) else { return };
         match task.steps.get(usize::from(at.step)).map(|s| s.kind) {
-            Some(StepKind::CommitEpoch) => self.epoch_grew(store),
+            Some(StepKind::CommitEpoch) => self.epoch_grew(store, task),
             Some(StepKind::Promote) if !store.possible_masters.is_empty() => {
                 let TaskKind::FailOver { waived, .. } = &task.kind else { return };
                 if store.possible_masters.keys().any(|slot| waived.contains(slot)) {
                     self.reached.at("R3: a promote was ordered past a master that is waived by name");
                 }
-            }
-            Some(StepKind::Promote) if run.serve.is_some() => {
-                self.reached.at("a promote waited for the demoted master to serve again");
             }
             Some(StepKind::Provision) => {
                 let TaskKind::CreateStore { copies, .. } = &task.kind else { return };
@@ -235,12 +229,6 @@ impl Commits {
         match outcome {
             Outcome::Done(done) => self.done(task, run, kind, done),
             Outcome::NeverWill(NeverWill::BootEnded(_)) => self.reached.at("R27: a step waited for a new boot"),
-            Outcome::NeverWill(NeverWill::Superseded { .. }) => {
-                self.reached.at("R4: an order lost to a later one of its slot");
-            }
-            Outcome::NeverWill(NeverWill::NotEqual { .. }) => {
-                self.reached.at("R1: a copy was not equal to what its order asked");
-            }
             Outcome::NeverWill(_) => {}
         }
     }

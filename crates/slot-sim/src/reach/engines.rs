@@ -5,7 +5,7 @@
 use super::Reached;
 use slot_engine::journal::core as journal;
 use slot_engine::journal::core::{AppendOutcome, DiskOp, JournalCore, PeerAnswer, RefusedReason, Reply};
-use slot_types::engine::{EngineCall, EngineDone, EngineError, EngineRole};
+use slot_types::engine::{EngineCall, EngineDone};
 use slot_types::ids::{FreezeId, SlotId};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -98,9 +98,6 @@ impl Engines {
                         self.reached.at("R2: a demote met appends that were not acknowledged");
                     }
                 }
-                EngineCall::Raise { .. } if !engine.appends.is_empty() => {
-                    self.reached.at("R2: a raise met appends that were not acknowledged");
-                }
                 _ => {}
             },
             journal::Event::CallAnswer { result: Ok(PeerAnswer::Diverged { .. }), .. } => {
@@ -111,7 +108,14 @@ impl Engines {
         }
     }
 
-    pub fn did(&mut self, slot: &SlotId, core: &JournalCore, effects: &[journal::Effect]) {
+    /// An append's answer has left the engine.
+    pub fn answered(&mut self, slot: &SlotId, request: u64) {
+        if let Some(engine) = self.engines.get_mut(slot) {
+            engine.appends.remove(&request);
+        }
+    }
+
+    pub fn did(&mut self, slot: &SlotId, effects: &[journal::Effect]) {
         let Some(engine) = self.engines.get_mut(slot) else { return };
         if engine.parted {
             engine.parted = false;
@@ -121,26 +125,18 @@ impl Engines {
             if aside {
                 self.reached.at("R7: a divergent tail was put aside");
             }
-            if core.role() == EngineRole::Diverged {
-                self.reached.at("R7: a copy that could not be reconciled stopped");
-            }
         }
         for effect in effects {
             match effect {
-                journal::Effect::Reply { request, reply: Reply::Append(outcome) } => {
-                    engine.appends.remove(request);
+                journal::Effect::Reply { reply: Reply::Append(outcome), .. } => {
                     if let Some(name) = of_append(outcome) {
                         self.reached.at(name);
                     }
                 }
                 journal::Effect::Reply { request, reply: Reply::Control(answer) } => {
                     let Some(freeze) = engine.asked.remove(request) else { continue };
-                    match &answer.0 {
-                        Ok(EngineDone::Tip { .. }) => engine.frozen = Some(freeze),
-                        Err(EngineError::Thawed(_)) => {
-                            self.reached.at("R1: an engine was asked for a freeze that was over");
-                        }
-                        _ => {}
+                    if let Ok(EngineDone::Tip { .. }) = &answer.0 {
+                        engine.frozen = Some(freeze);
                     }
                 }
                 _ => {}
@@ -157,7 +153,6 @@ fn of_append(outcome: &AppendOutcome) -> Option<&'static str> {
         AppendOutcome::Refused(refused) => match refused.reason {
             RefusedReason::TooFewCopies => Some("R24: writes were refused because too few copies followed"),
             RefusedReason::OlderEpoch | RefusedReason::NotMaster => Some("S1: a former master refused a client"),
-            RefusedReason::NewerEpoch => Some("S1: a client knew of an epoch before its engine did"),
             RefusedReason::Frozen => Some("R12: a freeze outlasted a client's patience"),
             _ => None,
         },

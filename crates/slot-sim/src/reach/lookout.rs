@@ -99,7 +99,7 @@ impl Lookout {
                 self.engines.takes(now, slot, event);
                 self.thawed(state);
             }
-            Seen::EngineDid { slot, core, effects } => self.engines.did(slot, core, effects),
+            Seen::EngineDid { slot, effects, .. } => self.engines.did(slot, effects),
             Seen::EngineGone { slot } => {
                 self.stopped.remove(slot);
                 self.engines.gone(slot);
@@ -216,6 +216,11 @@ impl Lookout {
         if stopped.into_iter().any(|slot| engines.appends(slot) > 0) {
             self.reached.at("R2: a demote was ordered of an engine that stood still inside an append");
         }
+    }
+
+    /// An append's answer has left its engine.
+    pub fn append_answered(&mut self, slot: &SlotId, request: u64) {
+        self.engines.answered(slot, request);
     }
 
     /// An engine stands still.

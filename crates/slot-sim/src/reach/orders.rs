@@ -166,8 +166,8 @@ impl Orders {
                 self.reached.at("R11: an order came for a copy that the slot does not hold");
             }
             (Outcome::NeverWill(NeverWill::Thawed), _) => self.reached.at("R1: a freeze was answered: thawed"),
-            (Outcome::NeverWill(NeverWill::OlderEpoch { .. }), _) => {
-                self.reached.at("S2: an order lost to a higher epoch in the ledger");
+            (Outcome::NeverWill(NeverWill::OlderEpoch { .. } | NeverWill::Superseded { .. }), _) => {
+                self.reached.at("R4: an order lost to a later one of its slot");
             }
             _ => {}
         }

@@ -241,6 +241,7 @@ impl Sim {
                 self.answer(from, Kind::PeerReply, request, &bytes);
             }
             journal::Reply::Append(outcome) => {
+                self.witness.lookout().append_answered(slot, request);
                 let bytes = slot_engine::journal::wire::outcome_to(outcome).encode_to_vec();
                 self.answer(from, Kind::AppendReply, request, &bytes);
             }

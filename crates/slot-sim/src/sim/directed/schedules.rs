@@ -5,7 +5,7 @@
 use super::*;
 use slot_coordinator::core::ControlRequest;
 use slot_machine::command::RequestId;
-use slot_types::cluster::FleetSpec;
+use slot_types::cluster::{CopyState, FleetSpec};
 use slot_types::plan::{Intent, Plan};
 use slot_types::position::Digest;
 
@@ -21,7 +21,14 @@ pub(super) const SCRIPTS: &[Script] = &[
     Script { name: "reach/stopped-inside-append", swarm: pair, play: stopped_inside_append },
     Script { name: "reach/order-for-an-ended-boot", swarm: pair, play: ended_boot },
     Script { name: "reach/store-made-again", swarm: pair, play: store_made_again },
-    Script { name: "reach/too-few-copies", swarm: synced, play: too_few_copies },
+    Script { name: "reach/expired-approval", swarm: pair, play: expired },
+    Script { name: "reach/thaw-before-demote", swarm: pair, play: thaw_before_demote },
+    Script { name: "reach/cancel-of-a-done-freeze", swarm: pair, play: cancel_of_a_done_freeze },
+    Script { name: "reach/late-promote", swarm: pair, play: late_promote },
+    Script { name: "reach/guard-fails-at-commit", swarm: pair, play: guard_fails_at_commit },
+    Script { name: "reach/order-of-a-dead-leader", swarm: pair, play: order_of_a_dead_leader },
+    Script { name: "reach/attested-and-serving", swarm: pair, play: attested_and_serving },
+    Script { name: "reach/old-disk", swarm: one_pair, play: old_disk },
     Script { name: "reach/agent-dies-in-freeze", swarm: pair, play: agent_dies_in_freeze },
     Script { name: "reach/leader-changes-in-demote", swarm: pair, play: leader_changes_in_demote },
     Script { name: "reach/snapshot-between-steps", swarm: short_log, play: snapshot_between_steps },
@@ -31,12 +38,12 @@ fn pair(dice: &mut Stream) -> Swarm {
     Swarm::calm(2, 1 + u8::from(dice.one_in(3)), 2, u8::from(dice.one_in(3)))
 }
 
-fn triple(_: &mut Stream) -> Swarm {
-    Swarm::calm(3, 1, 3, 0)
+fn one_pair(_: &mut Stream) -> Swarm {
+    Swarm::calm(2, 1, 2, 0)
 }
 
-fn synced(_: &mut Stream) -> Swarm {
-    Swarm::calm(2, 1, 2, 1)
+fn triple(_: &mut Stream) -> Swarm {
+    Swarm::calm(3, 1, 3, 0)
 }
 
 fn short_log(dice: &mut Stream) -> Swarm {
@@ -62,6 +69,13 @@ fn until_master(sim: &mut Sim, slot: &SlotId) -> bool {
 
 fn until_sprung(sim: &mut Sim, left: usize) -> bool {
     sim.run_until(15_000, |sim| sim.triggers.len() <= left)
+}
+
+/// Somebody wants it, and it is carried out.
+fn carried_out(sim: &mut Sim, intent: Intent) {
+    if let Ok(id) = sim.order(intent) {
+        sim.run_plan(id, 60_000);
+    }
 }
 
 /// Every further delivery of this action is lost.
@@ -163,7 +177,16 @@ fn two_possible_masters(sim: &mut Sim, dice: &mut Stream) {
     }
     sim.power_on_now(&b.host);
     sim.power_on_now(&a.host);
+    // While a copy comes back the master moves once more (R16).
+    if sim.run_until(20_000, is_building) {
+        drop(sim.order(away(c, if dice.one_in(2) { a } else { b })));
+    }
     sim.run_for(20_000);
+}
+
+fn is_building(sim: &Sim) -> bool {
+    let stores = sim.fleet().into_iter().flat_map(|fleet| fleet.stores.values());
+    stores.flat_map(|store| store.copies.values()).any(|copy| copy.state == CopyState::Building)
 }
 
 /// S5, R17, R21: everything that is no yes, and a leader change between the first yes and the second.
@@ -187,27 +210,110 @@ fn approvals_refused(sim: &mut Sim, dice: &mut Stream) {
         drop(sim.approve(who, id, digest));
     }
     sim.run_plan(id, 40_000);
-    expired(sim);
     sim.power_on_now(&a.host);
     sim.run_for(5_000);
 }
 
 /// S5: a yes after a plan's validity, which is short for a while.
-fn expired(sim: &mut Sim) {
+fn expired(sim: &mut Sim, dice: &mut Stream) {
+    let Some((a, b)) = ends(sim) else { return };
     let fleet = super::super::fleet_of(&sim.swarm);
     let mut hasty = fleet.clone();
     hasty.policy.plan_valid_ms = 8_000;
-    if let Ok(id) = sim.order(Intent::Apply(Box::new(hasty))) {
-        sim.run_plan(id, 20_000);
-    }
-    let host = crate::setup::host(2);
-    if let Ok((id, plan)) = sim.plan("alice", Intent::DrainHost(host)) {
-        sim.run_for(10_000);
+    carried_out(sim, Intent::Apply(Box::new(hasty)));
+    if let Ok((id, plan)) = sim.plan("alice", away(&a, &b)) {
+        sim.run_for(dice.within(8_500, 12_000));
         drop(sim.approve("alice", id, Plan::digest_of(&plan.bytes()).short()));
     }
-    if let Ok(id) = sim.order(Intent::Apply(Box::new(fleet))) {
-        sim.run_plan(id, 20_000);
+    carried_out(sim, Intent::Apply(Box::new(fleet)));
+}
+
+/// R1: the freeze is over between the commit of the epoch and the Demote, and the master takes records meanwhile.
+fn thaw_before_demote(sim: &mut Sim, dice: &mut Stream) {
+    let Some((a, b)) = ends(sim) else { return };
+    lose(sim, "deliver-demote");
+    let Ok(id) = sim.order(away(&a, &b)) else { return };
+    sim.run_for(dice.within(16_000, 20_000));
+    sim.triggers.clear();
+    sim.run_plan(id, 40_000);
+}
+
+/// R4: a hand-over is aborted when its freeze is done and nobody has heard of it.
+fn cancel_of_a_done_freeze(sim: &mut Sim, dice: &mut Stream) {
+    let Some((a, b)) = ends(sim) else { return };
+    lose(sim, "answers-order");
+    let Ok(id) = sim.order(away(&a, &b)) else { return };
+    until_sprung(sim, 23);
+    sim.triggers.clear();
+    sim.run_for(dice.within(10, 600));
+    drop(sim.abort(id));
+    sim.run_plan(id, 30_000);
+    sim.run_for(dice.within(0, 3_000));
+}
+
+/// R3, R18: B's Promote is late, the store goes back to A at the next epoch, and then the Promote comes.
+fn late_promote(sim: &mut Sim, dice: &mut Stream) {
+    let Some((a, b)) = ends(sim) else { return };
+    sim.trap("deliver-promote", 0, Injection::Late(dice.within(14_000, 18_000)));
+    lose(sim, "deliver-promote");
+    if sim.order(away(&a, &b)).is_err() {
+        return;
     }
+    until_sprung(sim, 24);
+    sim.kill_now(&Node::Engine(b.clone()));
+    drop(sim.order(away(&b, &a)));
+    sim.triggers.clear();
+    until_master(sim, &a);
+    sim.run_for(18_000);
+}
+
+/// R14: the copies were found equal, the answer is late, and the replica's engine dies before it comes.
+fn guard_fails_at_commit(sim: &mut Sim, dice: &mut Stream) {
+    let Some((a, b)) = ends(sim) else { return };
+    sim.trap("answers-order", 1, Injection::Late(dice.within(3_500, 6_000)));
+    let Ok(id) = sim.order(away(&a, &b)) else { return };
+    until_sprung(sim, 0);
+    sim.kill_now(&Node::Engine(b.clone()));
+    sim.run_for(15_000);
+    sim.run_plan(id, 30_000);
+}
+
+/// S15, R25: an order of a leader that is dead comes after one of its successor.
+fn order_of_a_dead_leader(sim: &mut Sim, dice: &mut Stream) {
+    let Some((a, b)) = ends(sim) else { return };
+    sim.trap("deliver-freeze", 0, Injection::Late(dice.within(6_000, 9_000)));
+    let Ok(id) = sim.order(away(&a, &b)) else { return };
+    until_sprung(sim, 0);
+    sim.strike(Injection::KillLeader(dice.within(1_000, 3_000)));
+    sim.run_plan(id, 40_000);
+    sim.run_for(9_000);
+}
+
+/// R8, R20: a person says that a silent host is off, and a replica still hears its engine.
+fn attested_and_serving(sim: &mut Sim, dice: &mut Stream) {
+    let Some((a, b)) = ends(sim) else { return };
+    sim.silence_now(&a.host, dice.within(16_000, 20_000));
+    sim.run_for(6_000);
+    drop(sim.attest(&a.host));
+    if let Ok((id, plan)) = sim.plan("alice", away(&a, &b)) {
+        for who in ["bob", "carol"] {
+            drop(sim.approve(who, id, Plan::digest_of(&plan.bytes()).short()));
+        }
+    }
+    sim.run_for(16_000);
+}
+
+/// S2: the disk of a replica's host is put back from before two hand-overs.
+fn old_disk(sim: &mut Sim, dice: &mut Stream) {
+    let Some((a, b)) = ends(sim) else { return };
+    sim.keep_now(&b.host);
+    carried_out(sim, away(&a, &b));
+    carried_out(sim, away(&b, &a));
+    sim.run_for(dice.within(500, 2_000));
+    if sim.master_of(STORE).as_ref() == Some(&a) {
+        sim.put_back_now(&b.host, 1_000);
+    }
+    sim.run_for(8_000);
 }
 
 /// R2: the engine stands still between its disk and its acknowledgement, and its demote is ordered meanwhile.
@@ -259,15 +365,6 @@ fn store_made_again(sim: &mut Sim, dice: &mut Stream) {
         sim.run_plan(again, 60_000);
     }
     sim.run_for(8_000);
-}
-
-/// R24: nobody follows for longer than a follower counts, and clients go on writing.
-fn too_few_copies(sim: &mut Sim, dice: &mut Stream) {
-    let Some((_, b)) = ends(sim) else { return };
-    sim.power_off_now(&b.host);
-    sim.run_for(dice.within(14_000, 20_000));
-    sim.power_on_now(&b.host);
-    sim.run_for(10_000);
 }
 
 /// R12, R18: the agent dies with its engine frozen; then a hand-over is aborted past its commit.
