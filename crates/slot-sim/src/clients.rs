@@ -236,6 +236,11 @@ impl Writers {
         self.clients.iter().map(|c| c.acked.len()).sum()
     }
 
+    /// Whether anybody writes to a store.
+    pub fn has_clients(&self, store: &StoreName) -> bool {
+        self.config.stores.contains(store)
+    }
+
     /// How many records of one store were acknowledged.
     pub fn written_to(&self, store: &StoreName) -> usize {
         let of = |c: &&Client| self.config.stores.get(c.store) == Some(store);

@@ -96,6 +96,10 @@ impl Sim {
     }
 
     pub(crate) fn people(&mut self) {
+        // They have been woken earlier, or will be later: each waking that was put off would beget others for ever.
+        if self.now() != self.people_at {
+            return;
+        }
         self.people_at = u64::MAX;
         let (truth, names, now) = (self.truth(), self.names(), self.now());
         let state = newest(&self.coordinators, &self.without_disk);
@@ -154,6 +158,9 @@ impl Sim {
     }
 
     pub(crate) fn clients(&mut self) {
+        if self.now() != self.clients_at {
+            return;
+        }
         self.clients_at = u64::MAX;
         let now = self.now();
         let asks = self.writers.step(now, &Routes(newest(&self.coordinators, &self.without_disk)));

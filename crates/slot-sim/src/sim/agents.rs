@@ -166,6 +166,10 @@ impl Sim {
         let Some(node) = self.agents.get_mut(host) else { return };
         let Some(core) = node.core.as_mut() else { return };
         if matches!(event, agent::Event::Tick) {
+            // A tick that was put off is none: it would beget another each time.
+            if node.wake_at.is_some_and(|at| at > now) {
+                return;
+            }
             node.wake_at = None;
         }
         self.witness.saw(now, Seen::AgentTakes { host, event: &event });
@@ -368,6 +372,7 @@ impl Sim {
             }
             return self.queue.after(down, Happening::Start(Node::Agent(host.clone())));
         }
+        self.note(|| format!("agent {host}: its ledger holds {writes:?}"));
         self.witness.saw(self.queue.now(), Seen::LedgerDurable { host, writes });
         self.agent_step(host, agent::Event::LedgerDone { op });
     }

@@ -11,7 +11,7 @@ use crate::disk::SimFile;
 use prost::Message;
 use slot_proto::pb;
 use slot_raft::store::{LogStore, RedbStore};
-use slot_raft::{NodeMarker, PersistBatch, RaftConfig, Restored};
+use slot_raft::{NodeMarker, PersistBatch, RaftConfig, RaftMessage, Restored};
 use std::net::SocketAddr;
 
 /// A coordinator: its process, if it runs, and its disk.
@@ -30,6 +30,7 @@ pub(crate) struct Coordinator {
     pub(crate) has_store: bool,
     store: Option<RedbStore>,
     acquaintances: BTreeMap<u64, [u8; 16]>,
+    greet_at: u64,
     members: BTreeMap<u64, (CoordinatorName, SocketAddr)>,
     pending: Option<PersistBatch>,
     writing: Option<PersistBatch>,
@@ -58,12 +59,18 @@ impl Coordinator {
             fired: 0,
             store: None,
             acquaintances: BTreeMap::new(),
+            greet_at: 0,
             members,
             pending: None,
             writing: None,
             wake_at: None,
             seed,
         }
+    }
+
+    /// Whether a disk of a peer was ever seen.
+    pub(crate) fn has_met(&self, peer: u64) -> bool {
+        self.acquaintances.contains_key(&peer)
     }
 
     /// The first disk seen of a peer is the only one it may ever have (`shell/peers.rs`).
@@ -174,12 +181,43 @@ impl Sim {
         self.witness.saw(self.queue.now(), Seen::CoordinatorGone { node: id });
     }
 
+    /// How many times one coordinator has never seen the disk of another.
+    pub fn unmet(&self) -> usize {
+        let pairs =
+            self.coordinators.iter().flat_map(|(id, n)| self.coordinators.keys().map(move |other| (id, n, other)));
+        pairs.filter(|(id, n, other)| id != other && !n.has_met(**other)).count()
+    }
+
+    /// As the shell does until a connection has lasted: peers that do not know this node's disk are told it.
+    fn greet(&mut self, id: u64) {
+        let now = self.now();
+        let strangers: Vec<u64> = self
+            .coordinators
+            .iter()
+            .filter(|(other, n)| **other != id && n.core.is_some() && !n.has_met(id))
+            .map(|(other, _)| *other)
+            .collect();
+        let Some(node) = self.coordinators.get_mut(&id).filter(|n| !strangers.is_empty() && n.greet_at <= now) else {
+            return;
+        };
+        node.greet_at = now + 1_000;
+        for peer in strangers {
+            let message = RaftMessage { from: id, to: peer, ..RaftMessage::default() };
+            self.send_raft(id, peer, message);
+        }
+    }
+
     pub(crate) fn coordinator_step(&mut self, id: u64, event: coordinator::Event) {
+        self.greet(id);
         let Some(node) = self.coordinators.get(&id) else { return };
         let now = self.moment(node.wall_skew);
         let Some(node) = self.coordinators.get_mut(&id) else { return };
         let Some(core) = node.core.as_mut() else { return };
         if matches!(event, coordinator::Event::Tick) {
+            // A tick that was put off is none: it would beget another each time.
+            if node.wake_at.is_some_and(|at| at > now.ms) {
+                return;
+            }
             node.wake_at = None;
         }
         self.witness.saw(now.ms, Seen::CoordinatorTakes { node: id, event: &event });
@@ -230,6 +268,11 @@ impl Sim {
                 order.is_ok_and(|o| self.place(node, "deliver", o.action.name()))
             }
             Effect::Persist(batch) if !batch.entries.is_empty() => self.place(node, "persists", "entries"),
+            // Only a sweep wants to know these.
+            Effect::Reply { .. } if self.sweep.is_some() => self.place(node, "answers", "person"),
+            Effect::Send { message, .. } if self.sweep.is_some() && !message.entries.is_empty() => {
+                self.place(node, "sends", "entries")
+            }
             _ => true,
         }
     }

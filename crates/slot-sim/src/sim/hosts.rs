@@ -81,7 +81,7 @@ impl Sim {
             steps_seen: 0,
             hash: seed,
             events: 0,
-            people_at: u64::MAX,
+            people_at: 0,
             clients_at: u64::MAX,
             swarm,
         };
@@ -224,7 +224,7 @@ impl Sim {
     /// Whether a host's disk may go back in time or away: nothing acknowledged is only there, no other disk has gone, and
     /// nobody relies on it just now.
     pub(crate) fn may_lose_its_disk(&self, host: &HostName) -> bool {
-        if self.agents.values().any(|n| n.replaced) {
+        if self.agents.iter().any(|(other, n)| n.replaced && other != host) {
             return false;
         }
         let Some(cluster) = self.state().and_then(|s| s.cluster.as_ref()) else { return false };

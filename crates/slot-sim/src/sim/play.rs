@@ -109,7 +109,8 @@ impl Scene {
             let why = self.sim.why_not_well().unwrap_or_else(|| "nothing happens any more".into());
             return self.lack("L1", format!("not well {} s after the last fault: {why}", HEAL_MS / 1_000));
         }
-        let stores = self.sim.writable().into_iter();
+        let writers = &self.sim.writers;
+        let stores = self.sim.writable().into_iter().filter(|name| writers.has_clients(name));
         let targets: Vec<(StoreName, usize)> =
             stores.map(|name| (name.clone(), self.sim.writers.written_to(&name) + MORE_RECORDS)).collect();
         let lacks = |sim: &Sim| targets.iter().find(|(name, target)| sim.writers.written_to(name) < *target).cloned();
