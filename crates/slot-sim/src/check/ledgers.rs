@@ -39,6 +39,8 @@ struct Host {
     delivered: BTreeMap<OrderId, Order>,
     /// R4: orders of which a cancel was told that they never will take effect.
     cancelled: BTreeSet<OrderId>,
+    /// R21: engines' calls that are out, and at which slot.
+    out: BTreeMap<u64, u16>,
     /// R1: freezes that were seen to end, by a thaw or by themselves.
     ended: BTreeSet<OrderId>,
     touched: bool,
@@ -123,10 +125,18 @@ impl Ledgers {
         }
     }
 
+    /// An engine's answer, or none in time, reaches an agent.
+    pub fn call_over(&mut self, host: &HostName, call: u64) {
+        if let Some(host) = self.hosts.get_mut(host) {
+            host.out.remove(&call);
+        }
+    }
+
     /// An agent begins from its disk: what was durable is there.
     pub fn opens(&mut self, found: &mut Found, name: &HostName, boot: BootId, image: &LedgerImage) {
         let host = self.hosts.entry(name.clone()).or_default();
         host.boot = Some(boot);
+        host.out.clear();
         let same_disk = host.meta.as_ref().is_some_and(|m| m.incarnation == image.meta.incarnation);
         if same_disk && !host.touched {
             let gone = host.copies.iter().find(|(key, known)| {
@@ -202,7 +212,9 @@ impl Ledgers {
             }
         }
         let mut facts = Vec::new();
-        for (id, entry) in orders {
+        // R21: what ends in a transaction has ended before what begins in it.
+        let (ends, begins): (Vec<_>, Vec<_>) = orders.into_iter().partition(|(_, entry)| entry.outcome.is_some());
+        for (id, entry) in ends.into_iter().chain(begins) {
             let sent = self.sent.get(&id).map(Vec::as_slice).unwrap_or_default();
             host.order_written(found, name, id, entry, &before, sent);
             if let Some(outcome) = &entry.outcome {
@@ -210,6 +222,7 @@ impl Ledgers {
                 if !all.contains(outcome) {
                     all.push(outcome.clone());
                 }
+                facts.extend(host.serves(found, name, id, outcome));
                 if let Some(done) = host.done(name, id, outcome) {
                     if let Fact::Fenced(slot, copy, epoch) = &done {
                         let fence = self.fences.entry(slot.clone()).or_default().entry(copy.clone()).or_default();
@@ -228,7 +241,11 @@ impl Ledgers {
         for effect in effects {
             match effect {
                 Effect::Answer { answer, .. } => host.answers(found, name, answer),
-                Effect::Call { slot: Some(slot), engine_call, .. } if *engine_call != EngineCall::Status => {
+                Effect::Call { call, slot: Some(slot), engine_call, .. } if *engine_call != EngineCall::Status => {
+                    if host.out.values().any(|other| other == slot) {
+                        found.say("R21", format!("{name} calls slot {slot} while another call of it is out"));
+                    }
+                    host.out.insert(*call, *slot);
                     host.acts(found, name, *slot, call_name(engine_call), epoch_of(engine_call));
                 }
                 Effect::Call { slot: None, engine_call: EngineCall::Canary { id, .. }, .. }
@@ -249,6 +266,8 @@ impl Ledgers {
 pub(crate) enum Fact {
     /// A copy is frozen.
     Frozen(SlotId, Freeze),
+    /// A copy was made, or has a role: its engine runs, or died since.
+    Serves(SlotId, (StoreName, CopyGeneration)),
     /// A copy acknowledges nothing below an epoch any more.
     Fenced(SlotId, (StoreName, CopyGeneration), Epoch),
 }
@@ -417,6 +436,23 @@ impl Host {
                 found.say("S2", format!("{name} accepts {id} for {:?}, it holds {:?}", subject.epoch, copy.epoch));
             }
         }
+    }
+
+    /// R11: what was done for a copy was done for that very generation of it.
+    fn serves(&self, found: &mut Found, name: &HostName, id: OrderId, outcome: &Outcome) -> Option<Fact> {
+        let order = self.delivered.get(&id).filter(|_| matches!(outcome, Outcome::Done(_)))?;
+        let subject = order.subject.as_ref()?;
+        let (store, generation) = (subject.store.clone(), subject.generation);
+        let key = CopyKey { slot: subject.slot, store: store.clone(), generation };
+        if !self.copies.contains_key(&key) {
+            found.say(
+                "R11",
+                format!("{name} has done {id} and knows of no copy {store} {generation} on {}", subject.slot),
+            );
+        }
+        let wants_engine =
+            matches!(order.action, Action::Provision | Action::Promote { .. } | Action::Follow { .. } | Action::Raise);
+        wants_engine.then(|| Fact::Serves(SlotId::new(name.clone(), subject.slot), (store, generation)))
     }
 
     fn done(&self, name: &HostName, id: OrderId, outcome: &Outcome) -> Option<Fact> {
