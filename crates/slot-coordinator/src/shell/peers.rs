@@ -38,7 +38,7 @@ pub(super) struct Peers {
 }
 
 impl Peers {
-    /// Starts a task per peer; it dials when there is something to send.
+    /// Starts a task per peer; it greets the peer, so that its disk is known there, and dials when there is something to send.
     pub(super) fn start(dialer: &Dialer, members: &Members, own: u64, marker: &NodeMarker, inbox: &Inbox) -> Self {
         let mut queues = BTreeMap::new();
         for (id, (name, address)) in members.iter().filter(|(id, _)| **id != own) {
@@ -53,7 +53,7 @@ impl Peers {
                 }
             };
             let (queue, messages) = mpsc::channel(QUEUE);
-            let way = Way { peer: *id, name: name.clone(), client, marker: marker.clone(), inbox: inbox.clone() };
+            let way = Way { own, peer: *id, name: name.clone(), client, marker: marker.clone(), inbox: inbox.clone() };
             tokio::spawn(way.run(messages));
             queues.insert(*id, queue);
         }
@@ -78,7 +78,19 @@ fn is_snapshot(message: &RaftMessage) -> bool {
     message.r#type == RaftMessageType::Snapshot as i32
 }
 
+/// A message that says nothing: with the envelope around it, it makes a node's disk known to a peer before the day on
+/// which it matters (trap 11). A peer that has never heard a node would take a wiped disk of it for its first one.
+pub(crate) fn greeting(from: u64, to: u64) -> RaftMessage {
+    RaftMessage { r#type: RaftMessageType::Unspecified as i32, from, to, ..RaftMessage::default() }
+}
+
+/// Whether a message is a greeting, and not for the core.
+pub(crate) fn is_greeting(message: &RaftMessage) -> bool {
+    message.r#type == RaftMessageType::Unspecified as i32
+}
+
 struct Way {
+    own: u64,
     peer: u64,
     name: CoordinatorName,
     client: PeerClient<tonic::transport::Channel>,
@@ -89,14 +101,16 @@ struct Way {
 impl Way {
     async fn run(mut self, mut messages: mpsc::Receiver<RaftMessage>) {
         let mut pause = RECONNECT;
-        // A connection is made when there is a first message for it.
-        while let Some(first) = messages.recv().await {
+        let mut greeted = false;
+        // A connection is made when there is a first message for it, and until one has lasted: the peer knows this disk then.
+        while let Some(first) = self.next(&mut messages, greeted).await {
             let started = tokio::time::Instant::now();
             let why = self.connection(first, &mut messages).await;
             tracing::debug!(peer = %self.name, "raft stream ended: {why}");
             if self.inbox.send(Event::PeerUnreachable { peer: self.peer }).await.is_err() {
                 return;
             }
+            greeted |= started.elapsed() > RECONNECT_MAX;
             pause = if started.elapsed() > RECONNECT_MAX { RECONNECT } else { (pause * 2).min(RECONNECT_MAX) };
             tokio::time::sleep(pause).await;
             // What queued up meanwhile is old; raft says it again.
@@ -104,6 +118,15 @@ impl Way {
                 self.report_snapshot(&message, false).await;
             }
         }
+    }
+
+    /// The next message to send; a greeting while the peer may not know this node and there is nothing else to say.
+    async fn next(&self, messages: &mut mpsc::Receiver<RaftMessage>, greeted: bool) -> Option<RaftMessage> {
+        if greeted {
+            return messages.recv().await;
+        }
+        let waited = tokio::time::timeout(RECONNECT_MAX, messages.recv()).await;
+        waited.unwrap_or_else(|_| Some(greeting(self.own, self.peer)))
     }
 
     async fn connection(&mut self, first: RaftMessage, messages: &mut mpsc::Receiver<RaftMessage>) -> String {
@@ -229,6 +252,9 @@ impl Peer for PeerService {
                     tracing::error!(peer = %name, "{}", status.message());
                 })?;
                 checked = Some(received.from_incarnation);
+            }
+            if is_greeting(&received.message) {
+                continue;
             }
             if self.inbox.send(Event::Raft(received.message)).await.is_err() {
                 break;

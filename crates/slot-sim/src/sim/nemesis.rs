@@ -353,7 +353,9 @@ impl Sim {
         let now = self.now();
         if class == FaultClass::WipedDisk && self.dice.one_in(3) {
             let id = self.dice.within(1, 3);
-            if self.without_disk.is_empty() && self.injected.happens(now, class, || format!("c{id}")) {
+            // A peer that never met it would take its new disk for the first (docs/bugs-found.md): beyond the model.
+            let is_known = self.coordinators.iter().all(|(other, n)| *other == id || n.has_met(id));
+            if is_known && self.without_disk.is_empty() && self.injected.happens(now, class, || format!("c{id}")) {
                 self.without_disk.insert(id);
                 self.coordinator_power_fails(id, ms);
                 self.witness.saw(now, Seen::CoordinatorDiskTouched { node: id });

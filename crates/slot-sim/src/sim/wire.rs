@@ -281,7 +281,9 @@ impl Sim {
             self.reach("S15: a wiped coordinator was refused");
             return None;
         }
-        Some(Work::Coordinator(Box::new(coordinator::Event::Raft(received.message))))
+        // A greeting, which only makes a disk known, is not for the core.
+        let says_something = received.message.r#type != 0;
+        says_something.then(|| Work::Coordinator(Box::new(coordinator::Event::Raft(received.message))))
     }
 
     fn report_in(&mut self, id: u64, from: &Place, payload: &[u8]) -> Option<Work> {
