@@ -342,9 +342,6 @@ pub(crate) fn create_store(cluster: &mut Cluster, task: &Task) {
     }
     let version = before.map_or(0, |store| store.version);
     let mut all: BTreeMap<SlotId, Copy> = before.map(|store| store.copies.clone()).unwrap_or_default();
-    if planted("r11-slots-of-a-given-up-store-free") {
-        all.clear();
-    }
     for copy in all.values_mut() {
         copy.state = CopyState::Retired;
     }

@@ -216,7 +216,9 @@ impl AgentCore {
             self.settle(other, Outcome::NeverWill(NeverWill::Superseded { held: order.index }), false);
         }
         let before = self.image.current(slot).map(|(key, entry)| (key.clone(), entry.clone()));
-        let key = super::image::CopyKey { slot, store: subject.store.clone(), generation: subject.generation };
+        let named = super::image::CopyKey { slot, store: subject.store.clone(), generation: subject.generation };
+        let there = before.as_ref().map(|(old, _)| old).filter(|old| admit::is_copy(old, subject));
+        let key = there.cloned().unwrap_or(named);
         if let Some((old, entry)) = &before
             && *old != key
         {

@@ -88,7 +88,8 @@ fn followers_are_beginnings(
             && !witness.touched.contains_key(&slot.host);
         let (length, there) = (engine.log().length(), core.log().length());
         if follows && (length > there || engine.log().digest_at(length) != core.log().digest_at(length)) {
-            let text = format!("{slot} follows {master} and holds {length} records that are no beginning of its {there}");
+            let text =
+                format!("{slot} follows {master} and holds {length} records that are no beginning of its {there}");
             witness.found.say("R16", text);
         }
     }

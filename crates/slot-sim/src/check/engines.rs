@@ -291,6 +291,15 @@ impl Engines {
         }
     }
 
+    /// R11: the engine that runs where something was done is of that generation of the copy.
+    pub fn serves(&self, found: &mut Found, slot: &SlotId, copy: &(StoreName, CopyGeneration)) {
+        let Some(engine) = self.all.get(slot).filter(|engine| engine.alive) else { return };
+        if (&engine.store, &engine.generation) != (&copy.0, &copy.1) {
+            let (runs, done) = ((&engine.store, engine.generation), (&copy.0, copy.1));
+            found.say("R11", format!("an engine of {runs:?} runs on {slot}, where something was done for {done:?}"));
+        }
+    }
+
     /// R2: what an agent's ledger says is fenced is fenced on the engine's own disk.
     pub fn fenced(&self, found: &mut Found, slot: &SlotId, copy: &(StoreName, CopyGeneration), epoch: Epoch) {
         let Some(engine) = self.all.get(slot) else { return };
@@ -452,7 +461,8 @@ impl Engines {
             in_order(found, slot, index, last, record.epoch);
             if lives && record.epoch < engine.epoch && engine.pulls < engine.epoch {
                 // R2, R16: behind its final tip nothing comes, until it is told from whom.
-                let text = format!("{slot} takes record {index} of {:?}, it durably holds {:?}", record.epoch, engine.epoch);
+                let text =
+                    format!("{slot} takes record {index} of {:?}, it durably holds {:?}", record.epoch, engine.epoch);
                 found.say("R2", text);
             }
             if record.epoch > last {

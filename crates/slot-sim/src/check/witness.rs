@@ -277,6 +277,9 @@ impl Witness {
                 if let agent::Event::Deliver { bytes, .. } = event {
                     self.ledgers.delivered(host, bytes);
                 }
+                if let agent::Event::EngineAnswer { call, .. } = event {
+                    self.ledgers.call_over(host, *call);
+                }
             }
             Seen::AgentDid { host, effects } => self.ledgers.did(&mut self.found, host, effects),
             Seen::LedgerDurable { host, writes } => self.ledger_durable(now, host, writes),
@@ -310,6 +313,7 @@ impl Witness {
         for fact in self.ledgers.durable(&mut self.found, host, writes) {
             match fact {
                 Fact::Frozen(slot, freeze) => self.engines.frozen(now, &slot, freeze),
+                Fact::Serves(slot, copy) => self.engines.serves(&mut self.found, &slot, &copy),
                 Fact::Fenced(slot, copy, epoch) => self.engines.fenced(&mut self.found, &slot, &copy, epoch),
             }
         }
@@ -320,7 +324,7 @@ impl Witness {
         let now = self.found.now;
         for effect in effects {
             if let Effect::Persist(batch) = effect {
-                self.raft.asked(&mut self.found, node, batch);
+                self.raft.asked(&mut self.found, node, batch, state.applied.0);
             }
         }
         let installed = self.raft.applied(&mut self.found, node, state.applied.0);

@@ -1,4 +1,4 @@
-//! Bugs planted in the agent, its ledger and the journal engine, and in what is known of slots that hold something (R11).
+//! Bugs planted in the agent, its ledger and the journal engine.
 //!
 //! What always holds: each is one mistake against one rule or invariant, beside which `protocol.md` has the schedule;
 //! `how` says which fault makes that schedule here, and which checker must speak.
@@ -63,12 +63,22 @@ pub const BUGS: &[Bug] = &[
         thread: Some("Patroni#2787"),
     },
     Bug {
-        name: "r11-slots-of-a-given-up-store-free",
+        name: "r11-key-without-generation",
         rule: "R11",
-        what: "A store that is made anew elsewhere gives back the slots of its first making, whose agents hold a copy.",
-        how: "Stop a store's creation when its copies are provisioned; create it again, which takes other slots; create \
-            one more store. R11: a slot is given to a store whose agent may hold another's copy; L1: its Provision is \
-            refused as another copy's for ever.",
+        what: "The ledger names a copy by slot and store only, so a new generation inherits the old one's epoch, \
+            role and index.",
+        how: "Create a store and abort when some copies are provisioned and one promoted or following; create it \
+            again on the same slots (generation 2). S9/R11: after Provision of generation 2 the durable ledger has \
+            no such key; L1: its Promote or Follow is refused as another role of the same epoch for ever.",
+        thread: None,
+    },
+    Bug {
+        name: "r11-old-engine-taken-for-new-copy",
+        rule: "R11",
+        what: "An engine of an older copy generation counts as the one that an order is about.",
+        how: "Create a store, stop the plan before its end with the engines running, create it again on the same \
+            slots: Provision of generation 2 finds generation 1's engine and answers done. R11: an engine serves \
+            another generation than the ledger's current key; R16: the new copy begins with the old one's records.",
         thread: None,
     },
     Bug {

@@ -17,12 +17,13 @@ pub(super) const SCRIPTS: &[Script] = &[
     Script { name: "r2-demote-by-ledger-alone", swarm: pair, play: engine_hangs_at_demote },
     Script { name: "r21-launched-beside-hung", swarm: pair, play: engine_hangs_at_demote },
     Script { name: "r4-older-index-accepted", swarm: pair, play: older_freeze_comes_late },
-    Script { name: "r4-cancel-leaves-no-tombstone", swarm: pair, play: cancelled_freeze_comes_late },
+    Script { name: "r4-cancel-leaves-no-tombstone", swarm: pair, play: cancelled_start_comes_late },
     Script { name: "r4-refusal-judged-again", swarm: pair, play: cancelled_freeze_comes_late },
     Script { name: "r5-boots-as-master", swarm: pair, play: returns_unheard },
     Script { name: "r5-late-start-master", swarm: pair, play: start_master_outlives_its_agent },
     Script { name: "p4-stale-follow-applied", swarm: triple, play: follow_outlives_its_agent },
-    Script { name: "r11-slots-of-a-given-up-store-free", swarm: triple, play: store_is_made_elsewhere },
+    Script { name: "r11-key-without-generation", swarm: pair, play: store_is_made_again },
+    Script { name: "r11-old-engine-taken-for-new-copy", swarm: pair, play: store_is_made_again },
     Script { name: "r21-attempt-beside-attempt", swarm: pair, play: takeover_while_a_call_hangs },
     Script { name: "r27-boot-unchecked", swarm: pair, play: start_master_of_an_ended_boot },
     Script { name: "s6-redelivery-performed-again", swarm: pair, play: orders_come_twice },
@@ -48,8 +49,9 @@ fn two_stores(_: &mut Stream) -> Swarm {
     Swarm::calm(2, 2, 2, 0)
 }
 
-/// The master and the next copy.
-pub(super) fn ends(sim: &Sim) -> Option<(SlotId, SlotId)> {
+/// The master and the next copy, when they know each other.
+pub(super) fn ends(sim: &mut Sim) -> Option<(SlotId, SlotId)> {
+    sim.run_for(3_000);
     let mut slots = sim.copies_of(STORE).into_iter();
     Some((slots.next()?, slots.next()?))
 }
@@ -80,12 +82,20 @@ pub(super) fn is_role(sim: &Sim, slot: &SlotId, role: EngineRole) -> bool {
     sim.engine(slot).is_some_and(|engine| engine.role() == role)
 }
 
+/// From now on a freeze ends well before its step counts as stuck.
+fn short_freezes(sim: &mut Sim) {
+    let mut fleet = super::super::fleet_of(&sim.swarm);
+    fleet.policy.freeze_limit_ms = 3_000;
+    carried_out(sim, Intent::Apply(Box::new(fleet)));
+}
+
 /// R1, R12: A is frozen, nobody hears so, and its limit passes before the order comes again.
 fn receipt_of_a_freeze_is_lost(sim: &mut Sim, dice: &mut Stream) {
     let Some((a, b)) = ends(sim) else { return };
-    sim.trap("records-freeze", 0, Injection::Silence(a.host.clone(), dice.within(18_000, 24_000)));
+    short_freezes(sim);
+    sim.trap("records-freeze", 0, Injection::Silence(a.host.clone(), dice.within(4_500, 6_500)));
     let id = sim.order(away(&a, &b));
-    sim.run_for(30_000);
+    sim.run_for(14_000);
     if let Ok(id) = id {
         sim.run_plan(id, 30_000);
     }
@@ -94,9 +104,10 @@ fn receipt_of_a_freeze_is_lost(sim: &mut Sim, dice: &mut Stream) {
 /// R1: A is frozen, its agent dies before that is in its ledger, and comes back when the freeze is over.
 fn agent_forgets_a_freeze(sim: &mut Sim, dice: &mut Stream) {
     let Some((a, b)) = ends(sim) else { return };
-    sim.trap("records-freeze", 0, Injection::Kill(Node::Agent(a.host.clone()), dice.within(16_500, 20_000)));
+    short_freezes(sim);
+    sim.trap("records-freeze", 0, Injection::Kill(Node::Agent(a.host.clone()), dice.within(4_500, 6_000)));
     let id = sim.order(away(&a, &b));
-    sim.run_for(26_000);
+    sim.run_for(14_000);
     if let Ok(id) = id {
         sim.run_plan(id, 30_000);
     }
@@ -124,7 +135,24 @@ fn cancelled_freeze_comes_late(sim: &mut Sim, dice: &mut Stream) {
     sim.run_for(15_000);
 }
 
-/// R4: the same, with another plan between that freezes A and is stopped as well.
+/// R4: a StartMaster is held back, cancelled and forgotten about; it comes while what was ordered since is lost.
+fn cancelled_start_comes_late(sim: &mut Sim, dice: &mut Stream) {
+    let Some((a, _)) = ends(sim) else { return };
+    sim.trap("deliver-start-master", 0, Injection::Late(dice.within(4_000, 6_000)));
+    lose(sim, "deliver-start-master");
+    sim.kill_now(&Node::Engine(a));
+    until_sprung(sim, 24);
+    sim.run_for(dice.within(10, 400));
+    let running = sim.state().and_then(|state| state.running().next()).map(|plan| plan.id);
+    if let Some(id) = running {
+        drop(sim.abort(id));
+    }
+    sim.run_for(8_000);
+    sim.triggers.clear();
+    sim.run_for(6_000);
+}
+
+/// R4: the same as for the Freeze, with another plan between that freezes A and is stopped as well.
 fn older_freeze_comes_late(sim: &mut Sim, dice: &mut Stream) {
     let Some((a, b)) = ends(sim) else { return };
     sim.trap("deliver-freeze", 0, Injection::Late(dice.within(16_000, 20_000)));
@@ -200,21 +228,19 @@ fn with_more_stores(sim: &Sim, more: u8) -> FleetSpec {
     fleet
 }
 
-/// R11: a store's making is given up when its copies are there, it is made elsewhere, and another store is made after it.
-fn store_is_made_elsewhere(sim: &mut Sim, dice: &mut Stream) {
-    let one = Intent::Apply(Box::new(with_more_stores(sim, 1)));
-    sim.trap("records-provision", dice.within(0, 1) as u32, Injection::Silence(crate::setup::host(1), 3_000));
-    lose(sim, "deliver-promote");
-    if let Ok(id) = sim.order(one.clone()) {
+/// R11: a store's making is given up when its copies are there and run, and it is made again on their slots.
+fn store_is_made_again(sim: &mut Sim, dice: &mut Stream) {
+    let fleet = Intent::Apply(Box::new(with_more_stores(sim, 1)));
+    sim.trap("deliver-provision", 1, Injection::Late(dice.within(100, 900)));
+    lose(sim, "deliver-provision");
+    if let Ok(id) = sim.order(fleet.clone()) {
         until_sprung(sim, 24);
         drop(sim.abort(id));
         sim.run_plan(id, 20_000);
     }
     sim.triggers.clear();
-    sim.run_for(4_000);
-    carried_out(sim, one);
-    let two = Intent::Apply(Box::new(with_more_stores(sim, 2)));
-    carried_out(sim, two);
+    sim.run_for(2_000);
+    carried_out(sim, fleet);
     sim.run_for(2_000);
 }
 
@@ -315,7 +341,7 @@ fn order_for_the_old_disk(sim: &mut Sim, dice: &mut Stream) {
 fn order_of_a_deposed_leader(sim: &mut Sim, dice: &mut Stream) {
     let Some((a, b)) = ends(sim) else { return };
     let other = sim.copies_of("store2").into_iter().find(|slot| slot.host == a.host);
-    sim.trap("deliver-freeze", 0, Injection::Late(dice.within(11_000, 13_000)));
+    sim.trap("deliver-freeze", 0, Injection::Late(dice.within(6_500, 7_500)));
     lose(sim, "deliver-freeze");
     if sim.order(away(&a, &b)).is_err() {
         return;
