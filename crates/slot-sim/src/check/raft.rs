@@ -27,13 +27,17 @@ struct Log {
 
 impl Log {
     fn take(&mut self, batch: &PersistBatch) {
+        self.take_entries(batch);
+        if let Some(start) = &batch.log_start {
+            self.begin_after(start.index);
+        }
+    }
+
+    fn take_entries(&mut self, batch: &PersistBatch) {
         if let Some(from) = batch.truncate_from {
             self.terms.split_off(&from);
         }
         self.terms.extend(batch.entries.iter().map(|e| (e.index, e.term)));
-        if let Some(start) = &batch.log_start {
-            self.begin_after(start.index);
-        }
     }
 
     fn begin_after(&mut self, index: u64) {
@@ -62,6 +66,8 @@ struct Node {
     term: u64,
     vote: u64,
     applied: u64,
+    /// Up to where its log is to be forgotten, once what was applied of it has been looked at.
+    dropped: u64,
     /// When it last delivered orders, in which term, and the latest moment before that.
     delivered: (u64, u64, u64),
 }
@@ -136,6 +142,7 @@ impl Raft {
         node.incarnation = Some(incarnation);
         node.touched = false;
         (node.term, node.vote) = (term, vote);
+        node.dropped = 0;
         node.applied = restored.snapshot.as_ref().map_or(0, |s| s.index);
         node.log = Log { start: log.start, terms: log.terms.clone() };
         node.durable = log;
@@ -160,12 +167,20 @@ impl Raft {
         }
     }
 
-    /// A node wants a batch written.
-    pub fn asked(&mut self, found: &mut Found, id: u64, batch: &PersistBatch) {
+    /// A node that has applied so much wants a batch written.
+    pub fn asked(&mut self, found: &mut Found, id: u64, batch: &PersistBatch, applied: u64) {
         for entry in &batch.entries {
             self.body(found, id, entry);
         }
-        self.nodes.entry(id).or_default().log.take(batch);
+        let node = self.nodes.entry(id).or_default();
+        match &batch.log_start {
+            // What it drops it may have applied in this very step: that is looked at first.
+            Some(start) if start.index <= applied => {
+                node.log.take_entries(batch);
+                node.dropped = node.dropped.max(start.index);
+            }
+            _ => node.log.take(batch),
+        }
     }
 
     /// A node's disk has a batch.
@@ -179,6 +194,14 @@ impl Raft {
 
     /// A node's state has come to an index; whether it got there by a snapshot.
     pub fn applied(&mut self, found: &mut Found, id: u64, applied: u64) -> bool {
+        let installed = self.newly_applied(found, id, applied);
+        if let Some(node) = self.nodes.get_mut(&id).filter(|node| node.dropped > node.log.start) {
+            node.log.begin_after(node.dropped);
+        }
+        installed
+    }
+
+    fn newly_applied(&mut self, found: &mut Found, id: u64, applied: u64) -> bool {
         let Some(node) = self.nodes.get_mut(&id) else { return false };
         if node.stranger || applied <= node.applied {
             return false;

@@ -23,7 +23,7 @@ pub(crate) struct Planted {
     /// Only these bugs.
     #[arg(long, value_name = "NAME", num_args = 1.., value_delimiter = ',')]
     only: Vec<String>,
-    /// Only so many bugs, spread over the table.
+    /// Only so many bugs: up to eight of those that are caught at once, more are spread over the table.
     #[arg(long, value_name = "N", conflicts_with = "only")]
     smoke: Option<usize>,
     /// Seeds of a bug's own directed run.
@@ -108,6 +108,10 @@ impl Planted {
             }
         }
         Ok(match self.smoke {
+            Some(number) if number <= planted::SMOKE.len() => {
+                let quick: Vec<Subject> = all.into_iter().filter(|bug| planted::SMOKE.contains(&bug.name)).collect();
+                spread(&quick, number)
+            }
             Some(number) => spread(&all, number),
             None if self.only.is_empty() => all,
             None => all.into_iter().filter(|bug| self.only.iter().any(|name| name == bug.name)).collect(),

@@ -80,9 +80,15 @@ pub(super) fn begin(sim: &mut Sim, intent: &Intent, tries: u32) -> Option<PlanId
     None
 }
 
+/// A plan that waits for people; asked for again while the planner refuses for now.
 fn proposed(sim: &mut Sim, intent: &Intent) -> Option<(PlanId, ShortDigest)> {
-    let (id, plan) = sim.plan("alice", intent.clone()).ok()?;
-    Some((id, Plan::digest_of(&plan.bytes()).short()))
+    for _ in 0..5 {
+        if let Ok((id, plan)) = sim.plan("alice", intent.clone()) {
+            return Some((id, Plan::digest_of(&plan.bytes()).short()));
+        }
+        sim.run_for(500);
+    }
+    None
 }
 
 /// Whether a plan has started a step of a kind, and it is not over.
@@ -392,13 +398,16 @@ fn report_of_ended_boot(sim: &mut Sim, dice: &mut Stream) {
     let Some([a, b, _]) = copies(sim) else { return };
     let old = sim.agents.get(&a.host).and_then(|node| node.last_report.clone());
     sim.trap("slotd-started-freeze", 0, Injection::PowerOff(a.host.clone(), dice.within(500, 1_500)));
-    begin(sim, &over(&a, &b), 5);
-    sim.run_for(12_000);
-    for _ in 0..4 {
+    begin(sim, &over(&a, &b), 1);
+    let boot = |sim: &Sim| sim.fleet().and_then(|c| c.hosts.get(&a.host)).and_then(|host| host.boot);
+    let first = boot(sim);
+    sim.run_until(12_000, |sim| boot(sim) != first);
+    // What was proposed of a host is not proposed again at once, and an older disk is told from a late report in time.
+    for _ in 0..3 {
+        sim.run_for(dice.within(1_050, 1_250));
         if let (Some(old), Some(leader)) = (&old, sim.leader()) {
             sim.send(Place::Host(a.host.clone()), Node::Coordinator(leader), Kind::Report, 0, old);
         }
-        sim.run_for(dice.within(900, 1_700));
     }
 }
 
@@ -421,9 +430,10 @@ fn waived_master(sim: &mut Sim, _: &mut Stream) {
 /// S3: B dies before it is promoted, and C gets the next epoch.
 fn epoch_twice(sim: &mut Sim, dice: &mut Stream) {
     let Some([a, b, c]) = copies(sim) else { return };
-    sim.trap("slotd-started-demote", 0, Injection::PowerOff(b.host.clone(), 600_000));
+    off_and_attested(sim, &a.host);
+    sim.trap("slotd-started-raise", 0, Injection::PowerOff(b.host.clone(), 600_000));
     begin(sim, &over(&a, &b), 5);
-    sim.run_until(10_000, |sim| !sim.has_power(&b.host));
+    sim.run_until(15_000, |sim| !sim.has_power(&b.host));
     sim.run_for(dice.within(4_000, 6_000));
     let _ = sim.attest(&b.host);
     if let Some(id) = begin(sim, &over(&b, &c), 6) {
@@ -515,8 +525,11 @@ fn rack_moves(sim: &mut Sim, _: &mut Stream) {
         more.stores.insert(name, spec.clone());
     }
     let plans = [moved, more].map(|fleet| proposed(sim, &Intent::Apply(Box::new(fleet))));
-    let tokens: Vec<u64> = plans.into_iter().flatten().map(|(id, digest)| post_yes(sim, "alice", id, digest)).collect();
-    sim.run_until(3_000, |sim| tokens.iter().all(|token| sim.posted.contains_key(token)));
+    for (id, digest) in plans.into_iter().flatten() {
+        post_yes(sim, "alice", id, digest);
+        // Longer than a message may take, and shorter than a step takes to begin.
+        sim.run_for(3);
+    }
     sim.run_for(5_000);
 }
 
