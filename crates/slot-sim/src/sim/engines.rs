@@ -68,7 +68,14 @@ impl Sim {
         let (core, effects) = journal::JournalCore::open(config, files, now).map_err(|e| e.to_string())?;
         self.witness.saw(now, Seen::EngineOpens { slot, core: &core, effects: &effects });
         let life = self.engines.get(slot).map_or(1, |n| n.life + 1);
-        let node = EngineProcess { core: Some(core), life, instance, serving: serving.clone(), controls: BTreeSet::new(), disk_free_at: now };
+        let node = EngineProcess {
+            core: Some(core),
+            life,
+            instance,
+            serving: serving.clone(),
+            controls: BTreeSet::new(),
+            disk_free_at: now,
+        };
         self.engines.insert(slot.clone(), node);
         self.engine_effects(slot, effects.into());
         Ok(())
@@ -80,7 +87,9 @@ impl Sim {
         if self.life(&agent) != Some(agent_life) {
             return;
         }
-        if self.engines.get(&slot).is_some_and(|e| e.core.is_some() && e.instance == instance) {
+        let lives = self.engines.get(&slot).filter(|e| e.core.is_some()).map(|e| e.instance);
+        self.note(|| format!("agent {} has killed instance {instance} of {slot}, where {lives:?} lives", slot.host));
+        if lives == Some(instance) {
             self.reach("an engine was killed by its agent");
             self.engine_ends(&slot, false);
         }
@@ -141,6 +150,10 @@ impl Sim {
                     if !matches!(&answer.0, Ok(slot_types::engine::EngineDone::Status(_))) =>
                 {
                     self.place(&node, "engine", "replies")
+                }
+                journal::Effect::Call { .. } if self.sweep.is_some() => self.place(&node, "engine", "asks-peer"),
+                journal::Effect::Reply { reply: journal::Reply::Peer(_), .. } if self.sweep.is_some() => {
+                    self.place(&node, "engine", "answers-peer")
                 }
                 _ => true,
             };

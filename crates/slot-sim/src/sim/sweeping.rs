@@ -99,7 +99,7 @@ fn begin<'a>(seed: u64, kind: PlanKind, options: &Options, stage: &'a mut Option
 impl Sim {
     /// A place is passed: it is counted, and what must happen there happens.
     pub(crate) fn pass(&mut self, node: &Node, verb: &str, action: &str) {
-        if self.healing || !self.is_counted(node, verb, action) {
+        if self.healing || !self.is_counted(node, action) {
             return;
         }
         let Some(sweep) = &mut self.sweep else { return };
@@ -114,13 +114,17 @@ impl Sim {
         }
     }
 
-    /// An engine's disk and acknowledgements are places while a control call is under way there: else they are clients'.
-    fn is_counted(&self, node: &Node, verb: &str, action: &str) -> bool {
+    /// An engine's disk, calls of peers and acknowledgements are places while a control call is under way there, its answers
+    /// to peers while one is anywhere: else they are clients'.
+    fn is_counted(&self, node: &Node, action: &str) -> bool {
         let Node::Engine(slot) = node else { return true };
-        let of_appends = ["journal-before-disk", "journal-after-disk", "journal-before-ack"];
-        verb != "engine"
-            || !of_appends.contains(&action)
-            || self.engines.get(slot).is_some_and(|engine| !engine.controls.is_empty())
+        match action {
+            "journal-before-disk" | "journal-after-disk" | "journal-before-ack" | "asks-peer" => {
+                self.engines.get(slot).is_some_and(|engine| !engine.controls.is_empty())
+            }
+            "answers-peer" => self.engines.values().any(|engine| engine.core.is_some() && !engine.controls.is_empty()),
+            _ => true,
+        }
     }
 
     fn meet(&mut self, node: &Node, fault: Fault, number: u64) {
