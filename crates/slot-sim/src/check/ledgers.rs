@@ -216,13 +216,16 @@ impl Ledgers {
         let (ends, begins): (Vec<_>, Vec<_>) = orders.into_iter().partition(|(_, entry)| entry.outcome.is_some());
         for (id, entry) in ends.into_iter().chain(begins) {
             let sent = self.sent.get(&id).map(Vec::as_slice).unwrap_or_default();
+            let was_accepted = host.orders.contains_key(&id);
             host.order_written(found, name, id, entry, &before, sent);
             if let Some(outcome) = &entry.outcome {
                 let all = self.outcomes.entry(id).or_default();
                 if !all.contains(outcome) {
                     all.push(outcome.clone());
                 }
-                facts.extend(host.serves(found, name, id, outcome));
+                if was_accepted {
+                    facts.extend(host.serves(found, name, id, outcome));
+                }
                 if let Some(done) = host.done(name, id, outcome) {
                     if let Fact::Fenced(slot, copy, epoch) = &done {
                         let fence = self.fences.entry(slot.clone()).or_default().entry(copy.clone()).or_default();
@@ -242,7 +245,7 @@ impl Ledgers {
             match effect {
                 Effect::Answer { answer, .. } => host.answers(found, name, answer),
                 Effect::Call { call, slot: Some(slot), engine_call, .. } if *engine_call != EngineCall::Status => {
-                    if host.out.values().any(|other| other == slot) {
+                    if host.out.iter().any(|(other, at)| at == slot && other != call) {
                         found.say("R21", format!("{name} calls slot {slot} while another call of it is out"));
                     }
                     host.out.insert(*call, *slot);

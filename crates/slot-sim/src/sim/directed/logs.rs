@@ -23,6 +23,14 @@ pub(super) const SCRIPTS: &[Script] = &[
     Script { name: "r7-follower-judged-by-length", swarm: synced, play: longer_follower_counts },
     Script { name: "r7-ahead-of-master-cut", swarm: |_| Swarm::calm(3, 1, 3, 2), play: master_lost_its_last_fsync },
     Script { name: "r16-pulls-on-after-raise", swarm: synced, play: master_goes_on },
+    Script { name: "p10-ack-before-fsync", swarm: pair, play: slow_followers },
+    Script { name: "p10-rename-without-folder-fsync", swarm: pair, play: power_fails_after_orders },
+    Script { name: "s2-ledger-commit-unsynced", swarm: pair, play: power_fails_after_orders },
+    Script { name: "s2-raise-in-memory-only", swarm: synced, play: master_goes_on },
+    Script { name: "s6-answered-before-durable", swarm: pair, play: power_fails_after_orders },
+    Script { name: "s6-performed-before-accepted", swarm: pair, play: power_fails_after_orders },
+    Script { name: "r21-record-high-water", swarm: repeating, play: appends_are_repeated },
+    Script { name: "r21-record-looked-for-once", swarm: repeating, play: appends_are_repeated },
     Script { name: "r24-counted-before-fsync", swarm: synced, play: slow_followers },
     Script { name: "r24-lowered-silently", swarm: |_| Swarm::calm(2, 1, 2, 1), play: replicas_are_away },
     Script { name: "p11-fsync-tried-again", swarm: pair, play: failed_fsync },
@@ -32,6 +40,12 @@ pub(super) const SCRIPTS: &[Script] = &[
 
 fn synced(_: &mut Stream) -> Swarm {
     Swarm::calm(3, 1, 3, 1)
+}
+
+/// Messages come twice, and late.
+fn repeating(_: &mut Stream) -> Swarm {
+    let classes = [FaultClass::Duplicate, FaultClass::Delay].into_iter().collect();
+    Swarm { classes, message_one_in: 6, ..Swarm::calm(2, 1, 2, 0) }
 }
 
 fn length(sim: &Sim, slot: &SlotId) -> u64 {
@@ -217,6 +231,26 @@ fn replicas_are_away(sim: &mut Sim, dice: &mut Stream) {
     let Some((a, b)) = ends(sim) else { return };
     sim.part_hosts(&a.host, &b.host, dice.within(14_000, 18_000));
     sim.run_for(20_000);
+}
+
+/// S2, S6: a hand-over is done, and both hosts lose power right after it.
+fn power_fails_after_orders(sim: &mut Sim, dice: &mut Stream) {
+    let Some((a, b)) = ends(sim) else { return };
+    carried_out(sim, away(&a, &b));
+    for slot in [a, b] {
+        sim.power_off_now(&slot.host);
+        sim.run_for(dice.within(500, 2_000));
+        sim.power_on_now(&slot.host);
+        sim.run_for(6_000);
+    }
+}
+
+/// R21: appends wait for a slow disk, and come again before they are placed.
+fn appends_are_repeated(sim: &mut Sim, dice: &mut Stream) {
+    let Some((a, _)) = ends(sim) else { return };
+    let until = sim.now() + 8_000;
+    sim.slow.insert(Node::Engine(a), until);
+    sim.run_for(dice.within(8_000, 10_000));
 }
 
 /// P11: an fsync of the master fails; its power is cut later.
