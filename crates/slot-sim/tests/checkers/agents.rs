@@ -337,3 +337,92 @@ fn s6_a_canary_for_an_order_that_is_not_open() {
     h.does(deed());
     h.breaks("S6");
 }
+
+#[test]
+fn s6_an_order_is_accepted_after_its_cancel_was_answered() {
+    let mut h = Host::new();
+    let (freeze, never) = (order(1, 5, Action::Freeze { limit_ms: 9 }, 1), Outcome::NeverWill(NeverWill::Cancelled));
+    let cancel = order(0x8001, 6, Action::Cancel { order: freeze.id }, 1);
+    h.accepts(&cancel);
+    h.writes(&[Host::entry(&cancel, Some(never.clone()))]);
+    h.does(Host::receipt(&cancel, never));
+    assert_eq!(h.broken(), [""; 0], "{:?}", h.w.violations());
+    h.accepts(&Order { index: LogIndex(7), ..freeze });
+    h.breaks("S6");
+}
+
+#[test]
+fn s15_an_answer_to_an_order_for_another_disk() {
+    let mut h = Host::new();
+    let other = Order { incarnation: Incarnation([8; 16]), ..order(1, 5, Action::Stop, 1) };
+    let never = Outcome::NeverWill(NeverWill::Cancelled);
+    h.sent(&other);
+    h.arrives(&other);
+    h.writes(&[Host::entry(&other, Some(never.clone()))]);
+    assert_eq!(h.broken(), [""; 0], "{:?}", h.w.violations());
+    h.does(Host::receipt(&other, never));
+    h.breaks("S15");
+}
+
+#[test]
+fn r1_a_freeze_that_ended_is_answered_as_done() {
+    let frozen = |freeze| match Host::copy(1, 5, false) {
+        LedgerWrite::Copy(key, entry) => LedgerWrite::Copy(key, CopyEntry { freeze, ..entry }),
+        other => other,
+    };
+    let mut h = Host::new();
+    let freeze = order(1, 5, Action::Freeze { limit_ms: 9 }, 1);
+    h.accepts(&freeze);
+    h.writes(&[frozen(Some(freeze.id)), Host::entry(&freeze, Some(done()))]);
+    h.does(Host::receipt(&freeze, done()));
+    assert_eq!(h.broken(), [""; 0], "{:?}", h.w.violations());
+    h.writes(&[frozen(None)]);
+    h.does(Host::receipt(&freeze, done()));
+    h.breaks("R1");
+}
+
+#[test]
+fn r2_r11_what_the_ledger_says_is_not_what_the_engine_holds() {
+    for (n, generation, wrong) in [(1, 1, ""), (2, 1, "R2"), (1, 2, "R11")] {
+        let mut h = Host::new();
+        let mut a = Engine::open(&mut h.w, slot(1, 1));
+        a.call(&mut h.w, 1, EngineCall::Raise { epoch: epoch(1) });
+        let subject = Subject { store: store(), slot: 1, generation: CopyGeneration(generation), epoch: epoch(n) };
+        let raise = Order { subject: Some(subject), ..order(1, 5, Action::Raise, n) };
+        h.accepts(&raise);
+        let key = CopyKey { slot: 1, store: store(), generation: CopyGeneration(generation) };
+        let LedgerWrite::Copy(_, entry) = Host::copy(n, 5, false) else { return };
+        h.writes(&[LedgerWrite::Copy(key, entry), Host::entry(&raise, Some(done()))]);
+        assert_eq!(h.broken(), if wrong.is_empty() { vec![] } else { vec![wrong] }, "{:?}", h.w.violations());
+    }
+}
+
+#[test]
+fn r11_something_is_done_for_a_copy_that_the_ledger_does_not_know() {
+    let mut h = Host::new();
+    let subject = Subject { store: store(), slot: 1, generation: CopyGeneration(2), epoch: epoch(1) };
+    let provision = Order { subject: Some(subject), ..order(1, 5, Action::Provision, 1) };
+    h.accepts(&provision);
+    h.writes(&[Host::entry(&provision, Some(Outcome::Done(Done::Plain)))]);
+    h.breaks("R11");
+}
+
+#[test]
+fn r21_two_calls_of_one_slot_are_out() {
+    for answered in [true, false] {
+        let mut h = Host::new();
+        let demote = order(1, 5, Action::Demote, 2);
+        h.accepts(&demote);
+        let call = |call| {
+            let engine_call = EngineCall::Demote { epoch: epoch(2) };
+            Effect::Call { call, slot: Some(1), engine_call, budget_ms: 1 }
+        };
+        h.does(call(1));
+        if answered {
+            let result = Err(slot_types::engine::EngineError::TimedOut("test".into()));
+            h.w.saw(5, Seen::AgentTakes { host: &host(1), event: &Event::EngineAnswer { call: 1, result } });
+        }
+        h.does(call(2));
+        assert_eq!(h.broken(), if answered { vec![] } else { vec!["R21"] });
+    }
+}

@@ -291,3 +291,89 @@ fn s13_a_read_from_a_master_that_was_replaced_before_it_began() {
         assert_eq!(broken(&w).contains(&"S13"), begun == 9);
     }
 }
+
+/// The witness is told of a step of this engine that left it as it is.
+fn looked_at(w: &mut Witness, now: u64, slot: &SlotId, core: &JournalCore) {
+    w.saw(now, Seen::EngineDid { slot, core, effects: &[] });
+}
+
+fn freeze_id() -> FreezeId {
+    OrderId { plan: PlanId(1), task: 0, step: 0, attempt: 1 }
+}
+
+#[test]
+fn r12_r1_a_freeze_beyond_its_limit_and_one_that_begins_again() {
+    let mut w = Witness::new(3);
+    let mut a = Engine::open(&mut w, slot(1, 1));
+    a.promote(&mut w, 1, 0);
+    let freeze = || EngineCall::Freeze { id: freeze_id(), epoch: epoch(1), limit_ms: 100 };
+    let frozen = a.call(&mut w, 10, freeze());
+    looked_at(&mut w, 109, &a.slot, &a.core);
+    assert_eq!(others(&w), [""; 0]);
+    looked_at(&mut w, 110, &a.slot, &a.core);
+    assert_eq!(others(&w), ["R12"]);
+    // It answers so once more, long after.
+    w.saw(
+        300,
+        Seen::EngineTakes { slot: &a.slot, event: &Event::Control { request: 99, call: freeze(), budget_ms: 1 } },
+    );
+    let effects = [Effect::Reply { request: 99, reply: frozen[0].clone() }];
+    w.saw(300, Seen::EngineDid { slot: &a.slot, core: &a.core, effects: &effects });
+    breaks(&w, "R1");
+}
+
+#[test]
+fn s2_a_yes_to_a_call_of_an_older_epoch() {
+    let mut w = Witness::new(3);
+    let mut a = Engine::open(&mut w, slot(1, 1));
+    let follow = |n| EngineCall::Follow { epoch: epoch(n), source: source(slot(2, 1)) };
+    let yes = a.call(&mut w, 1, follow(2));
+    assert_eq!(others(&w), [""; 0]);
+    w.saw(
+        2,
+        Seen::EngineTakes { slot: &a.slot, event: &Event::Control { request: 99, call: follow(1), budget_ms: 1 } },
+    );
+    let effects = [Effect::Reply { request: 99, reply: yes[0].clone() }];
+    w.saw(2, Seen::EngineDid { slot: &a.slot, core: &a.core, effects: &effects });
+    breaks(&w, "S2");
+}
+
+#[test]
+fn p11_an_engine_goes_on_after_its_disk_has_failed() {
+    let mut w = Witness::new(3);
+    let mut a = Engine::open(&mut w, slot(1, 1));
+    a.promote(&mut w, 1, 0);
+    assert_eq!(others(&w), [""; 0]);
+    w.saw(2, Seen::EngineTakes { slot: &a.slot, event: &Event::DiskDone { op: 99, result: Err("EIO".into()) } });
+    let die = [Effect::Die { reason: "EIO".into() }];
+    w.saw(2, Seen::EngineDid { slot: &a.slot, core: &a.core, effects: &die });
+    assert_eq!(others(&w), [""; 0]);
+    looked_at(&mut w, 3, &a.slot, &a.core);
+    breaks(&w, "P11");
+}
+
+#[test]
+fn r7_durable_records_are_cut_and_listed_nowhere() {
+    let mut w = Witness::new(3);
+    let (mut a, mut b) = (Engine::open(&mut w, slot(1, 1)), Engine::open(&mut w, slot(2, 1)));
+    a.promote(&mut w, 1, 0);
+    a.append(&mut w, 2, 1, 1);
+    b.call(&mut w, 3, EngineCall::Follow { epoch: epoch(1), source: source(slot(1, 1)) });
+    feed(&mut w, &mut b, &a.core, 1);
+    assert_eq!(others(&w), [""; 0]);
+    // A is now what B is: without the record, which nothing has put aside.
+    looked_at(&mut w, 4, &a.slot, &b.core);
+    breaks(&w, "R7");
+}
+
+#[test]
+fn r2_r16_a_raised_copy_takes_records_of_an_older_epoch() {
+    let mut w = Witness::new(3);
+    let (mut a, mut b) = (Engine::open(&mut w, slot(1, 1)), Engine::open(&mut w, slot(2, 1)));
+    a.promote(&mut w, 1, 0);
+    a.append(&mut w, 2, 1, 1);
+    b.call(&mut w, 3, EngineCall::Raise { epoch: epoch(2) });
+    assert_eq!(others(&w), [""; 0]);
+    looked_at(&mut w, 4, &b.slot, &a.core);
+    breaks(&w, "R2");
+}
