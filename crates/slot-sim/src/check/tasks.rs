@@ -215,7 +215,8 @@ impl Tasks {
         let mut out = Vec::new();
         for (id, record) in &state.plans {
             let known = self.plans.entry(*id).or_default();
-            if known.over {
+            // One that was over, rejected for instance, and starts nevertheless is looked at (S5).
+            if known.over && (known.started || record.started.is_none()) {
                 continue;
             }
             if record.started.is_some() && !known.started {

@@ -1,6 +1,7 @@
 //! What is judged of committed entries fires on transitions that the product refuses to make, which are made here by hand.
 
 mod more;
+mod planted;
 
 use super::Found;
 use super::acks::{Acks, Context};

@@ -396,12 +396,11 @@ fn late_start_master(sim: &mut Sim, dice: &mut Stream) {
 /// R27: a report of a boot comes when orders for it have been refused as ended.
 fn report_of_ended_boot(sim: &mut Sim, dice: &mut Stream) {
     let Some([a, b, _]) = copies(sim) else { return };
+    sim.run_for(2_500);
     let old = sim.agents.get(&a.host).and_then(|node| node.last_report.clone());
     sim.trap("slotd-started-freeze", 0, Injection::PowerOff(a.host.clone(), dice.within(500, 1_500)));
     begin(sim, &over(&a, &b), 1);
-    let boot = |sim: &Sim| sim.fleet().and_then(|c| c.hosts.get(&a.host)).and_then(|host| host.boot);
-    let first = boot(sim);
-    sim.run_until(12_000, |sim| boot(sim) != first);
+    sim.run_until(20_000, |sim| sim.state().is_some_and(|state| state.ended_boots.contains_key(&a.host)));
     // What was proposed of a host is not proposed again at once, and an older disk is told from a late report in time.
     for _ in 0..3 {
         sim.run_for(dice.within(1_050, 1_250));
@@ -471,9 +470,9 @@ fn with_policy(sim: &mut Sim, change: impl FnOnce(&mut slot_types::cluster::Poli
 /// S5: a plan waits for longer than policy says.
 fn approve_late(sim: &mut Sim, dice: &mut Stream) {
     let Some([a, b, _]) = copies(sim) else { return };
-    with_policy(sim, |policy| policy.plan_valid_ms = 10_000);
+    with_policy(sim, |policy| policy.plan_valid_ms = 600);
     let Some((id, digest)) = proposed(sim, &over(&a, &b)) else { return };
-    sim.run_for(dice.within(12_000, 20_000));
+    sim.run_for(dice.within(700, 900));
     let _ = sim.approve("alice", id, digest);
     sim.run_for(3_000);
 }

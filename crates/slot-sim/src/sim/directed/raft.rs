@@ -86,7 +86,7 @@ fn lost_snapshot(sim: &mut Sim, dice: &mut Stream) {
         open_sessions(sim, 8);
         sim.run_for(300);
     }
-    let sent = |sim: &Sim| sim.reached.get("a snapshot was sent").copied().unwrap_or(0);
+    let sent = |sim: &Sim| sim.reached.get("R22: a snapshot was sent").copied().unwrap_or(0);
     let before = sent(sim);
     sim.start_now(&Node::Coordinator(behind));
     if sim.run_until(20_000, |sim| sent(sim) > before) {
