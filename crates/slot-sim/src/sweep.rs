@@ -144,13 +144,13 @@ mod tests {
         assert!(one.iter().all(|case| case.faults.at.len() == 2));
     }
 
-    /// The whole sweep takes minutes and is run by command: here one place in fifty, over every kind.
+    /// The whole sweep takes minutes and is run by command: here a few of each kind.
     #[test]
     fn a_sample_of_single_faults_is_clean() {
         let cases = singles(&Kind::ALL);
         let kinds = cases.iter().filter(|case| case.faults.at.is_empty()).count();
         assert_eq!(kinds, Kind::ALL.len());
-        let sample = cases.iter().enumerate().filter(|(at, case)| at % 50 == 0 || case.faults.at.is_empty());
+        let sample = cases.iter().enumerate().filter(|(at, case)| at % 250 == 0 || case.faults.at.is_empty());
         for (_, case) in sample {
             let outcome = case.run();
             assert!(outcome.is_clean(), "{}: {:?} {:?}", case.name(), outcome.violations, outcome.panicked);

@@ -67,6 +67,7 @@ pub(crate) fn play(seed: u64, case: &Faults, options: &Options, stage: &mut Opti
         scene.sim.run_for(AGAIN_MS[2]);
     }
     // Whoever looks after what is stuck begins at once.
+    scene.sim.people_at = scene.sim.now();
     scene.sim.queue.after(0, Happening::People);
     scene.heal();
 }
