@@ -48,9 +48,9 @@ pub const BUGS: &[Bug] = &[
         name: "r3-half-made-master-forgotten",
         rule: "R3",
         what: "A slot whose Promote was sent and not answered is not a possible master of the next epoch.",
-        how: "Fail over A to B; deliver Promote to B and lose its answer, cut B's agent off; abort the stuck plan, \
-            fail over to C. S7: C's Promote starts without B fenced or waived; S1: B and C both hold a master role \
-            and acknowledge.",
+        how: "Hand over A to B; B's host loses power as its agent accepts the Promote; attest B off, fail over \
+            to C, and hand over C to A while B is still off. S7: A's Promote starts although B, which may be master at the \
+            epoch before C's, is neither fenced nor waived by name.",
         thread: None,
     },
     Bug {
@@ -76,19 +76,19 @@ pub const BUGS: &[Bug] = &[
         name: "r6-epoch-before-last-yes",
         rule: "R6",
         what: "The first of two approvals of a failover already allocates the epoch.",
-        how: "A failover that needs two people (attested, or lagging): the first person approves; look at once. S5/S3: \
-            an epoch was allocated by an entry that consumed no complete approval. Reject the plan afterwards: the \
-            store stays without a master.",
+        how: "A failover that needs two people (attested, or lagging): the first person approves; look at once. S3: \
+            an epoch is allocated by an entry that starts no plan. Reject the plan afterwards: the store stays without a \
+            master.",
         thread: None,
     },
     Bug {
         name: "r7-furthest-raised-ignored",
         rule: "R7",
         what: "The new master need not hold what a copy raised later turned out to hold.",
-        how: "Three copies, sync_copies 1. Cut A's agent off, and B's engine from A, so that A acknowledges through C \
-            alone after the sheet was made; fail over with B named as the target, approve, let all copies be raised. \
-            S4/R7: class none-provable (or a bounded loss), yet an acknowledged record that C holds is missing from \
-            B at its first write.",
+        how: "Three copies, sync_copies 1, nobody writes for a moment. Cut A's agent off, attest A off, plan the \
+            failover to B; cut B's engine from A, so that A acknowledges through C alone after the sheet was made; A loses \
+            power within the margin of an attestation. R7: an acknowledged record that C, raised, holds is missing from B \
+            at its first write.",
         thread: None,
     },
     Bug {
@@ -149,8 +149,8 @@ pub const BUGS: &[Bug] = &[
         name: "r15-new-leader-encodes-anew",
         rule: "R15",
         what: "A new leader encodes waiting plans anew and keeps the digest people saw.",
-        how: "Record a plan, change the leader before it is approved, approve by the old digest. R15/S5: the digest \
-            over the recorded bytes is not the approved one; the bytes differ from those recorded.",
+        how: "Record a plan, change the leader before it is approved, approve by the old digest. R15: the bytes in \
+            the state are not those that were recorded.",
         thread: None,
     },
     Bug {
@@ -263,8 +263,8 @@ pub const BUGS: &[Bug] = &[
         name: "s3-epoch-allocated-twice",
         rule: "S3",
         what: "The next epoch is counted from the last one promoted, not from the last one allocated.",
-        how: "Fail over A to B; before Promote starts kill B's host; abort, fail over to C. S3: the same (store, \
-            epoch) is allocated by two entries to two slots.",
+        how: "Attest A off and fail over to B; B loses power before it is raised; attest B off too and fail over to C. \
+            S3: the same (store, epoch) is allocated by two entries to two slots.",
         thread: None,
     },
     Bug {
@@ -287,8 +287,8 @@ pub const BUGS: &[Bug] = &[
         name: "s5-expired-approval-accepted",
         rule: "S5",
         what: "A plan is approved after its validity has run out.",
-        how: "Record a plan, wait longer than plan_valid_ms without recording another one, approve. S5: log time at \
-            the start is beyond recorded + min(valid_ms, policy).",
+        how: "Record a plan, wait longer than plan_valid_ms (made short by a cluster file) without recording another \
+            one, approve. S5: log time at the start is beyond recorded + min(valid_ms, policy).",
         thread: None,
     },
     Bug {
@@ -328,9 +328,9 @@ pub const BUGS: &[Bug] = &[
         name: "s9-two-copies-one-rack",
         rule: "S9",
         what: "That a store's copies are in different racks is not looked at again when its first Provision starts.",
-        how: "Apply a file with a new store on h1 and h2 of different racks while h1's agent was never started, so \
-            that the plan runs and its Provision waits; apply a second file that moves h2 into h1's rack; then start \
-            h1. S9: two copies of a store with spread = rack are made in one rack.",
+        how: "Two free hosts of different racks; record a file that moves one into the other's rack, and a file with \
+            a new store; approve both in one round trip, in this order. S9: two copies of a store with spread = rack are \
+            made in one rack.",
         thread: None,
     },
     Bug {
