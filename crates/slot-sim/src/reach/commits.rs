@@ -223,9 +223,6 @@ impl Commits {
                 self.reached.at("a demote was answered after a leader change");
             }
         }
-        if matches!(run.state, TaskState::NeedsHuman { .. }) {
-            self.reached.at("R18: a plan past its commit stopped for a person");
-        }
         match outcome {
             Outcome::Done(done) => self.done(task, run, kind, done),
             Outcome::NeverWill(NeverWill::BootEnded(_)) => self.reached.at("R27: a step waited for a new boot"),

@@ -162,9 +162,6 @@ impl Orders {
         match (&receipt.outcome, asked) {
             (Outcome::Done(_), Asked::Thaw(freeze)) => drop(self.thawed.insert(freeze)),
             (Outcome::Done(_), Asked::CatchUp(plan, task)) => drop(self.compared.insert((plan, task))),
-            (Outcome::NeverWill(NeverWill::OtherCopy { .. }), _) => {
-                self.reached.at("R11: an order came for a copy that the slot does not hold");
-            }
             (Outcome::NeverWill(NeverWill::Thawed), _) => self.reached.at("R1: a freeze was answered: thawed"),
             (Outcome::NeverWill(NeverWill::OlderEpoch { .. } | NeverWill::Superseded { .. }), _) => {
                 self.reached.at("R4: an order lost to a later one of its slot");

@@ -26,10 +26,10 @@ pub fn all() -> impl Iterator<Item = &'static Script> {
     [coordinator::SCRIPTS, raft::SCRIPTS, hosts::SCRIPTS, logs::SCRIPTS, schedules::SCRIPTS].into_iter().flatten()
 }
 
-/// The schedule that a campaign plays with a seed: every eighth seed has one, the others are random worlds.
+/// The schedule that a campaign plays with a seed: every sixth seed has one, the others are random worlds.
 pub fn of_seed(seed: u64) -> Option<&'static Script> {
-    let turn = usize::try_from(seed / 8).unwrap_or(0) % schedules::SCRIPTS.len();
-    schedules::SCRIPTS.get(turn).filter(|_| seed % 8 == 7)
+    let turn = usize::try_from(seed / 6).unwrap_or(0) % schedules::SCRIPTS.len();
+    schedules::SCRIPTS.get(turn).filter(|_| seed % 6 == 5)
 }
 
 /// The schedule of a name.
