@@ -154,10 +154,8 @@ fn changes(view: &View<'_>, spec: &FleetSpec) -> Vec<String> {
 }
 
 /// Hosts that may get copies, and why the others may not.
-fn rooms(view: &View<'_>, spec: &FleetSpec, again: Option<&StoreName>) -> (Vec<Room>, BTreeMap<HostName, WhyNot>) {
-    let mut used = view.used_slots();
-    // What a store had when its making was given up is free for it, and for no other.
-    used.retain(|_, store| Some(*store) != again);
+fn rooms(view: &View<'_>, spec: &FleetSpec) -> (Vec<Room>, BTreeMap<HostName, WhyNot>) {
+    let used = view.used_slots();
     let masters = view.masters();
     let mut copies: BTreeMap<&HostName, u32> = BTreeMap::new();
     used.keys().for_each(|slot| *copies.entry(&slot.host).or_default() += 1);
@@ -210,6 +208,49 @@ fn pairs(view: &View<'_>, rooms: &[Room]) -> Pairs {
     pairs
 }
 
+/// Slots for each store, the master's first. One whose making was given up gets those it had, where that still fits: they
+/// are free for it and for no other (R11).
+fn placements(
+    view: &View<'_>,
+    file: &FleetSpec,
+    stores: &[(StoreName, StoreSpec)],
+    rooms: &[Room],
+    excluded: &BTreeMap<HostName, WhyNot>,
+) -> Result<Vec<Vec<SlotId>>, Refusal> {
+    let pairs = pairs(view, rooms);
+    let again = |(name, spec): &(StoreName, StoreSpec)| {
+        let held = &view.cluster.stores.get(name)?.copies;
+        let own: Vec<Room> = rooms.iter().map(|room| own_room(file, room, held.keys())).collect();
+        place::place(&own, &pairs, std::slice::from_ref(spec)).ok()?.pop()
+    };
+    let kept: Vec<Option<Vec<SlotId>>> = stores.iter().map(again).collect();
+    let rest: Vec<&(StoreName, StoreSpec)> =
+        stores.iter().zip(&kept).filter(|(_, kept)| kept.is_none()).map(|(store, _)| store).collect();
+    let specs: Vec<StoreSpec> = rest.iter().map(|(_, s)| s.clone()).collect();
+    let placed = place::place(rooms, &pairs, &specs).map_err(|stuck| Refusal::NoRoom {
+        store: rest[stuck.store].0.clone(),
+        needed: specs[stuck.store].copies,
+        found: stuck.found,
+        size_bytes: specs[stuck.store].size_bytes,
+        excluded: excluded.clone(),
+    })?;
+    let mut placed = placed.into_iter();
+    Ok(kept.into_iter().map(|kept| kept.or_else(|| placed.next()).unwrap_or_default()).collect())
+}
+
+/// A host's room for a store that may have only what it had.
+fn own_room<'a>(file: &FleetSpec, room: &Room, held: impl Iterator<Item = &'a SlotId>) -> Room {
+    let here = held.filter(|slot| slot.host == room.host);
+    let size = |slot: &SlotId| file.hosts.get(&slot.host)?.slots.get(&slot.number).map(|s| (slot.number, s.size_bytes));
+    Room {
+        host: room.host.clone(),
+        at: room.at.clone(),
+        free: here.filter_map(size).collect(),
+        masters: room.masters,
+        copies: room.copies,
+    }
+}
+
 fn create(
     view: &View<'_>,
     spec: &FleetSpec,
@@ -220,16 +261,8 @@ fn create(
     if stores.is_empty() {
         return Ok(());
     }
-    let again = stores.first().map(|(name, _)| name).filter(|_| stores.len() == 1);
-    let (rooms, excluded) = rooms(view, spec, again);
-    let specs: Vec<StoreSpec> = stores.iter().map(|(_, s)| s.clone()).collect();
-    let placed = place::place(&rooms, &pairs(view, &rooms), &specs).map_err(|stuck| Refusal::NoRoom {
-        store: stores[stuck.store].0.clone(),
-        needed: specs[stuck.store].copies,
-        found: stuck.found,
-        size_bytes: specs[stuck.store].size_bytes,
-        excluded: excluded.clone(),
-    })?;
+    let (rooms, excluded) = rooms(view, spec);
+    let placed = placements(view, spec, stores, &rooms, &excluded)?;
     let mut load = view.masters();
     let before = load.clone();
     for ((name, spec), copies) in stores.iter().zip(&placed) {
