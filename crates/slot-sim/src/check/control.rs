@@ -10,7 +10,7 @@ use slot_machine::command::RequestId;
 use slot_types::codec;
 use slot_types::ids::*;
 use slot_types::plan::Plan;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 enum Kind {
     View { stale_ok: bool },
@@ -27,7 +27,8 @@ struct Asked {
 /// See the module's documentation.
 #[derive(Default)]
 pub(crate) struct Control {
-    asked: BTreeMap<(u64, u64), Asked>,
+    /// By node and number of the call; one that came twice is answered twice.
+    asked: BTreeMap<(u64, u64), VecDeque<Asked>>,
     plans: BTreeMap<RequestId, PlanId>,
 }
 
@@ -39,7 +40,7 @@ impl Control {
             ControlRequest::MakePlan { request, .. } => Kind::MakePlan(*request),
             _ => Kind::Other,
         };
-        self.asked.insert((node, token), Asked { kind, floor });
+        self.asked.entry((node, token)).or_default().push_back(Asked { kind, floor });
     }
 
     /// A node's process is gone, and with it what it was asked.
@@ -56,7 +57,12 @@ impl Control {
         applied: Revision,
         reply: &Result<Reply, Failure>,
     ) {
-        let Some(Asked { kind, floor }) = self.asked.remove(&at) else {
+        let mut waiting = self.asked.remove(&at).unwrap_or_default();
+        let first = waiting.pop_front();
+        if !waiting.is_empty() {
+            self.asked.insert(at, waiting);
+        }
+        let Some(Asked { kind, floor }) = first else {
             return found
                 .say("S13", format!("c{} answers request {}, which nobody made or which it answered", at.0, at.1));
         };

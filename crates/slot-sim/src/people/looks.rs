@@ -6,6 +6,7 @@ use super::{Crowd, Faith, Habit, cluster};
 use slot_machine::state::State;
 use slot_types::cluster::*;
 use slot_types::ids::*;
+use slot_types::plan::Intent;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a person could see by going there.
@@ -21,6 +22,8 @@ pub struct Truth {
     pub agents: BTreeSet<HostName>,
     /// Slots whose engine's process runs and is not paused.
     pub engines: BTreeSet<SlotId>,
+    /// Copies that their engines refuse to open: a power failure took the middle of what was not synced (P12).
+    pub damaged: BTreeSet<SlotId>,
     /// Hosts none of whose links to other hosts and to coordinators is cut, and whose disks are well. Leave it empty, and
     /// nobody attests anything wrongly in good faith.
     pub undisturbed: BTreeSet<HostName>,
@@ -109,9 +112,8 @@ impl Crowd {
     pub fn writable(&self, public: &Public<'_>) -> Vec<StoreName> {
         let stores = cluster(public).into_iter().flat_map(|(_, cluster)| &cluster.stores);
         let whole = |store: &Store| {
-            let there = |(slot, copy): &(&SlotId, &Copy)| {
-                copy.state == CopyState::Serving && !self.is_replaced(public, &slot.host)
-            };
+            let there =
+                |(slot, copy): &(&SlotId, &Copy)| copy.state == CopyState::Serving && !self.is_lost(public, slot);
             store.copies.iter().filter(there).count() > usize::from(store.spec.sync_copies)
         };
         stores.filter(|(_, store)| whole(store)).map(|(name, _)| name.clone()).collect()
@@ -119,7 +121,9 @@ impl Crowd {
 
     fn first_ill(&self, public: &Public<'_>) -> Option<String> {
         let (state, cluster) = cluster(public)?;
-        if let Some(plan) = state.running().next() {
+        // What can't be opened is asked to follow again and again.
+        let vain = |intent: &Intent| matches!(intent, Intent::Follow { slot } if public.truth.damaged.contains(slot));
+        if let Some(plan) = state.running().find(|plan| !vain(&plan.plan.intent)) {
             return Some(format!("plan {} ({}) is {}", plan.id, plan.plan.intent, plan.status));
         }
         for (name, host) in &cluster.hosts {
@@ -128,7 +132,7 @@ impl Crowd {
             }
         }
         for (id, case) in &cluster.loss_cases {
-            if case.state.is_open() && !self.is_replaced(public, &case.slot.host) {
+            if case.state.is_open() && !self.is_lost(public, &case.slot) {
                 return Some(format!("loss case {id} of {} on {} is {:?}", case.store, case.slot, case.state));
             }
         }
@@ -144,13 +148,18 @@ impl Crowd {
         }
         // There is no rebuild: a copy on a disk that was replaced stays as it is, and so does a possible master (R28).
         let copy = store.copies.iter().find(|(slot, copy)| {
-            !matches!(copy.state, CopyState::Serving | CopyState::Retired) && !self.is_replaced(public, &slot.host)
+            !matches!(copy.state, CopyState::Serving | CopyState::Retired) && !self.is_lost(public, slot)
         });
         if let Some((slot, copy)) = copy {
             return Some(format!("{name}'s copy on {slot} is {:?}", copy.state));
         }
-        let loose = store.possible_masters.keys().find(|slot| !self.is_replaced(public, &slot.host));
+        let loose = store.possible_masters.keys().find(|slot| !self.is_lost(public, slot));
         loose.map(|slot| format!("{slot} may still be a master of {name}"))
+    }
+
+    /// Whether a copy is gone with its disk, or can't be opened: there is no rebuild.
+    fn is_lost(&self, public: &Public<'_>, slot: &SlotId) -> bool {
+        self.is_replaced(public, &slot.host) || public.truth.damaged.contains(slot)
     }
 
     /// Whether the disk in a host is not the one it began with.

@@ -53,6 +53,7 @@ impl Sim {
         let runs = |slot: &&SlotId| !self.paused.contains_key(&Node::Engine((*slot).clone()));
         let live = self.engines.iter().filter(|(_, e)| e.core.is_some()).map(|(slot, _)| slot).filter(runs);
         truth.engines = live.cloned().collect();
+        truth.damaged = self.damaged.clone();
         truth
     }
 

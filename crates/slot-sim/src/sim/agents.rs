@@ -78,6 +78,10 @@ impl Sim {
     /// Starts an agent from its ledger; engines that run are adopted.
     pub(crate) fn start_agent(&mut self, host: &HostName) {
         let (now, cluster) = (self.now(), self.cluster);
+        // One that runs keeps what it knows of its engines' processes.
+        if self.agents.get(host).is_none_or(|n| n.core.is_some() || n.dark) {
+            return;
+        }
         let running: BTreeMap<u16, agent::Serving> = self
             .engines
             .iter_mut()
@@ -386,7 +390,8 @@ impl Sim {
             .map(|(id, _)| *id)
             .collect();
         for id in watchers {
-            self.send(Place::Host(host.clone()), Node::Coordinator(id), Kind::Report, 0, &bytes);
+            let number = self.number();
+            self.send(Place::Host(host.clone()), Node::Coordinator(id), Kind::Report, number, &bytes);
         }
         if let Some(node) = self.agents.get_mut(host) {
             node.last_report = Some(bytes);
@@ -399,7 +404,8 @@ impl Sim {
         let Some(core) = &node.core else { return };
         let bytes = pb::WatchReply { report: codec::encode(&core.report()) }.encode_to_vec();
         for id in watchers {
-            self.send(Place::Host(host.clone()), Node::Coordinator(*id), Kind::Report, 0, &bytes);
+            let number = self.number();
+            self.send(Place::Host(host.clone()), Node::Coordinator(*id), Kind::Report, number, &bytes);
         }
     }
 }

@@ -20,6 +20,8 @@ pub(crate) struct Coordinator {
     pub(crate) life: u32,
     pub(crate) marker: NodeMarker,
     pub(crate) watched: BTreeSet<HostName>,
+    /// The number of the newest report heard of each host: they are one stream, and none overtakes another.
+    pub(crate) heard: BTreeMap<HostName, u64>,
     pub(crate) file: SimFile,
     /// Milliseconds its wall clock is ahead or behind.
     pub(crate) wall_skew: i64,
@@ -52,6 +54,7 @@ impl Coordinator {
             life: 0,
             marker,
             watched: BTreeSet::new(),
+            heard: BTreeMap::new(),
             file: SimFile::formatted(),
             has_store: false,
             wall_skew: 0,

@@ -65,7 +65,15 @@ impl Sim {
         folder.process_died();
         let files = folder.files();
         let config = journal::Config::new(serving.store.clone(), slot.clone(), serving.generation);
-        let (core, effects) = journal::JournalCore::open(config, files, now).map_err(|e| e.to_string())?;
+        let (core, effects) = match journal::JournalCore::open(config, files, now) {
+            Ok(opened) => opened,
+            Err(error) => {
+                // P12: the copy stays away until it is made anew, which no plan of this version does.
+                self.damaged.insert(slot.clone());
+                return Err(error.to_string());
+            }
+        };
+        self.damaged.remove(slot);
         self.witness.saw(now, Seen::EngineOpens { slot, core: &core, effects: &effects });
         let life = self.engines.get(slot).map_or(1, |n| n.life + 1);
         let node = EngineProcess {

@@ -61,6 +61,7 @@ impl Sim {
             coordinators: BTreeMap::new(),
             agents: BTreeMap::new(),
             engines: BTreeMap::new(),
+            damaged: BTreeSet::new(),
             folders: BTreeMap::new(),
             calls: BTreeMap::new(),
             last_number: 0,

@@ -122,6 +122,8 @@ pub struct Sim {
     coordinators: BTreeMap<u64, Coordinator>,
     agents: BTreeMap<HostName, AgentMachine>,
     engines: BTreeMap<SlotId, EngineProcess>,
+    /// Copies that their engines refuse to open.
+    damaged: BTreeSet<SlotId>,
     folders: BTreeMap<(SlotId, StoreName, CopyGeneration), Folder>,
     calls: BTreeMap<u64, Asker>,
     last_number: u64,

@@ -405,14 +405,16 @@ impl Sim {
         self.power_off(host);
         let incarnation = Incarnation(self.tokens.token());
         if let Some(node) = self.agents.get_mut(host) {
-            node.incarnation = incarnation;
+            // A folder that can't be read can't be copied: the host comes back with its own.
+            node.file.disarm();
             let opened = slot_agent::ledger::Ledger::open_with_backend(node.file.open());
             if let Ok((mut ledger, mut image)) = opened {
                 image.meta.incarnation = incarnation;
-                let _ = ledger.commit(&[LedgerWrite::Meta(image.meta.clone())]);
+                if ledger.commit(&[LedgerWrite::Meta(image.meta.clone())]).is_ok() {
+                    (node.incarnation, node.replaced) = (incarnation, true);
+                }
             }
             node.file.process_died();
-            node.replaced = true;
         }
         self.witness.saw(self.queue.now(), Seen::HostDiskTouched { host });
         self.reach("S2: a cloned folder was started");

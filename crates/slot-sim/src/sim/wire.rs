@@ -256,7 +256,7 @@ impl Sim {
     fn request(&mut self, node: Node, frame: &Frame, payload: &[u8]) {
         let work = match (&node, frame.kind) {
             (Node::Coordinator(id), Kind::Raft) => self.raft_in(*id, &frame.from, payload),
-            (Node::Coordinator(id), Kind::Report) => self.report_in(*id, &frame.from, payload),
+            (Node::Coordinator(id), Kind::Report) => self.report_in(*id, frame, payload),
             (Node::Coordinator(id), Kind::Ask) => self.ask_in(*id, frame.number, payload),
             (Node::Agent(_), Kind::Deliver) => pb::DeliverRequest::decode(payload).ok().map(|request| {
                 let event = agent::Event::Deliver { delivery: frame.number, bytes: request.order };
@@ -286,11 +286,14 @@ impl Sim {
         says_something.then(|| Work::Coordinator(Box::new(coordinator::Event::Raft(received.message))))
     }
 
-    fn report_in(&mut self, id: u64, from: &Place, payload: &[u8]) -> Option<Work> {
-        let Place::Host(host) = from else { return None };
-        if !self.coordinators.get(&id)?.watched.contains(host) {
+    fn report_in(&mut self, id: u64, frame: &Frame, payload: &[u8]) -> Option<Work> {
+        let Place::Host(host) = &frame.from else { return None };
+        let node = self.coordinators.get_mut(&id)?;
+        let newest = node.heard.entry(host.clone()).or_default();
+        if !node.watched.contains(host) || frame.number < *newest {
             return None;
         }
+        *newest = frame.number;
         let reply = pb::WatchReply::decode(payload).ok()?;
         let report = codec::decode::<AgentReport>(&reply.report).ok()?;
         let event = coordinator::Event::AgentReport { host: host.clone(), report: Box::new(report) };
