@@ -18,7 +18,7 @@ pub const LEGEND: &str = play::LEGEND;
 
 /// Every dangerous state that a campaign must have been in.
 pub fn names() -> &'static [&'static str] {
-    &crate::reach::ALL
+    crate::reach::ALL
 }
 
 /// Every class of fault, by name.

@@ -466,3 +466,18 @@ fn the_same_question_has_the_same_bytes() {
     later.inputs.now = LogTime(1_000_001);
     assert_ne!(later.plan(Intent::DrainHost(host(2))).unwrap().digest(), plan.digest());
 }
+
+/// Found by the simulator: a follower whose host takes no orders was left out of a hand-over without a word (R16).
+#[test]
+fn r16_a_hand_over_names_whom_it_leaves_behind() {
+    let mut world = World::running(3, 1, 1, 3);
+    let master = world.store_mut(&store(1)).master.clone().unwrap();
+    let left = world.store_mut(&store(1)).copies.keys().rfind(|slot| **slot != master).cloned().unwrap();
+    let presented = Incarnation([9; 16]);
+    world.host_mut(&left.host).quarantined = Some(HostQuarantine::OtherDisk { presented });
+    let plan = world.plan(Intent::FailOverSlot { slot: master, to: None }).unwrap();
+    let follows = places(&plan.plan().tasks[0], StepKind::Follow);
+    assert!(!follows.contains(&left.to_string()), "{follows:?}");
+    let named = |n: &Note| n.heading == "NOT REACHED" && n.text.starts_with(&format!("{left} of {}", store(1)));
+    assert!(plan.plan().notes.iter().any(named), "{:?}", plan.plan().notes);
+}

@@ -138,10 +138,8 @@ impl Orders {
         for effect in effects {
             match effect {
                 agent::Effect::Answer { delivery, answer } => self.answers(host, *delivery, answer),
-                agent::Effect::Kill { slot, .. } => {
-                    if self.demoting.contains(&SlotId::new(host.clone(), *slot)) {
-                        self.reached.at("R2: a hung engine was killed for its demote");
-                    }
+                agent::Effect::Kill { slot, .. } if self.demoting.contains(&SlotId::new(host.clone(), *slot)) => {
+                    self.reached.at("R2: a hung engine was killed for its demote");
                 }
                 _ => {}
             }

@@ -95,6 +95,9 @@ pub(crate) enum Place {
     Outside,
 }
 
+/// Payloads that travelled, by kind.
+type Payloads = BTreeMap<Kind, Vec<Vec<u8>>>;
+
 /// Everything. See the module's documentation.
 pub struct Sim {
     /// The seed's choice.
@@ -147,7 +150,7 @@ pub struct Sim {
     /// What the world itself found.
     pub found: Vec<crate::check::Violation>,
     /// Payloads that travelled, for tests: at most so many of each kind.
-    kept: Option<(usize, BTreeMap<Kind, Vec<Vec<u8>>>)>,
+    kept: Option<(usize, Payloads)>,
     leaders: u64,
     steps_seen: u64,
     hash: u64,

@@ -228,7 +228,7 @@ impl Sim {
             let leads = self.run_until(PREPARE_MS, |sim| sim.leader().is_some());
             return if leads { Ok(Ready::Founding) } else { Err("nobody leads".into()) };
         }
-        if !self.run_until(PREPARE_MS, |sim| sim.is_founded() && sim.writers.written() >= 6) {
+        if !self.wait_for(PREPARE_MS, |sim| sim.writers.written() >= 6 && sim.is_well()) {
             return Err("the store is not made".into());
         }
         let copies = self.copies_of("store1");
