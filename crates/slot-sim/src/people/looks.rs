@@ -130,6 +130,11 @@ impl Crowd {
             if host.declared != HostState::Active || host.quarantined.is_some() || public.truth.off.contains(name) {
                 return Some(format!("{name} is {}, quarantined: {:?}", host.declared, host.quarantined));
             }
+            // Which disk it came up with is not known before its agent was heard: an older one looks well until then (S2).
+            let boot = public.truth.boots.get(name);
+            if boot.is_some() && host.boot.as_ref() != boot {
+                return Some(format!("{name} was not heard since it booted"));
+            }
         }
         for (id, case) in &cluster.loss_cases {
             if case.state.is_open() && !self.is_lost(public, &case.slot) {
