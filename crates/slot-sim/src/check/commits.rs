@@ -222,7 +222,10 @@ impl Commits {
                 self.admission.seen(found, &self.state, host, *high_water);
             }
             Command::SignOfLife { host, .. } => self.admission.alive(found, &self.state, host),
-            Command::AdmitHost { host, incarnation, .. } => self.admission.admitted(host, *incarnation),
+            Command::AdmitHost { host, incarnation, .. } => {
+                self.admission.admitted(host, *incarnation);
+                self.tasks.disk_admitted(host, index);
+            }
             Command::RecordPlan { bytes } => {
                 let Answer::Plan { id, .. } = answer else { return };
                 let kept = self.state.plans.get(id);

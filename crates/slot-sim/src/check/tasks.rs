@@ -9,7 +9,7 @@ use super::commits::{Sheet, does_harm_late, target};
 use super::ledgers::MARKS;
 use super::places::Places;
 use slot_machine::command::{Command, StepRef};
-use slot_machine::state::{PlanStatus, State, TaskState};
+use slot_machine::state::{PlanStatus, State, StepState, TaskState};
 use slot_types::cluster::{CopyState, FenceLevel, Store};
 use slot_types::engine::EngineRole;
 use slot_types::evidence::Evidence;
@@ -45,6 +45,8 @@ pub(crate) struct Tasks {
     committed: BTreeSet<(PlanId, u16)>,
     promoted: BTreeSet<(PlanId, u16)>,
     possible: BTreeMap<StoreName, BTreeMap<SlotId, Epoch>>,
+    /// When a person last admitted another disk of a host.
+    admitted: BTreeMap<HostName, LogIndex>,
     pub places: Places,
 }
 
@@ -182,6 +184,11 @@ impl Tasks {
         }
     }
 
+    /// A person admitted another disk of a host.
+    pub fn disk_admitted(&mut self, host: &HostName, index: u64) {
+        self.admitted.insert(host.clone(), LogIndex(index));
+    }
+
     /// S3: whether a command allocates a store's epoch to a slot, and by which sheet if it is a failover's.
     pub fn allocates(
         &self,
@@ -236,7 +243,7 @@ impl Tasks {
             }
             known.over = record.status.is_ended();
             if record.status == PlanStatus::Done {
-                followed(found, state, *id);
+                followed(found, state, *id, &self.admitted);
             }
         }
         if out.iter().any(|(_, started)| *started) {
@@ -282,9 +289,9 @@ fn handed_over(found: &mut Found, id: OrderId, kind: &TaskKind, base: &StoreBase
 }
 
 /// R16: a plan that changed a master is done only when every copy follows it, except those that it names.
-fn followed(found: &mut Found, state: &State, id: PlanId) {
+fn followed(found: &mut Found, state: &State, id: PlanId, admitted: &BTreeMap<HostName, LogIndex>) {
     let (Some(record), Some(cluster)) = (state.plans.get(&id), &state.cluster) else { return };
-    for task in &record.plan.tasks {
+    for (task, run) in record.plan.tasks.iter().zip(&record.tasks) {
         let (Some((to, _)), Some(name)) = (target(id, &task.kind), &task.store) else { continue };
         let Some(store) = cluster.stores.get(name) else { continue };
         if store.epoch.n != task.epoch.n + 1 || store.master.as_ref() != Some(to) {
@@ -299,11 +306,23 @@ fn followed(found: &mut Found, state: &State, id: PlanId) {
             Some(Place::Slot(slot)) => Some(slot),
             _ => None,
         }));
+        // A copy that had followed went with its disk, for which a person admitted another one since: nothing follows there.
+        let gone = |slot: &SlotId| {
+            let place = Some(Place::Slot(slot.clone()));
+            let mut steps = task.steps.iter().zip(&run.steps).filter(|(step, _)| step.kind == StepKind::Follow);
+            steps.any(|(step, run)| match run.state {
+                StepState::Done { index, .. } if step.at == place => {
+                    admitted.get(&slot.host).is_some_and(|at| *at > index)
+                }
+                _ => false,
+            })
+        };
         let follows = Some((to.clone(), store.epoch));
         for (slot, copy) in &store.copies {
             let counted = copy.state == CopyState::Serving || from_there.contains(slot);
             let stopped = matches!(copy.state, CopyState::Stopped | CopyState::Retired | CopyState::Quarantined);
-            let apart = slot != to && counted && !stopped && !named.contains(slot) && copy.follows != follows;
+            let apart =
+                slot != to && counted && !stopped && !named.contains(slot) && copy.follows != follows && !gone(slot);
             let left_out = format!("{slot} of {name}");
             if apart && !record.plan.notes.iter().any(|n| n.heading == "NOT REACHED" && n.text.starts_with(&left_out)) {
                 let text = format!("{id} is done, {slot} is {:?} and follows {:?}, not {to}", copy.state, copy.follows);
