@@ -381,10 +381,12 @@ pub(crate) fn abort(
         _ => return Err(Refused::WrongStatus { plan: id, status: record.status.to_string() }),
     }
     record.status = PlanStatus::Aborting { by: by.clone(), reason: bounded(reason) };
+    let tasks = u16::try_from(record.tasks.len()).unwrap_or(u16::MAX);
     audit(state, stamp, by.as_str(), format!("abort {id}: {}", bounded(reason)));
+    let held: Vec<bool> = (0..tasks).map(|task| ready::holds_back(state, id, task)).collect();
     if let (Some(cluster), Some(record)) = (state.cluster.as_mut(), state.plans.get_mut(&id)) {
-        for (task, run) in record.plan.tasks.iter().zip(&mut record.tasks) {
-            unwind::abort_task(cluster, task, run, stamp, &format!("aborted by {by}"));
+        for ((task, run), held) in record.plan.tasks.iter().zip(&mut record.tasks).zip(held) {
+            unwind::abort_task(cluster, task, run, stamp, held, &format!("aborted by {by}"));
         }
     }
     settle(state, stamp, id);

@@ -379,6 +379,16 @@ pub(crate) fn target(kind: &TaskKind) -> Option<&SlotId> {
     }
 }
 
+/// R8: whether a task's Promote was started and is not sent on, since what it rests on is gone.
+pub(crate) fn holds_back(state: &State, plan: PlanId, task: u16) -> bool {
+    let Some(record) = state.plans.get(&plan) else { return false };
+    let Some(number) = record.tasks.get(usize::from(task)).and_then(crate::steps::current) else { return false };
+    At::new(state, record, task, number).is_some_and(|at| {
+        let started = matches!(at.run.steps[usize::from(number)].state, StepState::Started { .. });
+        at.step.kind == StepKind::Promote && started && ready(&at).is_err()
+    })
+}
+
 /// S7, R3, R28: every possible master is durably fenced, or waived by name in the approval; R8: checked just before Promote.
 fn promotable(at: &At<'_>, store: &Store, to: &SlotId) -> Result<(), String> {
     if store.pending.as_ref() != Some(to) {
@@ -518,7 +528,9 @@ fn settled(at: &At<'_>) -> Result<(), String> {
             }
         }
         _ if is_master => Err(format!("{slot} is the master")),
-        StepKind::Follow if copy.state == CopyState::Quarantined => {
+        // R24: where the master acknowledges nothing without this copy, it follows before its records go in. What its master
+        // lacks is put aside, and brought back from there; its case stays open until then.
+        StepKind::Follow if copy.state == CopyState::Quarantined && !brings_back(at) => {
             Err(format!("{slot} is quarantined until its loss case is settled"))
         }
         StepKind::Follow if store.possible_masters.contains_key(slot) => Err(format!("{slot} is not fenced yet")),
@@ -556,6 +568,11 @@ fn case_listed<'a>(at: &At<'a>) -> Result<&'a LossCase, String> {
         return Err(format!("{slot} is the master; hand over first"));
     }
     Ok(known)
+}
+
+/// Whether the task is about to put the listed records of this very copy into the master.
+fn brings_back(at: &At<'_>) -> bool {
+    matches!(&at.task.kind, TaskKind::SettleLoss { how: Settlement::Reinject, .. }) && case_listed(at).is_ok()
 }
 
 fn closable(at: &At<'_>) -> Result<(), String> {

@@ -339,6 +339,7 @@ pub(crate) fn stuck(state: &mut State, stamp: Stamp, at: StepRef, why: &str) -> 
     }
     let serves = step.kind == StepKind::Promote && !waiting && ready::demote_of_source(&here).is_some();
     let name = step_name(at.plan, &task, at.task, &step);
+    let held = ready::holds_back(state, at.plan, at.task);
     audit(state, stamp, "slotd", format!("{name} is stuck: {why}"));
     if let (Some(cluster), Some(record)) = (state.cluster.as_mut(), state.plans.get_mut(&at.plan))
         && let Some(run) = record.tasks.get_mut(usize::from(at.task))
@@ -351,7 +352,7 @@ pub(crate) fn stuck(state: &mut State, stamp: Stamp, at: StepRef, why: &str) -> 
         if !committed && reversible {
             unwind::begin(cluster, &task, run, stamp, &why);
         } else if committed && aborting {
-            unwind::abort_committed(cluster, &task, run, stamp, "aborted");
+            unwind::abort_committed(cluster, &task, run, stamp, held, "aborted");
         }
     }
     plans::settle(state, stamp, at.plan);

@@ -86,19 +86,31 @@ fn uncount(cluster: &mut Cluster, task: &Task, step: &Step) {
 }
 
 /// A person says stop (R18).
-pub(crate) fn abort_task(cluster: &mut Cluster, task: &Task, run: &mut TaskRun, stamp: Stamp, why: &str) {
+pub(crate) fn abort_task(cluster: &mut Cluster, task: &Task, run: &mut TaskRun, stamp: Stamp, held: bool, why: &str) {
     match run.state {
         TaskState::Waiting => run.state = TaskState::NotDone { why: why.to_string() },
         TaskState::Running if !is_committed(task, run) || planted("r18-abort-after-commit-thaws") => {
             begin(cluster, task, run, stamp, why);
         }
-        TaskState::Running => abort_committed(cluster, task, run, stamp, why),
+        TaskState::Running => abort_committed(cluster, task, run, stamp, held, why),
         _ => {}
     }
 }
 
 /// After the commit only forward: what is under way goes on. What is stuck ends here, for a person.
-pub(crate) fn abort_committed(cluster: &mut Cluster, task: &Task, run: &mut TaskRun, stamp: Stamp, why: &str) {
+///
+/// A Promote that is `held` back ([`ready::holds_back`]) may have been carried out, and nobody asks about it any more:
+/// whoever takes the store next fences the half-made master (R3).
+///
+/// [`ready::holds_back`]: crate::ready::holds_back
+pub(crate) fn abort_committed(
+    cluster: &mut Cluster,
+    task: &Task,
+    run: &mut TaskRun,
+    stamp: Stamp,
+    held: bool,
+    why: &str,
+) {
     let Some((number, step)) = run.steps.iter().enumerate().find(|(_, s)| !matches!(s.state, StepState::Done { .. }))
     else {
         return;
@@ -115,8 +127,10 @@ pub(crate) fn abort_committed(cluster: &mut Cluster, task: &Task, run: &mut Task
             let why = format!("{why}; the new master serves, but {stuck}");
             begin(cluster, task, run, stamp, &why);
         }
-        // Nothing of the task is in flight, and it can't go on by itself.
-        (Some(_), StepState::Waiting { .. }, Some(stuck)) if !promoted => {
+        // Nothing of the task is in flight that could matter later, and it can't go on by itself.
+        (Some(kind), state, Some(stuck))
+            if !promoted && (held || matches!(state, StepState::Waiting { .. }) || !must_be_over(kind)) =>
+        {
             run.state = TaskState::NeedsHuman { why: format!("{why}; the store has no master: {stuck}") };
         }
         _ => {}

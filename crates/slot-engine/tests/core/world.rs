@@ -57,6 +57,8 @@ pub struct World {
     asked: BTreeMap<RequestId, (usize, u64, u64)>,
     pub cut: BTreeSet<(usize, usize)>,
     pub milestones: BTreeSet<&'static str>,
+    /// Of processes that start from now on.
+    pub segment_bytes: u64,
 }
 
 impl World {
@@ -70,6 +72,7 @@ impl World {
             replies: BTreeMap::new(),
             asked: BTreeMap::new(),
             cut: BTreeSet::new(),
+            segment_bytes: config(0).segment_bytes,
             milestones: BTreeSet::new(),
         };
         for node in 0..nodes {
@@ -89,7 +92,8 @@ impl World {
     }
 
     pub fn start(&mut self, node: usize) -> Result<(), OpenError> {
-        let (core, effects) = JournalCore::open(config(node), self.nodes[node].disk.files(), self.now)?;
+        let config = Config { segment_bytes: self.segment_bytes, ..config(node) };
+        let (core, effects) = JournalCore::open(config, self.nodes[node].disk.files(), self.now)?;
         self.nodes[node].core = Some(core);
         self.nodes[node].life += 1;
         self.carry_out(node, effects);

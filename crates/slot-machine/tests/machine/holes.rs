@@ -239,3 +239,55 @@ fn a_promoted_task_with_a_step_that_never_fits_can_be_aborted() {
     world.all_stuck();
     assert!(world.state.plans[&id].status.is_ended() && world.state.store_claims.is_empty());
 }
+
+/// A failover of store1 from dead h1 to h2, up to this order.
+fn failing_over(kind: StepKind) -> (World, PlanId) {
+    let mut world = World::with_store();
+    world.dead.insert(host(1));
+    world.attest(1, "ann");
+    let task = waiving(&world, 1, &slot(1, 1), &slot(2, 1), FenceLevel::Attested);
+    let id = world.start(Intent::FailOverHost(host(1)), vec![task]);
+    world.until(kind);
+    (world, id)
+}
+
+fn aborted(world: &mut World, id: PlanId) -> TaskState {
+    world.ok(Command::AbortPlan { plan: id, by: person("ann"), reason: "it is stuck".into() });
+    world.run(id, 0).state.clone()
+}
+
+/// Found by the simulator, seed 9284: the successor came back with another disk, which answers no order for the old one. Its
+/// Raise stayed out for ever, and with it the store's claim, so that nothing started the engine that had all the data.
+#[test]
+fn l1_a_raise_that_nobody_answers_does_not_hold_its_store() {
+    let (mut world, id) = failing_over(StepKind::Raise);
+    world.dead.insert(host(2));
+    world.all_stuck();
+    assert!(matches!(aborted(&mut world, id), TaskState::NeedsHuman { .. }));
+    assert!(world.state.plans[&id].status.is_ended() && world.state.store_claims.is_empty());
+    assert_eq!(world.store(1).pending, Some(slot(2, 1)));
+}
+
+/// Found by the simulator, seed 11034: a Promote that was out when the waived master showed a sign of life is not sent any
+/// more (R8), so nobody learned its fate, and an abort waited for it for ever. Who comes next fences the half-made master.
+#[test]
+fn l1_a_promote_that_is_held_back_does_not_hold_its_store() {
+    let (mut world, id) = failing_over(StepKind::Promote);
+    world.all_stuck();
+    world.seen(1, 2);
+    world.all_stuck();
+    assert!(matches!(aborted(&mut world, id), TaskState::NeedsHuman { .. }));
+    assert!(world.state.plans[&id].status.is_ended() && world.state.store_claims.is_empty());
+    let store = world.store(1);
+    assert!(store.master.is_none() && store.promote_started && store.pending == Some(slot(2, 1)));
+}
+
+/// R18: a Promote that is still being sent goes on, however stuck it is.
+#[test]
+fn r18_a_promote_that_is_sent_on_outlives_its_abort() {
+    let (mut world, id) = failing_over(StepKind::Promote);
+    world.all_stuck();
+    assert!(matches!(aborted(&mut world, id), TaskState::Running));
+    world.drive();
+    assert_eq!(world.store(1).master, Some(slot(2, 1)));
+}

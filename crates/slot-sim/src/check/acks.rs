@@ -104,7 +104,8 @@ impl Acks {
         if wanted == 0 {
             return;
         }
-        let holding = context.engines.others(ack.store, ack.slot).filter(|(_, e)| e.holds(ack.index, digest)).count();
+        let holding =
+            context.engines.others(ack.store, ack.slot).filter(|(_, e)| e.has_held(ack.index, digest)).count();
         if holding < wanted {
             let (slot, record) = (ack.slot, ack.record);
             let text =

@@ -48,6 +48,8 @@ pub(crate) struct Engine {
     names: Vec<Option<Id>>,
     epochs: Vec<(u64, Epoch)>,
     pub durable: u64,
+    /// What was durable on a disk that is gone: an answer that it had sent may still be under way (R24).
+    former: BTreeSet<Digest>,
     /// The highest epoch that is durable.
     pub epoch: Epoch,
     pub role: (EngineRole, Epoch),
@@ -86,6 +88,7 @@ impl Engine {
             names: Vec::new(),
             epochs: Vec::new(),
             durable: 0,
+            former: BTreeSet::new(),
             epoch: Epoch::ZERO,
             role: (EngineRole::Idle, Epoch::ZERO),
             mastered: None,
@@ -114,6 +117,11 @@ impl Engine {
     /// Whether it holds, durably, the record after which a chain has this digest.
     pub fn holds(&self, index: u64, digest: Digest) -> bool {
         index < self.durable && usize::try_from(index).is_ok_and(|i| self.chain.get(i) == Some(&digest))
+    }
+
+    /// Whether it holds that record durably, or did on a disk that has gone since.
+    pub fn has_held(&self, index: u64, digest: Digest) -> bool {
+        self.holds(index, digest) || self.former.contains(&digest)
     }
 
     /// Clients' durable records from a length on.
@@ -267,6 +275,8 @@ impl Engines {
 
     pub fn touched(&mut self, host: &HostName) {
         for (_, engine) in self.all.iter_mut().filter(|(slot, _)| slot.host == *host) {
+            let durable = usize::try_from(engine.durable).unwrap_or(usize::MAX).min(engine.chain.len());
+            engine.former.extend(engine.chain[..durable].iter().copied());
             engine.cut(0);
             engine.epoch = Epoch::ZERO;
         }

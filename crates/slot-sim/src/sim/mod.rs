@@ -192,6 +192,23 @@ impl Sim {
         }
     }
 
+    /// For whoever reads the trace of a seed that never became well: plans and stores that are not as they should be.
+    pub(crate) fn note_what_hangs(&mut self) {
+        let Some(state) = self.state() else { return };
+        let mut lines = Vec::new();
+        for record in state.running() {
+            lines.push(format!("{} ({}) is {}", record.id, record.plan.intent, record.status));
+            for run in &record.tasks {
+                lines.push(format!("  {:?}, steps {:?}", run.state, run.steps));
+            }
+        }
+        for (name, store) in state.cluster.iter().flat_map(|cluster| &cluster.stores) {
+            lines.push(format!("{name} at {}: master {:?}, pending {:?}", store.epoch, store.master, store.pending));
+            lines.push(format!("  {:?}, possible masters {:?}", store.copies, store.possible_masters));
+        }
+        lines.into_iter().for_each(|line| self.note(|| format!("hangs: {line}")));
+    }
+
     pub(crate) fn digest(&mut self, value: u64) {
         self.hash = mix(self.hash, value);
     }

@@ -107,6 +107,7 @@ impl Scene {
         });
         if !well {
             let why = self.sim.why_not_well().unwrap_or_else(|| "nothing happens any more".into());
+            self.sim.note_what_hangs();
             return self.lack("L1", format!("not well {} s after the last fault: {why}", HEAL_MS / 1_000));
         }
         let writers = &self.sim.writers;

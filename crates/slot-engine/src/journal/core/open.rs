@@ -3,7 +3,7 @@
 //! What always holds: nothing acknowledged is ever cut. Only the end of the last segment may be torn, and only beyond
 //! every length known to be durable: that in `meta`, those in the frames, the base of the last segment (P12). The last
 //! batch before a crash is known only by itself until `meta` is settled (`settle_ms` after the last write): damage to
-//! the very last frame within that time looks like a torn write.
+//! the very last frame within that time looks like a torn write, and so does a sector of zeros anywhere in that batch.
 
 use super::api::{Config, DiskOp, Effect};
 use super::log::{Log, Segment};

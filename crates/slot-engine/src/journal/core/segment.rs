@@ -3,7 +3,8 @@
 //! What always holds: a header is written under a temporary name, made durable and renamed, so a damaged header is damage
 //! and never a torn write. A frame carries its index, its length, what was durable when it was written, and a CRC-32C
 //! salted with the copy's identity, so no payload can look like a frame. A bad frame with a good one behind it is a
-//! corrupt middle and is refused (P12).
+//! corrupt middle and is refused (P12), unless it shows a hole in a batch that no frame says was ever durable: a power
+//! failure may leave the end of such a batch and not its middle.
 
 use super::api::Config;
 use super::record::{RECORD_MAX, RECORD_MIN};
@@ -18,6 +19,8 @@ const MAGIC: [u8; 8] = *b"SLOTJRNL";
 /// Magic, version, length and CRC of the header's body.
 const HEADER_FIXED: usize = 8 + 2 + 4 + 4;
 const HEADER_BODY_MAX: usize = 1024;
+/// A disk writes so many bytes whole or not at all; what was never written reads as zeros.
+const SECTOR: usize = 512;
 /// Length, index, durable length, CRC.
 pub const FRAME_HEAD: usize = 4 + 8 + 8 + 4;
 
@@ -184,6 +187,43 @@ pub(super) fn cuts_the_unreadable() -> bool {
     planted("p12-corrupt-middle-cut")
 }
 
+/// P12: what is wrong with a frame that can't be read, if it may be the beginning of a torn tail.
+///
+/// A good frame behind it makes it a corrupt middle, and refusing is right: rebuilding is safe, guessing is not. There is
+/// one exception. A file system may write the end of an unsynced batch before its middle, and power may fail in between.
+/// Such a hole can be told from damage: a sector of it was never written, so it reads as zeros, and no frame behind it
+/// says that this record was durable. That every frame names what was durable when it was written is what tells a crash
+/// from corruption, as in Alagappan et al., "Protocol-Aware Recovery for Consensus-Based Storage" (FAST '18).
+fn judge(file: &str, salt: u32, bytes: &[u8], at: usize, index: u64) -> Result<String, SegmentError> {
+    let mut behind = None;
+    let mut durable = 0;
+    let mut place = at + 1;
+    while place < bytes.len() && !cuts_the_unreadable() {
+        match frame_at(salt, bytes, place) {
+            Some(frame) => {
+                durable = durable.max(frame.durable);
+                behind.get_or_insert((place, frame.index));
+                place = frame.end as usize;
+            }
+            None => place += 1,
+        }
+    }
+    let Some((good, other)) = behind else { return Ok(format!("no frame of index {index}")) };
+    if durable <= index && has_hole(bytes, at, good) {
+        return Ok(format!("a hole where frame {index} belongs, in a batch that was never synced"));
+    }
+    let detail = format!("frame {index} is bad and frame {other} behind it, at byte {good}, is good");
+    Err(SegmentError::Damaged { file: file.into(), offset: at as u64, detail })
+}
+
+/// Whether all of some sector that lies between the two offsets is zeros.
+fn has_hole(bytes: &[u8], from: usize, to: usize) -> bool {
+    (from / SECTOR..=to.saturating_sub(1) / SECTOR).any(|sector| {
+        let part = from.max(sector * SECTOR)..to.min((sector + 1) * SECTOR);
+        bytes.get(part).is_some_and(|part| part.iter().all(|byte| *byte == 0))
+    })
+}
+
 /// Reads a file. A torn tail is reported, not judged: whether it may be cut is for the opener to say. With `upto`, frames
 /// from that index on, and whatever follows them, are not looked at: a truncation to there was decided already.
 pub fn scan(config: &Config, file: &str, bytes: &[u8], upto: Option<u64>) -> Result<Scan, SegmentError> {
@@ -212,17 +252,7 @@ pub fn scan(config: &Config, file: &str, bytes: &[u8], upto: Option<u64>) -> Res
                 return Err(SegmentError::Damaged { file: file.into(), offset: at as u64, detail });
             }
             None => {
-                // P12: a good frame behind a bad one is a corrupt middle, never a torn tail. A file system that wrote the
-                // end of an unsynced batch before its middle would be refused too: rebuilding is safe, guessing is not.
-                let behind = (at + 1..bytes.len()).find_map(|p| frame_at(salt, bytes, p).map(|f| (p, f)));
-                scan.torn = Some(match behind.filter(|_| !cuts_the_unreadable()) {
-                    None => format!("no frame of index {index}"),
-                    Some((p, f)) => {
-                        let detail =
-                            format!("frame {index} is bad and frame {} behind it, at byte {p}, is good", f.index);
-                        return Err(SegmentError::Damaged { file: file.into(), offset: at as u64, detail });
-                    }
-                });
+                scan.torn = Some(judge(file, salt, bytes, at, index)?);
                 return Ok(scan);
             }
         }

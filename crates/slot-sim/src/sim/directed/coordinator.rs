@@ -405,7 +405,8 @@ fn report_of_ended_boot(sim: &mut Sim, dice: &mut Stream) {
     for _ in 0..3 {
         sim.run_for(dice.within(1_050, 1_250));
         if let (Some(old), Some(leader)) = (&old, sim.leader()) {
-            sim.send(Place::Host(a.host.clone()), Node::Coordinator(leader), Kind::Report, 0, old);
+            let number = sim.number();
+            sim.send(Place::Host(a.host.clone()), Node::Coordinator(leader), Kind::Report, number, old);
         }
     }
 }
