@@ -176,8 +176,9 @@ pub(crate) fn settle(view: &View<'_>, id: LossCaseId, how: Settlement) -> Result
         return Err(Refusal::PossibleMasters { store: name.clone(), slots });
     }
     view.master_well(name, store).map_err(|why| Refusal::NotServed { store: name.clone(), why })?;
+    let first = steps::follows_first(store, &case.slot);
     let mut draft = one(Task {
-        steps: steps::settle_loss(&case.slot, how),
+        steps: steps::settle_loss(&case.slot, how, first),
         kind: TaskKind::SettleLoss { case: id, slot: case.slot.clone(), how },
         store: Some(name.clone()),
         epoch: store.epoch,
@@ -187,6 +188,11 @@ pub(crate) fn settle(view: &View<'_>, id: LossCaseId, how: Settlement) -> Result
     match how {
         Settlement::Reinject => {
             draft.note("CHECKED", format!("{records} of {} go into {name} under their own ids", case.slot));
+            if first {
+                let text =
+                    format!("{name} takes no record without {}: it follows first, and puts its own aside", case.slot);
+                draft.note("CHECKED", text);
+            }
         }
         Settlement::Discard => {
             let text = format!("{records}, held by {} alone: {}", case.slot, crate::sheet::names(&case.stranded));

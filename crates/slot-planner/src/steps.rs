@@ -3,7 +3,7 @@
 //! What always holds: the sequence of a kind is fixed; only places and the number of followers differ. The checker
 //! has its own copy of this knowledge.
 
-use slot_types::cluster::{HostState, Store};
+use slot_types::cluster::{Copy, CopyState, HostState, Store};
 use slot_types::ids::*;
 use slot_types::plan::{Place, Settlement, Step, StepKind};
 
@@ -89,9 +89,22 @@ pub(crate) fn fail_over(places: &FailOverPlaces<'_>) -> Vec<Step> {
     steps
 }
 
-pub(crate) fn settle_loss(slot: &SlotId, how: Settlement) -> Vec<Step> {
+/// Whether the master acknowledges nothing, reinjected records neither, unless the copy of a loss case follows it first (R24).
+/// What the master lacks is then put aside there, and brought back from aside.
+pub(crate) fn follows_first(store: &Store, slot: &SlotId) -> bool {
+    let follows = |(other, copy): &(&SlotId, &Copy)| {
+        *other != slot && store.master.as_ref() != Some(*other) && copy.state == CopyState::Serving
+    };
+    let set_aside = store.copies.get(slot).is_some_and(|copy| copy.state == CopyState::Quarantined);
+    set_aside && store.copies.iter().filter(follows).count() < usize::from(store.spec.sync_copies)
+}
+
+pub(crate) fn settle_loss(slot: &SlotId, how: Settlement, follows_first: bool) -> Vec<Step> {
     let mut steps = Vec::new();
     if how == Settlement::Reinject {
+        if follows_first {
+            steps.push(at(StepKind::Follow, slot));
+        }
         steps.push(at(StepKind::Reinject, slot));
     }
     steps.push(internal(StepKind::CloseLossCase));

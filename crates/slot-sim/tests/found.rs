@@ -17,3 +17,10 @@ fn clean(seeds: &[u64]) {
 fn l1_several_stores_that_were_given_up_are_made_where_they_were() {
     clean(&[8121, 8206]);
 }
+
+/// Two copies, one of which must hold every record beside the master: the copy whose records were to come back had to follow
+/// after that, and the master took nothing before it did.
+#[test]
+fn r24_records_come_back_to_a_master_that_needs_the_copy_they_are_on() {
+    clean(&[10335, 20201, 20957]);
+}

@@ -87,6 +87,39 @@ fn failover_attested_then_the_host_returns() {
     }
 }
 
+/// Found by the simulator: a copy that its master needs follows before its records go in (R24), and for nothing else.
+#[test]
+fn r24_a_quarantined_copy_follows_only_to_bring_its_records_back() {
+    let mut world = World::with_store();
+    world.dead.insert(host(1));
+    world.attest(1, "ann");
+    let task = waiving(&world, 1, &slot(1, 1), &slot(2, 1), FenceLevel::Attested);
+    world.start(Intent::FailOverHost(host(1)), vec![task]);
+    world.drive();
+    world.dead.clear();
+    world.seen(1, 2);
+    let client = ClientName::new("mta").unwrap();
+    world.stranded.insert(slot(1, 1), vec![RecordId { client, sequence: 7 }]);
+    let task = fence_returned(&world, 1, &slot(1, 1));
+    world.start(Intent::FenceReturned { slot: slot(1, 1) }, vec![task]);
+    world.drive();
+    let case = *world.cluster().loss_cases.keys().next().unwrap();
+    let alone = follow(&world, 1, &slot(1, 1));
+    let alone = world.plan(Intent::Follow { slot: slot(1, 1) }, vec![alone]);
+    assert!(matches!(world.propose(&alone), Answer::Refused(_)));
+    for how in [Settlement::Discard, Settlement::Reinject] {
+        let mut task = settle(&world, 1, case, &slot(1, 1), how);
+        task.steps.insert(0, at(StepKind::Follow, &slot(1, 1)));
+        let id = world.start(Intent::SettleLoss { case, how }, vec![task]);
+        assert_eq!(world.start_all(), how == Settlement::Reinject);
+        world.drive();
+        world.all_stuck();
+        assert_eq!(world.state.plans[&id].status == PlanStatus::Done, how == Settlement::Reinject);
+    }
+    assert!(matches!(world.cluster().loss_cases[&case].state, LossState::Reinjected { .. }));
+    assert_eq!(world.copy(1, &slot(1, 1)).state, CopyState::Serving);
+}
+
 #[test]
 fn failover_with_a_demoted_master_loses_nothing() {
     let mut world = World::with_store();

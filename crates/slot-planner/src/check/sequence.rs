@@ -84,8 +84,22 @@ fn wanted(ground: &Ground<'_>, task: &Task) -> Wanted {
             steps
         }
         TaskKind::SettleLoss { slot: at, how, .. } => {
-            let reinject = (*how == Settlement::Reinject).then(|| slot(StepKind::Reinject, at));
-            reinject.into_iter().chain([(StepKind::CloseLossCase, None), slot(StepKind::Follow, at)]).collect()
+            let mut steps = Vec::new();
+            if *how == Settlement::Reinject {
+                // R24: with too few others the master takes the records only once this copy counts.
+                let quarantined =
+                    store.is_some_and(|s| s.copies.get(at).is_some_and(|c| c.state == CopyState::Quarantined));
+                let others = store.map_or(0, |s| {
+                    let serving = s.copies.iter().filter(|(_, copy)| copy.state == CopyState::Serving);
+                    serving.filter(|(other, _)| *other != at && s.master.as_ref() != Some(*other)).count()
+                });
+                if quarantined && others < store.map_or(0, |s| usize::from(s.spec.sync_copies)) {
+                    steps.push(slot(StepKind::Follow, at));
+                }
+                steps.push(slot(StepKind::Reinject, at));
+            }
+            steps.extend([(StepKind::CloseLossCase, None), slot(StepKind::Follow, at)]);
+            steps
         }
         TaskKind::HostState { host: name, to } => {
             // S8: Maintenance is declared on the agent's own word.

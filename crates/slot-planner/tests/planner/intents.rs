@@ -457,6 +457,20 @@ fn a_returned_master_is_fenced_listed_and_settled() {
     assert_eq!(fenced, Err(Refusal::NothingToDo(Nothing::Fenced(old))));
 }
 
+/// Found by the simulator: a master that needs its only other copy to acknowledge took none of that copy's records back,
+/// and the copy did not follow before they were back.
+#[test]
+fn r24_a_copy_the_master_needs_follows_before_its_records_go_in() {
+    use StepKind::*;
+    let mut world = with_loss_case(LossState::Listed);
+    world.store_mut(&store(1)).spec.sync_copies = 1;
+    let settle = |how| Intent::SettleLoss { case: LossCaseId(12), how };
+    let reinject = world.plan(settle(Settlement::Reinject)).unwrap();
+    assert_eq!(kinds(&reinject.plan().tasks[0]), [Follow, Reinject, CloseLossCase, Follow]);
+    let discard = world.plan(settle(Settlement::Discard)).unwrap();
+    assert_eq!(kinds(&discard.plan().tasks[0]), [CloseLossCase, Follow]);
+}
+
 #[test]
 fn the_same_question_has_the_same_bytes() {
     let (world, plan) = drained();
