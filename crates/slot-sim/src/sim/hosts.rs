@@ -248,7 +248,8 @@ impl Sim {
         if let Some(node) = self.agents.get_mut(host) {
             node.file = crate::disk::SimFile::formatted();
             node.fresh = Some(incarnation);
-            node.replaced = true;
+            // What was kept is of a disk that is gone: nobody puts a retired disk back in (known gap of S2).
+            (node.replaced, node.kept) = (true, None);
         }
         self.witness.saw(self.queue.now(), Seen::HostDiskTouched { host });
         self.note(|| format!("the disk of {host} is empty"));

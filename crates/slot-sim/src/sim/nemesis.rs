@@ -411,7 +411,8 @@ impl Sim {
             if let Ok((mut ledger, mut image)) = opened {
                 image.meta.incarnation = incarnation;
                 if ledger.commit(&[LedgerWrite::Meta(image.meta.clone())]).is_ok() {
-                    (node.incarnation, node.replaced) = (incarnation, true);
+                    // What was kept is of a disk that is gone: nobody puts a retired disk back in (known gap of S2).
+                    (node.incarnation, node.replaced, node.kept) = (incarnation, true, None);
                 }
             }
             node.file.process_died();
