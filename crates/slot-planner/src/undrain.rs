@@ -60,6 +60,9 @@ pub(crate) fn plan(view: &View<'_>, host: &HostName) -> Result<Draft, Refusal> {
             _ => kept.push(name),
         }
     }
+    if known.declared == HostState::Active && draft.tasks.len() == 1 {
+        return Err(Refusal::NothingToDo(Nothing::Active(host.clone())));
+    }
     if let Some((gains, fullest)) = sheet::where_to(&before, &load) {
         draft.note("WHERE TO", gains);
         draft.note("WHERE TO", fullest);
@@ -86,6 +89,8 @@ fn may_undrain<'a>(view: &View<'a>, host: &HostName) -> Result<&'a Host, Refusal
     let known = view.cluster.hosts.get(host).ok_or_else(|| Refusal::UnknownHost(host.clone()))?;
     match known.declared {
         HostState::Maintenance | HostState::Draining | HostState::Off => {}
+        // A copy that a drain had stopped before it was given up, or that an undrain could not start, is started now.
+        HostState::Active if view.cluster.copies_on(host).any(|(_, _, copy)| copy.state == CopyState::Stopped) => {}
         HostState::Active => return Err(Refusal::NothingToDo(Nothing::Active(host.clone()))),
         state => {
             let needed = "only a host in Maintenance, Draining or Off can be undrained";

@@ -121,6 +121,22 @@ fn an_undrain_starts_the_copies_and_hands_the_same_masters_back() {
     assert_eq!(again, Err(Refusal::NothingToDo(Nothing::Active(host(2)))));
 }
 
+/// Found by the simulator, seed 40350: a drain that was given up left a copy stopped on a host that stayed Active, and no
+/// command started it again.
+#[test]
+fn l1_an_undrain_of_an_active_host_starts_what_a_drain_had_stopped() {
+    let mut world = World::running(4, 8, 12, 2);
+    let home = host(2);
+    let stopped = world.cluster.copies_on(&home).find(|(_, _, c)| c.role == Role::Replica).unwrap();
+    let (name, at) = (stopped.0.clone(), stopped.1.clone());
+    world.store_mut(&name).copies.get_mut(&at).unwrap().state = CopyState::Stopped;
+    let plan = world.plan(Intent::UndrainHost(host(2))).unwrap();
+    assert_eq!(plan.plan().tasks.len(), 2);
+    assert_eq!(plan.plan().tasks[1].kind, TaskKind::StartCopy { slot: at.clone() });
+    world.complete(plan.plan());
+    assert_eq!(world.cluster.stores[&name].copies[&at].state, CopyState::Serving);
+}
+
 #[test]
 fn a_drain_that_stopped_part_way_goes_on() {
     let mut world = World::running(4, 8, 12, 2);

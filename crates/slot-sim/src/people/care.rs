@@ -106,9 +106,8 @@ impl Crowd {
             None if self.is_half_stopped(state, cluster, name, host)
                 && self.may_care(Care::Host(name.clone()), now, 2 * AGAIN_MS) =>
             {
-                // No command starts a stopped copy of an Active host: it is drained once more and undrained.
-                self.count("care: drain asked, for a copy left stopped");
-                self.plan(now, public, who, Intent::DrainHost(name.clone()), asks);
+                self.count("care: undrain asked, for a copy left stopped");
+                self.plan(now, public, who, Intent::UndrainHost(name.clone()), asks);
             }
             None if host.declared != HostState::Active && self.may_care(Care::Host(name.clone()), now, AGAIN_MS) => {
                 self.count("care: undrain asked");

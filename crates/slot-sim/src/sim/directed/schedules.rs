@@ -32,6 +32,7 @@ pub(super) const SCRIPTS: &[Script] = &[
     Script { name: "reach/agent-dies-in-freeze", swarm: pair, play: agent_dies_in_freeze },
     Script { name: "reach/leader-changes-in-demote", swarm: pair, play: leader_changes_in_demote },
     Script { name: "reach/snapshot-between-steps", swarm: short_log, play: snapshot_between_steps },
+    Script { name: "reach/successor-served", swarm: pair, play: successor_served },
 ];
 
 fn pair(dice: &mut Stream) -> Swarm {
@@ -134,6 +135,17 @@ fn late_start_answer(sim: &mut Sim, dice: &mut Stream) {
     drop(sim.order(away(&a, &b)));
     until_master(sim, &b);
     sim.run_for(8_000);
+}
+
+/// R29: the demoted master's engine dies, and the Promote that has to catch up from it gets nowhere until it serves again.
+fn successor_served(sim: &mut Sim, dice: &mut Stream) {
+    let Some((a, b)) = ends(sim) else { return };
+    sim.trap("slotd-started-promote", 0, Injection::Kill(Node::Engine(a.clone()), 0));
+    lose(sim, "deliver-promote");
+    let Ok(id) = sim.order(away(&a, &b)) else { return };
+    sim.run_for(dice.within(60_000, 70_000));
+    sim.triggers.clear();
+    sim.run_plan(id, 60_000);
 }
 
 /// R6: the leader dies around the entry that consumes an approval.
