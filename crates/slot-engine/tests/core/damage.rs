@@ -121,7 +121,9 @@ fn long_batch() -> (Vec<u8>, Files, usize, u64) {
     let before = w.status(0).tip.position.length;
     let short = w.nodes[0].disk.files()[&segment_name(0)].len();
     // The first goes alone; all others wait for it and make one batch.
-    (21..=90).for_each(|n| drop(w.begin_append(0, 1, "w1", n)));
+    for n in 21..=90 {
+        w.begin_append(0, 1, "w1", n);
+    }
     while w.status(0).tip.position.length < before + 70 {
         w.run(1);
     }
