@@ -317,12 +317,22 @@ fn followed(found: &mut Found, state: &State, id: PlanId, admitted: &BTreeMap<Ho
                 _ => false,
             })
         };
+        // A copy that the plan itself stopped may have been started again since, by another plan.
+        let halted = |slot: &SlotId| {
+            let place = Some(Place::Slot(slot.clone()));
+            let mut steps = record.plan.tasks.iter().zip(&record.tasks).flat_map(|(t, r)| t.steps.iter().zip(&r.steps));
+            steps.any(|(step, run)| {
+                step.kind == StepKind::Stop && step.at == place && matches!(run.state, StepState::Done { .. })
+            })
+        };
         let follows = Some((to.clone(), store.epoch));
         for (slot, copy) in &store.copies {
+            if gone(slot) || halted(slot) {
+                continue;
+            }
             let counted = copy.state == CopyState::Serving || from_there.contains(slot);
             let stopped = matches!(copy.state, CopyState::Stopped | CopyState::Retired | CopyState::Quarantined);
-            let apart =
-                slot != to && counted && !stopped && !named.contains(slot) && copy.follows != follows && !gone(slot);
+            let apart = slot != to && counted && !stopped && !named.contains(slot) && copy.follows != follows;
             let left_out = format!("{slot} of {name}");
             if apart && !record.plan.notes.iter().any(|n| n.heading == "NOT REACHED" && n.text.starts_with(&left_out)) {
                 let text = format!("{id} is done, {slot} is {:?} and follows {:?}, not {to}", copy.state, copy.follows);
