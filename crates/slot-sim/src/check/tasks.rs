@@ -239,12 +239,12 @@ impl Tasks {
                 if run.state.is_ended() && known.tasks_over.insert(number) {
                     let task = u16::try_from(number).unwrap_or(u16::MAX);
                     ended(found, &mut self.outstanding, *id, task, &run.state);
+                    if run.state == TaskState::Done {
+                        followed(found, state, (*id, number), &self.admitted);
+                    }
                 }
             }
             known.over = record.status.is_ended();
-            if record.status == PlanStatus::Done {
-                followed(found, state, *id, &self.admitted);
-            }
         }
         if out.iter().any(|(_, started)| *started) {
             one_plan_a_store(found, state);
@@ -288,56 +288,47 @@ fn handed_over(found: &mut Found, id: OrderId, kind: &TaskKind, base: &StoreBase
     }
 }
 
-/// R16: a plan that changed a master is done only when every copy follows it, except those that it names.
-fn followed(found: &mut Found, state: &State, id: PlanId, admitted: &BTreeMap<HostName, LogIndex>) {
+/// R16: a task that changed a master is done only when every copy follows it, except those that its plan names. From then on
+/// its store is free for other plans.
+fn followed(found: &mut Found, state: &State, at: (PlanId, usize), admitted: &BTreeMap<HostName, LogIndex>) {
+    let (id, number) = at;
     let (Some(record), Some(cluster)) = (state.plans.get(&id), &state.cluster) else { return };
-    for (task, run) in record.plan.tasks.iter().zip(&record.tasks) {
-        let (Some((to, _)), Some(name)) = (target(id, &task.kind), &task.store) else { continue };
-        let Some(store) = cluster.stores.get(name) else { continue };
-        if store.epoch.n != task.epoch.n + 1 || store.master.as_ref() != Some(to) {
+    let (Some(task), Some(run)) = (record.plan.tasks.get(number), record.tasks.get(number)) else { return };
+    let (Some((to, _)), Some(name)) = (target(id, &task.kind), &task.store) else { return };
+    let Some(store) = cluster.stores.get(name) else { return };
+    if store.epoch.n != task.epoch.n + 1 || store.master.as_ref() != Some(to) {
+        return;
+    }
+    let (mut named, mut from_there) = (BTreeSet::new(), BTreeSet::new());
+    if let TaskKind::FailOver { waived, unreachable, .. } = &task.kind {
+        named.extend(waived.iter().chain(unreachable));
+    }
+    // A copy that another task of this plan stops, or that stood outside before, is not this task's to follow.
+    from_there.extend(task.steps.iter().filter(|s| s.kind == StepKind::Follow).filter_map(|s| match &s.at {
+        Some(Place::Slot(slot)) => Some(slot),
+        _ => None,
+    }));
+    // A copy that had followed went with its disk, for which a person admitted another one since: nothing follows there.
+    let gone = |slot: &SlotId| {
+        let place = Some(Place::Slot(slot.clone()));
+        let mut steps = task.steps.iter().zip(&run.steps).filter(|(step, _)| step.kind == StepKind::Follow);
+        steps.any(|(step, run)| match run.state {
+            StepState::Done { index, .. } if step.at == place => admitted.get(&slot.host).is_some_and(|at| *at > index),
+            _ => false,
+        })
+    };
+    let follows = Some((to.clone(), store.epoch));
+    for (slot, copy) in &store.copies {
+        if gone(slot) {
             continue;
         }
-        let (mut named, mut from_there) = (BTreeSet::new(), BTreeSet::new());
-        if let TaskKind::FailOver { waived, unreachable, .. } = &task.kind {
-            named.extend(waived.iter().chain(unreachable));
-        }
-        // A copy that another task of this plan stops, or that stood outside before, is not this task's to follow.
-        from_there.extend(task.steps.iter().filter(|s| s.kind == StepKind::Follow).filter_map(|s| match &s.at {
-            Some(Place::Slot(slot)) => Some(slot),
-            _ => None,
-        }));
-        // A copy that had followed went with its disk, for which a person admitted another one since: nothing follows there.
-        let gone = |slot: &SlotId| {
-            let place = Some(Place::Slot(slot.clone()));
-            let mut steps = task.steps.iter().zip(&run.steps).filter(|(step, _)| step.kind == StepKind::Follow);
-            steps.any(|(step, run)| match run.state {
-                StepState::Done { index, .. } if step.at == place => {
-                    admitted.get(&slot.host).is_some_and(|at| *at > index)
-                }
-                _ => false,
-            })
-        };
-        // A copy that the plan itself stopped may have been started again since, by another plan.
-        let halted = |slot: &SlotId| {
-            let place = Some(Place::Slot(slot.clone()));
-            let mut steps = record.plan.tasks.iter().zip(&record.tasks).flat_map(|(t, r)| t.steps.iter().zip(&r.steps));
-            steps.any(|(step, run)| {
-                step.kind == StepKind::Stop && step.at == place && matches!(run.state, StepState::Done { .. })
-            })
-        };
-        let follows = Some((to.clone(), store.epoch));
-        for (slot, copy) in &store.copies {
-            if gone(slot) || halted(slot) {
-                continue;
-            }
-            let counted = copy.state == CopyState::Serving || from_there.contains(slot);
-            let stopped = matches!(copy.state, CopyState::Stopped | CopyState::Retired | CopyState::Quarantined);
-            let apart = slot != to && counted && !stopped && !named.contains(slot) && copy.follows != follows;
-            let left_out = format!("{slot} of {name}");
-            if apart && !record.plan.notes.iter().any(|n| n.heading == "NOT REACHED" && n.text.starts_with(&left_out)) {
-                let text = format!("{id} is done, {slot} is {:?} and follows {:?}, not {to}", copy.state, copy.follows);
-                found.say("R16", text);
-            }
+        let counted = copy.state == CopyState::Serving || from_there.contains(slot);
+        let stopped = matches!(copy.state, CopyState::Stopped | CopyState::Retired | CopyState::Quarantined);
+        let apart = slot != to && counted && !stopped && !named.contains(slot) && copy.follows != follows;
+        let left_out = format!("{slot} of {name}");
+        if apart && !record.plan.notes.iter().any(|n| n.heading == "NOT REACHED" && n.text.starts_with(&left_out)) {
+            let text = format!("{id} is done, {slot} is {:?} and follows {:?}, not {to}", copy.state, copy.follows);
+            found.say("R16", text);
         }
     }
 }
