@@ -47,7 +47,10 @@ pub(crate) fn name_left_out(view: &View<'_>, draft: &mut Draft) {
         for (slot, copy) in view.cluster.stores.get(name).into_iter().flat_map(|store| &store.copies) {
             let aside = matches!(copy.state, CopyState::Stopped | CopyState::Quarantined | CopyState::Retired);
             if slot != from && slot != to && !aside && !ordered(slot) {
-                left_out.push(format!("{slot} of {name}: its host takes no orders now; it follows when it is back"));
+                left_out.push(match view.is_gone(slot, copy) {
+                    true => format!("{slot} of {name}: it is gone with its host's former disk"),
+                    false => format!("{slot} of {name}: its host takes no orders now; it follows when it is back"),
+                });
             }
         }
     }

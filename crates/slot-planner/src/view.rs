@@ -7,7 +7,7 @@ use crate::Inputs;
 use crate::refusal::{NotWell, WhyNot};
 use slot_types::cluster::*;
 use slot_types::engine::{EngineRole, EngineStatus};
-use slot_types::evidence::Evidence;
+use slot_types::evidence::{CopyEvidence, Evidence, Seen};
 use slot_types::ids::*;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,9 +30,18 @@ impl<'a> View<'a> {
             && seen.is_some_and(|s| Some(s.incarnation) == host.incarnation && Some(s.boot) == host.boot)
     }
 
-    /// Whether a copy can be raised and follow: its host answers and it is neither stopped nor set aside.
+    /// Whether a copy can be raised and follow: its host answers, and it is there, neither stopped nor set aside.
     pub fn copy_answers(&self, slot: &SlotId, copy: &Copy) -> bool {
-        matches!(copy.state, CopyState::Serving | CopyState::Frozen | CopyState::Building) && self.answers(&slot.host)
+        matches!(copy.state, CopyState::Serving | CopyState::Frozen | CopyState::Building)
+            && self.answers(&slot.host)
+            && !self.is_gone(slot, copy)
+    }
+
+    /// Whether a copy that is to be built is not there at all, since its disk was replaced: its agent, which answers, holds
+    /// nothing on the slot and would refuse whatever is ordered of the copy.
+    pub fn is_gone(&self, slot: &SlotId, copy: &Copy) -> bool {
+        let seen = self.evidence.copies.get(slot).and_then(Seen::value);
+        copy.state == CopyState::Building && seen == Some(&CopyEvidence::Absent)
     }
 
     /// What a copy's engine said lately, with its age, if it is the recorded copy and its host answers.

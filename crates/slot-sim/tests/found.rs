@@ -24,3 +24,9 @@ fn l1_several_stores_that_were_given_up_are_made_where_they_were() {
 fn r24_records_come_back_to_a_master_that_needs_the_copy_they_are_on() {
     clean(&[10335, 20201, 20957]);
 }
+
+/// A copy that had gone with its disk was raised at every failover of its store, and each stopped there.
+#[test]
+fn l1_a_store_with_a_copy_that_went_with_its_disk_fails_over() {
+    clean(&[26301]);
+}

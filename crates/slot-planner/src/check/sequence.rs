@@ -5,6 +5,7 @@
 
 use super::{Fault, Ground};
 use slot_types::cluster::*;
+use slot_types::evidence::CopyEvidence;
 use slot_types::ids::*;
 use slot_types::plan::{Place, Settlement, StepKind, Task, TaskKind};
 use std::collections::BTreeSet;
@@ -179,6 +180,8 @@ impl Ground<'_> {
     pub(super) fn follows_orders(&self, slot: &SlotId, copy: &Copy) -> bool {
         !matches!(copy.state, CopyState::Stopped | CopyState::Quarantined | CopyState::Retired)
             && self.hears(&slot.host)
+            // A disk that was replaced holds none of the copies, and nothing can be ordered of them.
+            && !(copy.state == CopyState::Building && matches!(self.evidence.copy(slot).value(), Some(CopyEvidence::Absent)))
     }
 
     /// R3: everyone but `to` who may acknowledge below the new epoch.

@@ -511,3 +511,27 @@ fn r16_a_hand_over_names_whom_it_leaves_behind() {
     let named = |n: &Note| n.heading == "NOT REACHED" && n.text.starts_with(&format!("{left} of {}", store(1)));
     assert!(plan.plan().notes.iter().any(named), "{:?}", plan.plan().notes);
 }
+
+/// Found by the simulator: a copy that had gone with its disk was raised at every failover of its store, its agent refused,
+/// and the store stayed without a master for ever.
+#[test]
+fn l1_a_copy_that_went_with_its_disk_is_left_out_by_name() {
+    use slot_types::evidence::{CopyEvidence, Seen};
+    let mut world = World::running(4, 1, 1, 3);
+    let master = world.store_mut(&store(1)).master.clone().unwrap();
+    let gone = world.store_mut(&store(1)).copies.keys().rfind(|slot| **slot != master).cloned().unwrap();
+    let copy = world.store_mut(&store(1)).copies.get_mut(&gone).unwrap();
+    (copy.state, copy.follows) = (CopyState::Building, None);
+    world.evidence.copies.insert(gone.clone(), Seen::Known { value: CopyEvidence::Absent, age_ms: 100 });
+    let moved = world.plan(Intent::FailOverSlot { slot: master.clone(), to: None }).unwrap();
+    assert!(!moved.plan().tasks[0].steps.iter().any(|step| step.at == Some(Place::Slot(gone.clone()))));
+    let named = |n: &Note| n.heading == "NOT REACHED" && n.text.starts_with(&format!("{gone} of {}", store(1)));
+    assert!(moved.plan().notes.iter().any(named), "{:?}", moved.plan().notes);
+
+    let dead = Seen::Known { value: CopyEvidence::NotRunning, age_ms: 100 };
+    world.evidence.copies.insert(master.clone(), dead);
+    let plan = world.plan(Intent::FailOverSlot { slot: master, to: None }).unwrap();
+    let task = &plan.plan().tasks[0];
+    assert!(matches!(&task.kind, TaskKind::FailOver { unreachable, .. } if unreachable.contains(&gone)));
+    assert!(!task.steps.iter().any(|step| step.at == Some(Place::Slot(gone.clone()))), "{:?}", task.steps);
+}
