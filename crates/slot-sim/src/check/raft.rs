@@ -62,6 +62,8 @@ struct Node {
     touched: bool,
     log: Log,
     durable: Log,
+    /// What was durable on the disk that it lost: it may have acknowledged that, and nothing since.
+    former: Log,
     /// Durable term and vote.
     term: u64,
     vote: u64,
@@ -125,7 +127,11 @@ impl Raft {
     pub fn opens(&mut self, found: &mut Found, id: u64, incarnation: [u8; 16], restored: &Restored) {
         let node = self.nodes.entry(id).or_default();
         let other = node.incarnation.is_some_and(|known| known != incarnation);
+        let was_stranger = node.stranger;
         node.stranger |= other || node.touched;
+        if node.stranger && !was_stranger {
+            node.former = std::mem::take(&mut node.durable);
+        }
         let (term, vote) = (restored.hard_state.term, restored.hard_state.vote);
         let mut log = Log { start: restored.log_start.index, terms: BTreeMap::new() };
         log.terms.extend(restored.entries.iter().map(|e| (e.index, e.term)));
@@ -220,7 +226,9 @@ impl Raft {
                 }
                 Some(_) => {}
                 None => {
-                    let holding = self.nodes.values().filter(|n| !n.stranger && n.durable.holds(index, term)).count();
+                    // An acknowledgement may be under way while its disk is lost: it was given by the node that had it.
+                    let held = |n: &&Node| if n.stranger { &n.former } else { &n.durable }.holds(index, term);
+                    let holding = self.nodes.values().filter(held).count();
                     if holding < self.quorum {
                         let text = format!("c{id} applied entry {index}, durable on {holding} nodes only");
                         found.say("S14", text);

@@ -5,7 +5,7 @@ use crate::check::commits::Facts;
 use crate::check::raft::Raft;
 use slot_machine::command::Answer;
 use slot_proto::pb::{RaftEntry, RaftEntryType, RaftLogStart};
-use slot_raft::PersistBatch;
+use slot_raft::{PersistBatch, Restored};
 use slot_types::order::{Action, Order};
 
 #[test]
@@ -111,4 +111,32 @@ fn s14_what_a_log_drops_was_applied_before() {
     assert!(!raft.applied(&mut found, 1, 3), "nothing was installed");
     assert_eq!(raft.next_committed(0).map(|(index, _, _)| index), Some(1));
     assert_eq!(said(&found), [""; 0]);
+}
+
+/// A node may have acknowledged what was on the disk that it lost since, and nothing after that.
+#[test]
+fn s14_what_a_wiped_disk_held_was_acknowledged_before() {
+    let (mut found, mut raft) = (Found::default(), Raft::new(3));
+    let new = Restored::bootstrap(&[1, 2, 3], Vec::new());
+    for id in 1..=3 {
+        raft.opens(&mut found, id, [id as u8; 16], &new);
+    }
+    let take = |raft: &mut Raft, found: &mut Found, id, index| {
+        let entry = RaftEntry { r#type: RaftEntryType::Normal.into(), term: 1, index, data: vec![1] };
+        let batch = PersistBatch { entries: vec![entry], ..PersistBatch::default() };
+        raft.asked(found, id, &batch, index - 1);
+        raft.durable(id, &batch);
+    };
+    for id in [1, 2] {
+        take(&mut raft, &mut found, id, 2);
+    }
+    raft.touched(2);
+    raft.opens(&mut found, 2, [9; 16], &new);
+    raft.applied(&mut found, 1, 2);
+    assert_eq!(said(&found), [""; 0]);
+    for id in [1, 2] {
+        take(&mut raft, &mut found, id, 3);
+    }
+    raft.applied(&mut found, 1, 3);
+    assert_eq!(said(&found), ["S14"]);
 }
