@@ -147,7 +147,7 @@ pub(crate) fn finish(state: &mut State, stamp: Stamp, id: OrderId, outcome: &Out
     if id.step != number {
         return finish_unwinding(state, stamp, id, at, &task, outcome);
     }
-    let Some(StepState::Started { attempt, index, .. }) =
+    let Some(StepState::Started { attempt, index, incarnation, .. }) =
         record.tasks.get(usize::from(id.task)).and_then(|t| t.steps.get(usize::from(number))).map(|s| s.state.clone())
     else {
         return Err(Refused::Precondition(format!("{id} is not outstanding")));
@@ -160,6 +160,9 @@ pub(crate) fn finish(state: &mut State, stamp: Stamp, id: OrderId, outcome: &Out
         // Its fate is settled by the cancel that is under way, or does not matter any more (R13, R4).
         return Err(Refused::Precondition(format!("{id} is being cancelled, or its task is over")));
     }
+    if is_of_another_disk(state, &step, incarnation) {
+        return Err(Refused::Precondition(format!("{id} was for a disk that another one has taken the place of")));
+    }
     acknowledge(state, &step, index, outcome);
     let name = step_name(id.plan, &task, id.task, &step);
     match outcome {
@@ -169,6 +172,13 @@ pub(crate) fn finish(state: &mut State, stamp: Stamp, id: OrderId, outcome: &Out
     end_task_if_done(state, at);
     plans::settle(state, stamp, id.plan);
     Ok(Answer::Done)
+}
+
+/// S2: a late word from the disk that a person has replaced since says nothing about the one that is there now.
+fn is_of_another_disk(state: &State, step: &Step, incarnation: Incarnation) -> bool {
+    let host = step.at.as_ref().map(slot_types::plan::Place::host);
+    let host = host.and_then(|name| state.cluster.as_ref()?.hosts.get(name));
+    host.is_some_and(|host| host.incarnation.is_some_and(|admitted| admitted != incarnation))
 }
 
 /// S2: an agent that presents a ledger older than this was restored from an old disk. An order of a boot that has ended is

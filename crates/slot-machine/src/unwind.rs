@@ -99,8 +99,9 @@ pub(crate) fn abort_task(cluster: &mut Cluster, task: &Task, run: &mut TaskRun, 
 
 /// After the commit only forward: what is under way goes on. What is stuck ends here, for a person.
 ///
-/// A Promote that is `held` back ([`ready::holds_back`]) may have been carried out, and nobody asks about it any more:
-/// whoever takes the store next fences the half-made master (R3).
+/// A Raise or a Demote of this epoch may still come late: it only takes mastership away, and loses to whatever a later plan
+/// orders there (R4). A Promote that is `held` back ([`ready::holds_back`]) may have been carried out, and nobody asks about
+/// it any more: whoever takes the store next fences the half-made master (R3).
 ///
 /// [`ready::holds_back`]: crate::ready::holds_back
 pub(crate) fn abort_committed(
@@ -129,7 +130,11 @@ pub(crate) fn abort_committed(
         }
         // Nothing of the task is in flight that could matter later, and it can't go on by itself.
         (Some(kind), state, Some(stuck))
-            if !promoted && (held || matches!(state, StepState::Waiting { .. }) || !must_be_over(kind)) =>
+            if !promoted
+                && (held
+                    || kind == StepKind::Demote
+                    || !must_be_over(kind)
+                    || matches!(state, StepState::Waiting { .. })) =>
         {
             run.state = TaskState::NeedsHuman { why: format!("{why}; the store has no master: {stuck}") };
         }

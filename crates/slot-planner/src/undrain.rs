@@ -31,7 +31,9 @@ pub(crate) fn plan(view: &View<'_>, host: &HostName) -> Result<Draft, Refusal> {
     let mut load = before.clone();
     let mut turn = 0;
     for (name, store) in &view.cluster.stores {
-        let Some((slot, copy)) = store.copies.iter().find(|(slot, _)| slot.host == *host) else { continue };
+        // A host may hold a retired copy of a store beside the one that took its place (R11).
+        let here = |(slot, copy): &(&SlotId, &Copy)| slot.host == *host && copy.state != CopyState::Retired;
+        let Some((slot, copy)) = store.copies.iter().find(here) else { continue };
         if store.master.as_ref() == Some(slot) || store.pending.as_ref() == Some(slot) {
             continue;
         }

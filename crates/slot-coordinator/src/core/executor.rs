@@ -12,7 +12,7 @@ use slot_machine::apply::apply;
 use slot_machine::command::{Answer as Applied, Command, Proposal, StepRef};
 use slot_machine::guard::guard;
 use slot_machine::runnable::{Runnable, runnable};
-use slot_machine::state::State;
+use slot_machine::state::{PlanStatus, State};
 use slot_types::cluster::Cluster;
 use slot_types::codec;
 use slot_types::evidence::Evidence;
@@ -141,7 +141,7 @@ impl Executor {
                     }
                     if hands.log_now().since(*since) > *deadline_ms {
                         let why = format!("{}: {}", order.action.name(), delivery.last);
-                        self.say_stuck(hands, *step, why);
+                        self.say_stuck(hands, *step, why, false);
                     }
                 }
             }
@@ -188,12 +188,18 @@ impl Executor {
         let since = start.blocked.as_ref().map_or(log_now, |(since, _)| *since);
         start.blocked = Some((since, why.clone()));
         if log_now.since(since) > deadline_ms {
-            self.say_stuck(hands, step, why);
+            self.say_stuck(hands, step, why, true);
         }
     }
 
-    fn say_stuck(&mut self, hands: &mut Hands<'_>, step: StepRef, why: String) {
-        let known = hands.state.step(step).is_none_or(|(_, _, run)| run.stuck.is_some());
+    fn say_stuck(&mut self, hands: &mut Hands<'_>, step: StepRef, why: String, is_blocked: bool) {
+        // R18: what was called stuck before its plan was aborted is said again when it is stuck in another way.
+        let aborting = hands.state.plans.get(&step.plan);
+        let aborting = aborting.is_some_and(|plan| matches!(plan.status, PlanStatus::Aborting { .. }));
+        let known = hands.state.step(step).is_none_or(|(_, _, run)| match &run.stuck {
+            Some(said) => !(aborting && is_blocked && *said != why),
+            None => false,
+        });
         if !known && self.stuck.insert(step) {
             hands.propose(Command::StuckStep { step, why }, Purpose::Stuck(step));
         }

@@ -110,6 +110,10 @@ fn p12_a_torn_tail_is_cut_on_disk_before_anything_is_written_behind_it() {
 
 /// A master whose last batch, of many records, was written but never acknowledged; how many records were before it.
 fn long_batch() -> (Vec<u8>, Files, usize, u64) {
+    long_batch_of(|n| format!("w1 {n}").into_bytes())
+}
+
+fn long_batch_of(payload: fn(u64) -> Vec<u8>) -> (Vec<u8>, Files, usize, u64) {
     let mut w = World::with_master(1, 1, 0);
     w.crash(0, false);
     w.segment_bytes = 1 << 20;
@@ -122,7 +126,9 @@ fn long_batch() -> (Vec<u8>, Files, usize, u64) {
     let short = w.nodes[0].disk.files()[&segment_name(0)].len();
     // The first goes alone; all others wait for it and make one batch.
     for n in 21..=90 {
-        w.begin_append(0, 1, "w1", n);
+        let append = Append { store: store(), epoch: E(1), id: id("w1", n), payload: payload(n) };
+        let request = w.request();
+        w.step(0, Event::Append { request, append, budget_ms: 2_000 });
     }
     while w.status(0).tip.position.length < before + 70 {
         w.run(1);
@@ -165,6 +171,18 @@ fn p12_a_hole_below_what_was_durable_is_refused() {
 fn p12_a_flipped_bit_in_the_middle_of_the_last_batch_is_refused() {
     let (segment, mut files, short, _) = long_batch();
     for at in short + 200..segment.len() - 100 {
+        let mut damaged = segment.clone();
+        damaged[at] ^= 1 << (at % 8);
+        files.insert(segment_name(0), damaged);
+        assert!(open(&files).is_err(), "byte {at} was damaged and nobody noticed");
+    }
+}
+
+/// A client's zeros are no hole: whatever else is wrong with their frame is damage.
+#[test]
+fn p12_a_flipped_bit_among_zeros_is_refused() {
+    let (segment, mut files, short, _) = long_batch_of(|n| vec![0; 300 + 7 * n as usize]);
+    for at in (short + 200..segment.len() - 1_000).step_by(17) {
         let mut damaged = segment.clone();
         damaged[at] ^= 1 << (at % 8);
         files.insert(segment_name(0), damaged);

@@ -11,13 +11,19 @@ use slot_types::plan::*;
 
 /// A hand-over of store1 from h1 to h2 up to A's durable Demote; A acknowledged four records after the freeze ran out.
 fn demoted_and_not_promoted() -> (World, PlanId) {
+    let (mut world, id) = handing_over(StepKind::Demote);
+    world.tips.insert(slot(1, 1), tip(1, 15));
+    world.until(StepKind::Promote);
+    (world, id)
+}
+
+/// The same, up to this order.
+fn handing_over(kind: StepKind) -> (World, PlanId) {
     let mut world = World::with_store();
     world.write(1, 10, &[]);
     let task = hand_over(&world, 1, &slot(1, 1), &slot(2, 1));
     let id = world.start(Intent::FailOverSlot { slot: slot(1, 1), to: None }, vec![task]);
-    world.until(StepKind::Demote);
-    world.tips.insert(slot(1, 1), tip(1, 15));
-    world.until(StepKind::Promote);
+    world.until(kind);
     (world, id)
 }
 
@@ -290,4 +296,39 @@ fn r18_a_promote_that_is_sent_on_outlives_its_abort() {
     assert!(matches!(aborted(&mut world, id), TaskState::Running));
     world.drive();
     assert_eq!(world.store(1).master, Some(slot(2, 1)));
+}
+
+/// R4, L1: a Demote that nobody answers only takes mastership away; after an abort it holds its store no longer, and its
+/// slot stays a possible master.
+#[test]
+fn l1_a_demote_that_nobody_answers_does_not_hold_its_store() {
+    let (mut world, id) = handing_over(StepKind::Demote);
+    world.dead.insert(host(1));
+    world.all_stuck();
+    assert!(matches!(aborted(&mut world, id), TaskState::NeedsHuman { .. }));
+    assert!(world.state.plans[&id].status.is_ended() && world.state.store_claims.is_empty());
+    assert!(world.store(1).possible_masters.contains_key(&slot(1, 1)));
+}
+
+/// S2: a late "done" from a disk that a person has replaced since makes no copy of what is not there.
+#[test]
+fn s2_a_word_from_a_replaced_disk_counts_for_nothing() {
+    let mut world = World::with_store();
+    let task = hand_over(&world, 1, &slot(1, 1), &slot(2, 1));
+    world.start(Intent::FailOverSlot { slot: slot(1, 1), to: None }, vec![task]);
+    let order = world.until(StepKind::Follow);
+    let replaced = order.id;
+    assert_eq!(order.incarnation, disk(1));
+    let seen = Command::HostSeen { host: host(1), incarnation: disk(101), boot: boot(1, 9), high_water: LogIndex(0) };
+    world.ok(seen);
+    world.ok(Command::AdmitHost {
+        host: host(1),
+        incarnation: disk(101),
+        by: person("ann"),
+        reason: "the old one broke".into(),
+    });
+    let late = world.finish(replaced, slot_types::order::Outcome::Done(slot_types::order::Done::Plain));
+    assert!(matches!(late, Answer::Refused(Refused::Precondition(_))), "{late:?}");
+    assert_ne!(world.copy(1, &slot(1, 1)).state, CopyState::Serving);
+    assert_eq!(world.cluster().hosts[&host(1)].acknowledged, LogIndex(0));
 }

@@ -137,6 +137,23 @@ fn l1_an_undrain_of_an_active_host_starts_what_a_drain_had_stopped() {
     assert_eq!(world.cluster.stores[&name].copies[&at].state, CopyState::Serving);
 }
 
+/// Found in review: a host may hold a retired copy of a store beside a live one, and the first of them hid the second.
+#[test]
+fn r11_an_undrain_looks_past_a_retired_copy() {
+    let (mut world, drain) = drained();
+    world.complete(drain.plan());
+    let home = host(2);
+    let (name, at, copy) = world.cluster.copies_on(&home).find(|(_, at, _)| at.number > 1).unwrap();
+    let (name, at, live) = (name.clone(), at.clone(), copy.clone());
+    let retired = SlotId::new(home.clone(), 0);
+    let store = world.store_mut(&name);
+    store.copies.insert(retired.clone(), Copy { state: CopyState::Retired, ..live });
+    assert!(retired < at);
+    let plan = world.plan(Intent::UndrainHost(home)).unwrap();
+    let starts = |task: &Task| task.kind == TaskKind::StartCopy { slot: at.clone() };
+    assert!(plan.plan().tasks.iter().any(starts), "{:?}", plan.plan().tasks);
+}
+
 #[test]
 fn a_drain_that_stopped_part_way_goes_on() {
     let mut world = World::running(4, 8, 12, 2);

@@ -195,33 +195,53 @@ pub(super) fn cuts_the_unreadable() -> bool {
 /// says that this record was durable. That every frame names what was durable when it was written is what tells a crash
 /// from corruption, as in Alagappan et al., "Protocol-Aware Recovery for Consensus-Based Storage" (FAST '18).
 fn judge(file: &str, salt: u32, bytes: &[u8], at: usize, index: u64) -> Result<String, SegmentError> {
-    let mut behind = None;
+    let mut behind: Option<(usize, Frame)> = None;
     let mut durable = 0;
     let mut place = at + 1;
     while place < bytes.len() && !cuts_the_unreadable() {
         match frame_at(salt, bytes, place) {
             Some(frame) => {
                 durable = durable.max(frame.durable);
-                behind.get_or_insert((place, frame.index));
-                place = frame.end as usize;
+                let end = frame.end as usize;
+                behind.get_or_insert((place, frame));
+                place = end;
             }
             None => place += 1,
         }
     }
-    let Some((good, other)) = behind else { return Ok(format!("no frame of index {index}")) };
-    if durable <= index && has_hole(bytes, at, good) {
+    let Some((good, next)) = behind else { return Ok(format!("no frame of index {index}")) };
+    let lost = Lost { at, good, begins_batch: durable == index, whole_frame: next.index == index + 1 };
+    if durable <= index && lost.has_hole(bytes) {
         return Ok(format!("a hole where frame {index} belongs, in a batch that was never synced"));
     }
-    let detail = format!("frame {index} is bad and frame {other} behind it, at byte {good}, is good");
+    let detail = format!("frame {index} is bad and frame {} behind it, at byte {good}, is good", next.index);
     Err(SegmentError::Damaged { file: file.into(), offset: at as u64, detail })
 }
 
-/// Whether all of some sector that lies between the two offsets is zeros.
-fn has_hole(bytes: &[u8], from: usize, to: usize) -> bool {
-    (from / SECTOR..=to.saturating_sub(1) / SECTOR).any(|sector| {
-        let part = from.max(sector * SECTOR)..to.min((sector + 1) * SECTOR);
-        bytes.get(part).is_some_and(|part| part.iter().all(|byte| *byte == 0))
-    })
+/// What can't be read between two good frames.
+struct Lost {
+    /// Where it begins.
+    at: usize,
+    /// Where the next good frame begins.
+    good: usize,
+    /// The batch begins here: what is before it in the same sector was written by an earlier operation.
+    begins_batch: bool,
+    /// It is one frame.
+    whole_frame: bool,
+}
+
+impl Lost {
+    /// Whether some sector of it was never written. A sector that holds a part of a good frame of the batch was. Zeros
+    /// inside one record's payload may be what a client sent, and prove nothing.
+    fn has_hole(&self, bytes: &[u8]) -> bool {
+        (self.at / SECTOR..self.good / SECTOR).any(|sector| {
+            let (start, end) = ((sector * SECTOR).max(self.at), (sector + 1) * SECTOR);
+            let starts_inside = sector * SECTOR >= self.at || self.begins_batch;
+            let in_payload = self.whole_frame && start >= self.at + FRAME_HEAD;
+            let zeros = || bytes.get(start..end).is_some_and(|part| part.iter().all(|byte| *byte == 0));
+            starts_inside && !in_payload && zeros()
+        })
+    }
 }
 
 /// Reads a file. A torn tail is reported, not judged: whether it may be cut is for the opener to say. With `upto`, frames

@@ -33,6 +33,7 @@ pub(super) const SCRIPTS: &[Script] = &[
     Script { name: "reach/leader-changes-in-demote", swarm: pair, play: leader_changes_in_demote },
     Script { name: "reach/snapshot-between-steps", swarm: short_log, play: snapshot_between_steps },
     Script { name: "reach/successor-served", swarm: pair, play: successor_served },
+    Script { name: "reach/promote-held-after-an-abort", swarm: one_pair, play: held_after_abort },
 ];
 
 fn pair(dice: &mut Stream) -> Swarm {
@@ -146,6 +147,23 @@ fn successor_served(sim: &mut Sim, dice: &mut Stream) {
     sim.run_for(dice.within(60_000, 70_000));
     sim.triggers.clear();
     sim.run_plan(id, 60_000);
+}
+
+/// R8, R18: a Promote gets nowhere, its plan is aborted, and then the attested master comes back: nobody sends it on.
+fn held_after_abort(sim: &mut Sim, dice: &mut Stream) {
+    let Some((a, b)) = ends(sim) else { return };
+    sim.power_off_now(&a.host);
+    sim.run_for(5_000);
+    drop(sim.attest(&a.host));
+    lose(sim, "deliver-promote");
+    let Ok(id) = sim.order(away(&a, &b)) else { return };
+    sim.run_for(dice.within(60_000, 70_000));
+    drop(sim.abort(id));
+    sim.run_for(2_000);
+    sim.kill_now(&Node::Engine(b.clone()));
+    sim.power_on(&a.host);
+    sim.run_for(20_000);
+    sim.triggers.clear();
 }
 
 /// R6: the leader dies around the entry that consumes an approval.
