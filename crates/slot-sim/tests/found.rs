@@ -30,3 +30,19 @@ fn r24_records_come_back_to_a_master_that_needs_the_copy_they_are_on() {
 fn l1_a_store_with_a_copy_that_went_with_its_disk_fails_over() {
     clean(&[26301]);
 }
+
+/// A Promote is called stuck, its plan is aborted, and only then is it held back, since the attested master came back.
+#[test]
+fn l1_a_promote_held_back_after_the_abort_holds_no_store() {
+    for seed in 0..3 {
+        let directed = Some("reach/promote-held-after-an-abort".to_string());
+        let outcome = run::run(seed, &Options { directed, ..Options::default() });
+        assert!(outcome.is_clean(), "seed {seed}: {:?} {:?}", outcome.violations, outcome.panicked);
+    }
+}
+
+/// Damage that was none, and plans that held their stores after they were aborted.
+#[test]
+fn l1_seeds_that_never_became_well() {
+    clean(&[9193, 9284, 11034, 26301, 40350]);
+}
