@@ -83,13 +83,16 @@ struct RigOptions {
 /// How the simulator is built, and what it is told.
 #[derive(Debug, clap::Args)]
 #[command(disable_help_flag = true)]
-struct SimOptions {
+pub(crate) struct SimOptions {
     /// Use an unoptimised simulator: built sooner, much slower to run.
     #[arg(long)]
-    dev: bool,
+    pub(crate) dev: bool,
+    /// Use the build that has the planted bugs in it, with none switched on: it comes to the same, and CI builds once.
+    #[arg(long)]
+    pub(crate) planted_build: bool,
     /// Handed to the simulator, for instance `--seeds 300`, `--json FILE`, `--help`.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    args: Vec<String>,
+    pub(crate) args: Vec<String>,
 }
 
 fn main() -> ExitCode {
@@ -99,9 +102,9 @@ fn main() -> ExitCode {
         Command::Demo { options } => run::rig("demo", options.dev, &options.args),
         Command::Up { options } => run::rig("up", options.dev, &options.args),
         Command::Down { options } => run::rig("down", options.dev, &options.args),
-        Command::Sim { options } => run::simulator("sim", options.dev, &options.args),
-        Command::Planted { options } => run::simulator("planted", options.dev, &options.args),
-        Command::Sweep { options } => run::simulator("sweep", options.dev, &options.args),
+        Command::Sim { options } => run::simulator("sim", &options),
+        Command::Planted { options } => run::simulator("planted", &options),
+        Command::Sweep { options } => run::simulator("sweep", &options),
         Command::Bench { name, args } => run::bench(name.as_deref(), &args),
         Command::Ci => run::ci(),
     };

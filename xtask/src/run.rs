@@ -6,6 +6,7 @@ use std::fmt;
 use std::io;
 use std::process::{Command, ExitCode, ExitStatus};
 
+use crate::SimOptions;
 use crate::build::{self, Profile, cargo};
 
 /// Where tests find the programs as they are shipped.
@@ -109,11 +110,11 @@ pub(crate) fn rig(act: &str, dev: bool, args: &[String]) -> Result<(), Failure> 
 }
 
 /// Builds the simulator and hands over to it: `slot-sim sim|planted|sweep`.
-pub(crate) fn simulator(act: &str, dev: bool, args: &[String]) -> Result<(), Failure> {
-    let profile = if dev { Profile::Dev } else { Profile::Release };
-    let program = build::simulator(profile, act == "planted")?;
+pub(crate) fn simulator(act: &str, options: &SimOptions) -> Result<(), Failure> {
+    let profile = if options.dev { Profile::Dev } else { Profile::Release };
+    let program = build::simulator(profile, options.planted_build || act == "planted")?;
     // Started where the caller stands, so that a relative FILE means what the caller meant.
-    finish(&format!("finish `{act}`"), Command::new(program).arg(act).args(args))
+    finish(&format!("finish `{act}`"), Command::new(program).arg(act).args(&options.args))
 }
 
 /// Runs all benchmarks, or one; cargo names those there are when there is none of that name.
