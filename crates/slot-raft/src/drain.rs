@@ -12,6 +12,7 @@ use crate::members::Members;
 use raft::Ready;
 use raft::eraftpb::{Entry, EntryType, Message, MessageType};
 use slot_planted::planted;
+use slot_proto::pb::{RaftMessage, RaftMessageType};
 
 impl RaftCore {
     /// Entries or a snapshot are handed out and not yet on disk.
@@ -140,6 +141,12 @@ impl RaftCore {
         }
     }
 
+    /// S14: an acknowledgement of a term that has ended since. What it speaks of may have been cut by a later leader before it
+    /// was ever on disk, and nobody counts it any more.
+    fn is_overtaken(&self, message: &RaftMessage) -> bool {
+        message.r#type() == RaftMessageType::AppendResponse && message.term < self.hard_state.term
+    }
+
     /// A batch and all before it are on disk.
     pub(crate) fn persisted(&mut self, seq: u64, effects: &mut Effects) {
         if seq <= self.persisted_seq || !self.under_way.iter().any(|batch| batch.seq == seq) {
@@ -155,6 +162,9 @@ impl RaftCore {
         self.pin(false);
         let held = std::mem::take(&mut self.held);
         for (waits_for, message) in held {
+            if self.is_overtaken(&message) {
+                continue;
+            }
             if waits_for <= seq {
                 effects.send.push((message.to, message));
             } else {

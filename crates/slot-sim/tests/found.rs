@@ -46,3 +46,17 @@ fn l1_a_promote_held_back_after_the_abort_holds_no_store() {
 fn l1_seeds_that_never_became_well() {
     clean(&[9193, 9284, 11034, 26301, 40350]);
 }
+
+/// A paused follower took entries of one term, and the next leader's in their place, before the first were on disk: what it
+/// then acknowledged of the older term was never there.
+#[test]
+fn s14_no_acknowledgement_of_entries_that_were_cut_before_they_were_durable() {
+    for (seed, play) in [
+        (34685, "pair/undrain/pause/72/leader-killed/107"),
+        (44673, "pair/drain/pause/22/crash/98"),
+        (66350, "pair/create-store/pause/36/crash/55"),
+    ] {
+        let outcome = run::run(seed, &Options { directed: Some(play.into()), ..Options::default() });
+        assert!(outcome.is_clean(), "{play}: {:?} {:?}", outcome.violations, outcome.panicked);
+    }
+}
