@@ -60,3 +60,12 @@ fn s14_no_acknowledgement_of_entries_that_were_cut_before_they_were_durable() {
         assert!(outcome.is_clean(), "{play}: {:?} {:?}", outcome.violations, outcome.panicked);
     }
 }
+
+/// A bug of the simulator: a run was said to be well before a follower had asked its master, back from the dead, what of its
+/// log to keep (R16).
+#[test]
+fn r16_a_run_is_not_well_before_its_followers_hold_their_masters_log() {
+    let directed = Some("pair/reinject/pause/15/eio/52".to_string());
+    let outcome = run::run(28025, &Options { directed, ..Options::default() });
+    assert!(outcome.is_clean(), "{:?} {:?}", outcome.violations, outcome.panicked);
+}

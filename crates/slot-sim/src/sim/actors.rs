@@ -11,6 +11,7 @@ use prost::Message;
 use slot_engine::journal::wire;
 use slot_machine::state::State;
 use slot_proto::pb;
+use slot_types::engine::EngineRole;
 
 /// How many entries a coordinator may be behind when all is well.
 const BEHIND_MAX: u64 = 8;
@@ -66,7 +67,26 @@ impl Sim {
     pub fn why_not_well(&self) -> Option<String> {
         let (truth, names) = (self.truth(), self.names());
         let public = Public { state: self.state(), coordinators: &names, truth: &truth, healing: self.healing };
-        self.crowd.why_not_well(&public).or_else(|| self.coordinator_behind())
+        self.crowd.why_not_well(&public).or_else(|| self.coordinator_behind()).or_else(|| self.follower_apart())
+    }
+
+    /// R16, R7: a follower that has not yet put aside what its master lacks. It asks again only with a pause, after its
+    /// master had died.
+    fn follower_apart(&self) -> Option<String> {
+        let stores = self.state().and_then(|state| state.cluster.as_ref()).into_iter().flat_map(|c| &c.stores);
+        let core = |slot: &SlotId| self.engines.get(slot).and_then(|node| node.core.as_ref());
+        for (name, store) in stores {
+            let Some(master) = store.master.as_ref().and_then(core) else { continue };
+            for slot in store.copies.keys().filter(|slot| !self.agents.get(&slot.host).is_none_or(|n| n.replaced)) {
+                let Some(follower) = core(slot).filter(|core| core.role() == EngineRole::Replica) else { continue };
+                let (length, there) = (follower.log().length(), master.log().length());
+                let apart = length > there || follower.log().digest_at(length) != master.log().digest_at(length);
+                if follower.epoch() == master.epoch() && apart {
+                    return Some(format!("{slot} holds records of {name} that are no beginning of its master's"));
+                }
+            }
+        }
+        None
     }
 
     /// L3: a coordinator that does not catch up with the others.
