@@ -117,6 +117,7 @@ impl Fleet {
             wall: WallTime(self.now),
             busy_stores: BTreeSet::new(),
             busy_hosts: BTreeSet::new(),
+            busy_slots: BTreeSet::new(),
             fleet_version: self.state.fleet_version,
         }
     }

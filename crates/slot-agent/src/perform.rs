@@ -1,6 +1,6 @@
 //! Carrying out the core's effects on engines and processes.
 //!
-//! What always holds: every call, launch, kill and provision is answered exactly once, a call no later than its budget and
+//! What always holds: every call, launch, kill, provision and removal is answered exactly once, a call no later than its budget and
 //! [`CALL_SLACK`]; a launch that failed left no process; "gone" is the kernel's word (R2).
 
 use crate::core::{Effect, Event, Serving};
@@ -86,6 +86,10 @@ impl Performer {
             Effect::Provision { slot, serving } => drop(tokio::spawn(async move {
                 let result = shared.provision(slot, serving).await;
                 shared.tell(Event::Provisioned { slot, result });
+            })),
+            Effect::Remove { slot, serving } => drop(tokio::spawn(async move {
+                let result = shared.remove(slot, serving).await;
+                shared.tell(Event::Removed { slot, result });
             })),
             Effect::Persist { .. } | Effect::Answer { .. } | Effect::Report(_) => {}
         }
@@ -177,6 +181,11 @@ impl Shared {
         self.places.make_slot(slot).map_err(|e| e.to_string())?;
         let spec = self.spec(slot, &serving)?;
         self.engine.provision(&spec).await.map_err(|e| e.to_string())
+    }
+
+    async fn remove(&self, slot: u16, serving: Serving) -> Result<(), String> {
+        let spec = self.spec(slot, &serving)?;
+        self.engine.destroy(&spec).await.map_err(|e| e.to_string())
     }
 
     /// Starts an engine, notes its process, and waits until it answers.

@@ -93,6 +93,10 @@ impl Engine for FakeEngine {
         Box::pin(async move { std::fs::create_dir_all(&spec.dir).map_err(|e| EngineError::Disk(e.to_string())) })
     }
 
+    fn destroy<'a>(&'a self, spec: &'a EngineSpec) -> EngineFuture<'a, ()> {
+        Box::pin(async move { std::fs::remove_dir_all(&spec.dir).map_err(|e| EngineError::Disk(e.to_string())) })
+    }
+
     fn launch<'a>(&'a self, _spec: &'a EngineSpec) -> EngineFuture<'a, ProcessIdentity> {
         Box::pin(async move {
             let child = Command::new("sleep").arg("600").process_group(0).spawn().unwrap();

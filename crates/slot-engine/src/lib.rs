@@ -48,6 +48,10 @@ pub trait Engine: Send + Sync {
     /// Makes an empty copy in `spec.dir`; done already when the folder holds that very copy, refused when another.
     fn provision<'a>(&'a self, spec: &'a EngineSpec) -> EngineFuture<'a, ()>;
 
+    /// Deletes the copy in `spec.dir` for good; done already when there is no such folder, refused when it holds another copy
+    /// or a process serves it.
+    fn destroy<'a>(&'a self, spec: &'a EngineSpec) -> EngineFuture<'a, ()>;
+
     /// Starts the process, in a process group of its own, so that it outlives the agent. It starts Idle. Two processes
     /// never serve one folder: the second ends at the folder's lock (P5).
     fn launch<'a>(&'a self, spec: &'a EngineSpec) -> EngineFuture<'a, ProcessIdentity>;

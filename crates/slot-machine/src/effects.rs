@@ -6,6 +6,7 @@
 //! an open loss case before its successor's Promote order exists.
 
 use crate::apply::Stamp;
+use crate::copies;
 use crate::ready;
 use crate::state::{PlanRecord, TaskRun};
 use slot_planted::planted;
@@ -148,9 +149,15 @@ pub(crate) fn done(
                 }
             }
         }
+        (StepKind::Destroy, _) => {
+            copies::destroyed(cluster, name, slot);
+            return Ok(());
+        }
         (StepKind::Follow, _) if store.master.as_ref() != Some(slot) && store.pending.as_ref() != Some(slot) => {
             copy.role = Role::Replica;
-            copy.state = CopyState::Serving;
+            // R16: one that never held everything is not counted by following alone.
+            let counts = copy.whole || planted("r16-building-copy-counted");
+            copy.state = if counts { CopyState::Serving } else { CopyState::Building };
             copy.follows = store.master.clone().map(|master| (master, store.epoch));
         }
         (StepKind::Stop, _) if store.master.as_ref() != Some(slot) && store.pending.as_ref() != Some(slot) => {
@@ -193,7 +200,9 @@ fn promoted<'a>(
         copy.role = Role::Master;
         copy.state = CopyState::Serving;
         copy.follows = None;
+        copy.whole = true;
     }
+    store.unheard.clear();
     store.version += 1;
     // R7: what its log held alone is in the master now. What it has put aside, at any time, it reports, and since this case
     // tells of nothing any more that opens one of its own.
@@ -228,6 +237,12 @@ pub(crate) fn internal(
             }
         }
         (StepKind::Repoint, _, Some(name)) => repoint(cluster, name),
+        (StepKind::Count, TaskKind::BuildCopy { slot, .. } | TaskKind::CountCopy { slot }, Some(name)) => {
+            if let Some(store) = cluster.stores.get_mut(name) {
+                copies::counted(store, slot);
+            }
+            format!("{slot} holds all of {name} and counts from now on")
+        }
         (StepKind::DeclareHost, TaskKind::HostState { host, to }, _) => declare(cluster, host, *to),
         (StepKind::CloseLossCase, TaskKind::SettleLoss { case, slot, how }, _) => {
             close_loss_case(cluster, record, *case, slot, *how)
@@ -332,9 +347,22 @@ fn change_fleet(cluster: &mut Cluster, spec: &FleetSpec) {
     }
 }
 
+/// What the order of a copy's first or last step means from the moment it may exist (R4).
+pub(crate) fn copies_start(cluster: &mut Cluster, task: &Task, kind: StepKind) {
+    let store = task.store.as_ref().and_then(|name| cluster.stores.get_mut(name));
+    match (&task.kind, kind, store) {
+        (TaskKind::CreateStore { .. }, ..) => create_store(cluster, task),
+        (TaskKind::BuildCopy { slot, generation, .. }, StepKind::Provision, Some(store)) => {
+            copies::build_starts(store, slot, *generation);
+        }
+        (TaskKind::DestroyCopy { slot, .. }, StepKind::Destroy, Some(store)) => copies::destroy_starts(store, slot),
+        _ => {}
+    }
+}
+
 /// The first Provision makes the store; its copies are `Building` and count for nothing (R16). Where an earlier plan could
 /// not finish it, it is made anew: slots that are not used any more stay taken, since their agents hold something (R4, R11).
-pub(crate) fn create_store(cluster: &mut Cluster, task: &Task) {
+fn create_store(cluster: &mut Cluster, task: &Task) {
     let (Some(name), TaskKind::CreateStore { spec, copies, .. }) = (&task.store, &task.kind) else { return };
     let before = cluster.stores.get(name);
     if before.is_some_and(|store| store.epoch != Epoch::ZERO) {
@@ -346,7 +374,14 @@ pub(crate) fn create_store(cluster: &mut Cluster, task: &Task) {
         copy.state = CopyState::Retired;
     }
     for (slot, generation) in copies {
-        let copy = Copy { role: Role::Replica, state: CopyState::Building, generation: *generation, follows: None };
+        // An empty copy of a store without records is whole.
+        let copy = Copy {
+            role: Role::Replica,
+            state: CopyState::Building,
+            generation: *generation,
+            follows: None,
+            whole: true,
+        };
         all.insert(slot.clone(), copy);
     }
     let store = Store {
@@ -359,6 +394,8 @@ pub(crate) fn create_store(cluster: &mut Cluster, task: &Task) {
         possible_masters: BTreeMap::new(),
         route: None,
         last_promoted: Epoch::ZERO,
+        past: before.map(|store| store.past.clone()).unwrap_or_default(),
+        unheard: BTreeSet::new(),
         version: version + 1,
     };
     cluster.stores.insert(name.clone(), store);

@@ -4,6 +4,7 @@
 //! evaluated by the executor before it proposes and again in `apply`, and only the second time counts.
 
 use crate::command::StepRef;
+use crate::copies;
 use crate::ready;
 use crate::state::State;
 use slot_planted::planted;
@@ -30,6 +31,12 @@ pub fn guard(state: &State, at: StepRef, evidence: &Evidence) -> Result<(), Stri
         (TaskKind::HandOver { from, to }, StepKind::CommitEpoch) if !planted("r14-guards-skipped-at-commit") => {
             handover(cluster, store, from, to, evidence, false)
         }
+        (TaskKind::BuildCopy { slot, .. } | TaskKind::CountCopy { slot }, StepKind::Count)
+            if !planted("r16-counted-while-behind") =>
+        {
+            copies::holds_everything(cluster, store, slot, evidence)
+        }
+        (TaskKind::DestroyCopy { slot, .. }, StepKind::Destroy) => copies::others_live(cluster, store, slot, evidence),
         (TaskKind::FailOver { fence: FenceLevel::Attested, waived, .. }, StepKind::Raise) => {
             waived.iter().try_for_each(|slot| listened(cluster, slot, evidence))
         }

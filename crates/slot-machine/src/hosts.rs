@@ -130,6 +130,8 @@ pub(crate) fn admit(
     for store in state.cluster.iter_mut().flat_map(|c| c.stores.values_mut()) {
         let mut gone = false;
         for (_, copy) in store.copies.iter_mut().filter(|(slot, _)| slot.host == *name) {
+            // What it holds, it holds no more: it is built anew before it counts again.
+            copy.whole = false;
             if matches!(copy.state, CopyState::Serving | CopyState::Frozen | CopyState::Stopped) {
                 copy.state = CopyState::Building;
                 copy.follows = None;

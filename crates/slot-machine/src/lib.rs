@@ -7,6 +7,7 @@ pub mod apply;
 pub mod aside;
 pub mod audit;
 pub mod command;
+mod copies;
 mod effects;
 pub mod guard;
 mod hosts;

@@ -79,7 +79,8 @@ fn everyday_allowed(state: &mut State, record: &PlanRecord, stamp: Stamp) -> Res
     let kind_fits = match (&record.plan.intent, record.plan.tasks.as_slice()) {
         (Intent::StartMaster { slot }, [Task { kind: TaskKind::StartMaster { slot: at }, .. }])
         | (Intent::Follow { slot }, [Task { kind: TaskKind::StartCopy { slot: at }, .. }])
-        | (Intent::FenceReturned { slot }, [Task { kind: TaskKind::FenceReturned { slot: at }, .. }]) => slot == at,
+        | (Intent::FenceReturned { slot }, [Task { kind: TaskKind::FenceReturned { slot: at }, .. }])
+        | (Intent::CountCopy { slot }, [Task { kind: TaskKind::CountCopy { slot: at }, .. }]) => slot == at,
         _ => false,
     };
     if !kind_fits {
@@ -230,6 +231,11 @@ fn may_start(state: &State, record: &PlanRecord) -> Result<(), Refused> {
                     }
                 }
             }
+            TaskKind::BuildCopy { slot, .. } => {
+                if let Some(plan) = state.slot_claims.get(slot) {
+                    return Err(Refused::Claimed { entity: slot.to_string(), plan: *plan });
+                }
+            }
             TaskKind::FailOver { from, to, .. } => failover_fits(state, task, from, to)?,
             _ => {}
         }
@@ -251,9 +257,13 @@ fn failover_fits(state: &State, task: &Task, from: &SlotId, to: &SlotId) -> Resu
     if !holds || from == to {
         return refused(format!("{from} is not the master, or is to be master itself"));
     }
-    match store.copies.get(to).map(|copy| copy.state) {
-        Some(CopyState::Retired) | None => {
+    match store.copies.get(to).map(|copy| (copy.state, copy.whole)) {
+        Some((CopyState::Retired, _)) | None => {
             return refused(format!("{to} holds no copy of it that may become master"));
+        }
+        // R16: whatever its engine says, it never was seen to hold everything.
+        Some((_, false)) => {
+            return refused(format!("{to} never held all of it and can't become master"));
         }
         // L1: a former master that waits for its loss case is a whole copy; it may be the last one (R7 is in the sheet).
         Some(_) => ready::in_service(cluster, &to.host).map_err(Refused::Precondition)?,
@@ -297,6 +307,9 @@ fn start(state: &mut State, stamp: Stamp, id: PlanId) {
             }
             TaskKind::CreateStore { copies, .. } => {
                 state.slot_claims.extend(copies.keys().map(|slot| (slot.clone(), id)));
+            }
+            TaskKind::BuildCopy { slot, .. } => {
+                state.slot_claims.insert(slot.clone(), id);
             }
             _ => {}
         }

@@ -3,6 +3,7 @@
 //! What always holds: no step starts unless [`ready`] says so, whatever the plan's bytes say; it is asked by
 //! [`crate::runnable`] to know what to propose and by `apply` to decide.
 
+use crate::copies;
 use crate::state::{PlanRecord, PlanStatus, State, StepState, TaskRun, TaskState};
 use slot_planted::planted;
 use slot_types::cluster::*;
@@ -98,11 +99,15 @@ pub(crate) fn ready(at: &At<'_>) -> Result<(), String> {
     }
     if let Ok(slot) = at.slot()
         && at.step.kind != StepKind::Provision
+        && !matches!(at.task.kind, TaskKind::DestroyCopy { .. })
         && at.store()?.copies.get(slot).is_none_or(|copy| copy.state == CopyState::Retired)
     {
         return Err(format!("{slot} holds no copy of it"));
     }
     match at.step.kind {
+        StepKind::Provision if matches!(at.task.kind, TaskKind::BuildCopy { .. }) => copies::buildable(at),
+        StepKind::Count => copies::countable(at),
+        StepKind::Destroy => copies::destroyable(at),
         StepKind::Provision | StepKind::ChangeFleet | StepKind::DeclareHost | StepKind::ConfirmStopped => {
             fleet_step(at)
         }
@@ -177,7 +182,7 @@ fn fleet_step(at: &At<'_>) -> Result<(), String> {
                 return Err(format!("{host} is not in the cluster file"));
             }
             if let (HostState::Empty | HostState::Retired, Some((store, slot, _))) =
-                (to, at.cluster.copies_on(host).find(|(_, _, c)| c.state != CopyState::Retired))
+                (to, at.cluster.copies_on(host).next())
             {
                 return Err(format!("S8: {slot} still holds a copy of {store}"));
             }
@@ -188,7 +193,7 @@ fn fleet_step(at: &At<'_>) -> Result<(), String> {
             if let Some((store, _)) = at.cluster.masters_on(host).next() {
                 return Err(format!("{host} still has the master of {store}"));
             }
-            if *to != HostState::Maintenance {
+            if !matches!(to, HostState::Maintenance | HostState::Empty) {
                 return Ok(());
             }
             if let Some((store, slot, copy)) =

@@ -1,7 +1,8 @@
 //! What is to be done now, computed from the state alone.
 //!
 //! What always holds: a new leader that computes it gets the same orders, with the same identities, as the old one (S6);
-//! nothing is in here that [`crate::ready`] would refuse; no more hand-overs run at once than policy allows.
+//! nothing is in here that [`crate::ready`] would refuse; no more hand-overs and builds run at once than policy
+//! allows.
 
 use crate::command::StepRef;
 use crate::ready::{self, At};
@@ -13,7 +14,7 @@ use slot_types::cluster::Cluster;
 use slot_types::engine::Source;
 use slot_types::ids::*;
 use slot_types::order::{Action, Order, Subject};
-use slot_types::plan::{Place, StepKind, TaskKind};
+use slot_types::plan::{Place, StepKind, Task, TaskKind};
 use std::collections::BTreeMap;
 
 /// One thing to do.
@@ -58,48 +59,88 @@ pub enum Runnable {
     },
 }
 
-/// Hand-overs under way, in all and by host.
+/// What is under way of a kind that policy bounds, in all and by host.
 #[derive(Default)]
-struct Handovers {
+struct UnderWay {
     all: usize,
     by_host: BTreeMap<HostName, usize>,
 }
 
-impl Handovers {
-    fn count(state: &State) -> Self {
-        let mut under_way = Self::default();
+impl UnderWay {
+    fn add(&mut self, hosts: &[&HostName]) {
+        self.all += 1;
+        for host in hosts {
+            *self.by_host.entry((*host).clone()).or_default() += 1;
+        }
+    }
+    /// Takes a place, if one is free for all of these hosts.
+    fn take(&mut self, hosts: &[&HostName], at_once: u16, per_host: u16) -> bool {
+        let on = |host: &&HostName| self.by_host.get(*host).copied().unwrap_or(0);
+        let room = self.all < usize::from(at_once.max(1)) && hosts.iter().all(|h| on(h) < usize::from(per_host.max(1)));
+        if room {
+            self.add(hosts);
+        }
+        room
+    }
+}
+
+/// Hand-overs and builds of copies under way.
+#[derive(Default)]
+struct Caps {
+    handovers: UnderWay,
+    copies: UnderWay,
+}
+
+impl Caps {
+    fn count(state: &State, cluster: &Cluster) -> Self {
+        let mut caps = Self::default();
         for record in state.running() {
             for (task, run) in record.plan.tasks.iter().zip(&record.tasks) {
-                if let (TaskKind::HandOver { from, to }, TaskState::Running | TaskState::Unwinding { .. }) =
-                    (&task.kind, &run.state)
-                {
-                    under_way.add(from, to);
+                if !matches!(run.state, TaskState::Running | TaskState::Unwinding { .. }) {
+                    continue;
+                }
+                match &task.kind {
+                    TaskKind::HandOver { from, to } => caps.handovers.add(&[&from.host, &to.host]),
+                    TaskKind::BuildCopy { slot, .. } => caps.copies.add(&ends_of_build(cluster, task, slot)),
+                    _ => {}
                 }
             }
         }
-        under_way
+        caps
     }
-    fn add(&mut self, from: &SlotId, to: &SlotId) {
-        self.all += 1;
-        *self.by_host.entry(from.host.clone()).or_default() += 1;
-        *self.by_host.entry(to.host.clone()).or_default() += 1;
+
+    /// Whether policy lets this task begin now.
+    fn admits(&mut self, cluster: &Cluster, task: &Task) -> bool {
+        let policy = &cluster.policy;
+        match &task.kind {
+            TaskKind::HandOver { from, to } => {
+                self.handovers.take(&[&from.host, &to.host], policy.handover_at_once, policy.handover_per_host)
+            }
+            TaskKind::BuildCopy { slot, .. } => {
+                let hosts = ends_of_build(cluster, task, slot);
+                self.copies.take(&hosts, policy.copy_at_once, policy.copy_per_host)
+            }
+            _ => true,
+        }
     }
-    fn room(&self, cluster: &Cluster, from: &SlotId, to: &SlotId) -> bool {
-        let on = |host: &HostName| self.by_host.get(host).copied().unwrap_or(0);
-        self.all < usize::from(cluster.policy.handover_at_once.max(1))
-            && on(&from.host).max(on(&to.host)) < usize::from(cluster.policy.handover_per_host.max(1))
-    }
+}
+
+/// The hosts that a build reads from and writes to.
+fn ends_of_build<'a>(cluster: &'a Cluster, task: &'a Task, slot: &'a SlotId) -> Vec<&'a HostName> {
+    let store = task.store.as_ref().and_then(|name| cluster.stores.get(name));
+    let master = store.and_then(|store| store.master.as_ref()).map(|master| &master.host);
+    std::iter::once(&slot.host).chain(master).collect()
 }
 
 /// Everything that is to be done now. Pure; the term and budgets of the orders are the sender's.
 pub fn runnable(state: &State) -> Vec<Runnable> {
     let mut out = Vec::new();
     let Some(cluster) = &state.cluster else { return out };
-    let mut handovers = Handovers::count(state);
+    let mut caps = Caps::count(state, cluster);
     for record in state.running() {
         for number in 0..record.tasks.len() {
             let number = u16::try_from(number).unwrap_or(u16::MAX);
-            task_runnable(state, cluster, record, number, &mut handovers, &mut out);
+            task_runnable(state, cluster, record, number, &mut caps, &mut out);
         }
     }
     out
@@ -110,7 +151,7 @@ fn task_runnable(
     cluster: &Cluster,
     record: &PlanRecord,
     task: u16,
-    handovers: &mut Handovers,
+    caps: &mut Caps,
     out: &mut Vec<Runnable>,
 ) {
     let run = &record.tasks[usize::from(task)];
@@ -134,11 +175,8 @@ fn task_runnable(
             if waits {
                 return;
             }
-            if let (TaskKind::HandOver { from, to }, TaskState::Waiting) = (&at.task.kind, &run.state) {
-                if !handovers.room(cluster, from, to) {
-                    return;
-                }
-                handovers.add(from, to);
+            if run.state == TaskState::Waiting && !caps.admits(cluster, at.task) {
+                return;
             }
             out.push(match ready::ready(&at) {
                 Ok(()) => {
@@ -290,6 +328,7 @@ fn action(at: &At<'_>) -> Result<Action, String> {
     let sync_copies = at.store().map(|s| s.spec.sync_copies).unwrap_or(0);
     Ok(match (at.step.kind, &at.task.kind) {
         (StepKind::Provision, _) => Action::Provision,
+        (StepKind::Destroy, _) => Action::Destroy,
         (StepKind::Freeze, _) => Action::Freeze { limit_ms: at.cluster.policy.freeze_limit_ms },
         (StepKind::CatchUp, TaskKind::HandOver { from, .. }) => {
             let target = at.tip_of(StepKind::Freeze, from).ok_or_else(|| format!("{from} is not frozen"))?;

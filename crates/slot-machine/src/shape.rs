@@ -97,7 +97,10 @@ fn fits(kind: &TaskKind, step: &Step) -> bool {
         StepKind::Promote => target(kind).is_some_and(at),
         StepKind::Provision => {
             matches!(kind, TaskKind::CreateStore { copies, .. } if slot.is_some_and(|s| copies.contains_key(s)))
+                || matches!(kind, TaskKind::BuildCopy { slot, .. } if at(slot))
         }
+        StepKind::Count => matches!(kind, TaskKind::BuildCopy { .. } | TaskKind::CountCopy { .. }),
+        StepKind::Destroy => matches!(kind, TaskKind::DestroyCopy { slot, .. } if at(slot)),
         StepKind::Freeze => matches!(kind, TaskKind::HandOver { from, .. } if at(from)),
         StepKind::CatchUp => matches!(kind, TaskKind::HandOver { to, .. } if at(to)),
         StepKind::Demote => match kind {
@@ -114,7 +117,9 @@ fn fits(kind: &TaskKind, step: &Step) -> bool {
         },
         StepKind::Feed => matches!(kind, TaskKind::FailOver { to, feed: Some(_), .. } if at(to)),
         StepKind::Follow => match kind {
-            TaskKind::StartCopy { slot } | TaskKind::SettleLoss { slot, .. } => at(slot),
+            TaskKind::StartCopy { slot } | TaskKind::SettleLoss { slot, .. } | TaskKind::BuildCopy { slot, .. } => {
+                at(slot)
+            }
             _ => target(kind).is_some_and(|to| slot.is_some_and(|slot| slot != to)),
         },
         StepKind::StartMaster => matches!(kind, TaskKind::StartMaster { slot } if at(slot)),

@@ -103,8 +103,8 @@ fn take_effect_at_start(state: &mut State, stamp: Stamp, plan: PlanId, task: &Ta
         effects::wakes(cluster, task, step.at.as_ref());
     }
     match step.kind {
-        StepKind::Provision => {
-            effects::create_store(cluster, task);
+        StepKind::Provision | StepKind::Destroy => {
+            effects::copies_start(cluster, task, step.kind);
             Vec::new()
         }
         StepKind::Promote => {
@@ -259,6 +259,9 @@ fn finish_done(
     let Some(run) = state.plans.get_mut(&at.plan).and_then(|p| p.tasks.get_mut(usize::from(at.task))) else { return };
     run.steps[usize::from(at.step)] =
         StepRun { state: StepState::Done { attempt, index, done: done.clone() }, stuck: None };
+    if step.kind == StepKind::Follow && matches!(task.kind, TaskKind::BuildCopy { .. }) {
+        run.steps.iter_mut().for_each(|step| step.stuck = None);
+    }
     if let Err(why) = verdict {
         run.state = TaskState::NeedsHuman { why: why.clone() };
         audit(state, stamp, "slotd", format!("{name}: {why}"));
@@ -319,6 +322,22 @@ fn finish_never(
     }
 }
 
+/// R16: a copy that is built and does not come to count is told again whom it follows: its engine may have died, or its
+/// master moved. What it holds by then stays.
+fn follow_again(state: &mut State, stamp: Stamp, at: StepRef, task: &Task, why: &str) -> Result<Answer, Refused> {
+    let follow = task.steps.iter().position(|step| step.kind == StepKind::Follow);
+    audit(state, stamp, "slotd", format!("{} task {} goes on building: {why}", at.plan, at.task + 1));
+    if let (Some(run), Some(follow)) = (run_mut(state, at), follow) {
+        let attempt = match &run.steps[follow].state {
+            StepState::Done { attempt, .. } => attempt.saturating_add(1),
+            _ => 1,
+        };
+        run.steps[follow] = StepRun { state: StepState::Waiting { attempt }, stuck: None };
+        run.steps[usize::from(at.step)].stuck = Some(why.to_string());
+    }
+    Ok(Answer::Done)
+}
+
 pub(crate) fn stuck(state: &mut State, stamp: Stamp, at: StepRef, why: &str) -> Result<Answer, Refused> {
     let record = state.plans.get(&at.plan).ok_or(Refused::UnknownPlan(at.plan))?;
     let here = At::new(state, record, at.task, at.step)
@@ -346,6 +365,9 @@ pub(crate) fn stuck(state: &mut State, stamp: Stamp, at: StepRef, why: &str) -> 
     if known && !(aborting && committed) {
         // Said once: a retry adds nothing to the audit.
         return Ok(Answer::Done);
+    }
+    if matches!(task.kind, TaskKind::BuildCopy { .. }) && step.kind == StepKind::Count && !aborting {
+        return follow_again(state, stamp, at, &task, &why);
     }
     let serves = step.kind == StepKind::Promote && !waiting && ready::demote_of_source(&here).is_some();
     let name = step_name(at.plan, &task, at.task, &step);

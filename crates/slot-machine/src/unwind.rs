@@ -29,7 +29,12 @@ pub(crate) fn is_committed(task: &Task, run: &TaskRun) -> bool {
 fn must_be_over(kind: StepKind) -> bool {
     matches!(
         kind,
-        StepKind::Freeze | StepKind::Provision | StepKind::StartMaster | StepKind::Promote | StepKind::Demote
+        StepKind::Freeze
+            | StepKind::Provision
+            | StepKind::Destroy
+            | StepKind::StartMaster
+            | StepKind::Promote
+            | StepKind::Demote
     )
 }
 
@@ -166,7 +171,13 @@ pub(crate) fn finish(cluster: &mut Cluster, task: &Task, run: &mut TaskRun, id: 
             return;
         }
         unwind.cancel.retain(|n| *n != number);
-        let is_freeze = task.steps.get(usize::from(number)).is_some_and(|s| s.kind == StepKind::Freeze);
+        let kind = task.steps.get(usize::from(number)).map(|s| s.kind);
+        if let (Some(StepKind::Destroy), Outcome::Done(_), TaskKind::DestroyCopy { slot, .. }, Some(name)) =
+            (kind, outcome, &task.kind, &task.store)
+        {
+            crate::copies::destroyed(cluster, name, slot);
+        }
+        let is_freeze = kind == Some(StepKind::Freeze);
         let frozen = match outcome {
             Outcome::Done(_) => true,
             Outcome::NeverWill(why) => may_be_frozen(why),

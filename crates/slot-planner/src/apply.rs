@@ -180,7 +180,8 @@ fn rooms(view: &View<'_>, spec: &FleetSpec) -> (Vec<Room>, BTreeMap<HostName, Wh
                 continue;
             }
         }
-        let free = wanted.slots.iter().filter(|(n, _)| !used.contains_key(&SlotId::new(name.clone(), **n)));
+        let open = |slot: &SlotId| !used.contains_key(slot) && !view.inputs.busy_slots.contains(slot);
+        let free = wanted.slots.iter().filter(|(n, _)| open(&SlotId::new(name.clone(), **n)));
         rooms.push(Room {
             host: name.clone(),
             at: wanted.at.clone(),

@@ -4,6 +4,7 @@
 //! what every task of its kind must look like (S3, S7, S9, R3, R16, R28), what the plan must name as its facts (R14),
 //! and how many people must say yes (S5). What it can't derive, it refuses.
 
+mod copies;
 mod intents;
 mod places;
 mod sequence;
@@ -165,6 +166,7 @@ pub fn check(cluster: &Cluster, evidence: &Evidence, fleet_version: u64, plan: P
     }
     ground.order()?;
     places::check(&ground)?;
+    copies::check(&ground)?;
     intents::check(&ground)?;
     let bytes = plan.bytes();
     let digest = Plan::digest_of(&bytes);

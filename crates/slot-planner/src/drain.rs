@@ -5,6 +5,7 @@
 
 use crate::refusal::{DrainBlock, Nothing, Refusal};
 use crate::view::View;
+use crate::yard::Yard;
 use crate::{Draft, balance, sheet, steps};
 use slot_types::cluster::*;
 use slot_types::ids::*;
@@ -81,7 +82,7 @@ enum Need {
 }
 
 pub(crate) fn plan(view: &View<'_>, host: &HostName) -> Result<Draft, Refusal> {
-    let known = may_drain(view, host)?;
+    let known = may_leave(view, host, false)?;
     let mut needs: Vec<(&StoreName, &Store, &SlotId, Need)> = Vec::new();
     let mut because = BTreeMap::new();
     for (name, store) in &view.cluster.stores {
@@ -138,10 +139,13 @@ fn stop_copy(name: &StoreName, store: &Store, slot: &SlotId, after: Vec<u16>) ->
     }
 }
 
-fn may_drain<'a>(view: &View<'a>, host: &HostName) -> Result<&'a Host, Refusal> {
+/// Whether a host may be drained; `empty` whether its copies go as well.
+pub(crate) fn may_leave<'a>(view: &View<'a>, host: &HostName, empty: bool) -> Result<&'a Host, Refusal> {
     let known = view.cluster.hosts.get(host).ok_or_else(|| Refusal::UnknownHost(host.clone()))?;
     match known.declared {
         HostState::Active | HostState::Draining => {}
+        HostState::Maintenance if empty => {}
+        HostState::Empty => return Err(Refusal::NothingToDo(Nothing::Emptied(host.clone()))),
         HostState::Maintenance => return Err(Refusal::NothingToDo(Nothing::Drained(host.clone()))),
         state => {
             let needed = "only an Active host, or one a stopped drain left Draining, can be drained";
@@ -185,6 +189,16 @@ fn need(view: &View<'_>, name: &StoreName, store: &Store, slot: &SlotId, copy: &
 }
 
 fn hand_over_need(view: &View<'_>, name: &StoreName, store: &Store, slot: &SlotId) -> Result<Need, DrainBlock> {
+    Ok(Need::HandOver(hand_over_options(view, name, store, slot)?))
+}
+
+/// The copies that can take the master role of this slot, as a planned thing.
+pub(crate) fn hand_over_options(
+    view: &View<'_>,
+    name: &StoreName,
+    store: &Store,
+    slot: &SlotId,
+) -> Result<Vec<SlotId>, DrainBlock> {
     view.master_well(name, store).map_err(DrainBlock::MasterNotWell)?;
     if !store.possible_masters.is_empty() {
         return Err(DrainBlock::PossibleMasters(store.possible_masters.keys().cloned().collect()));
@@ -201,7 +215,7 @@ fn hand_over_need(view: &View<'_>, name: &StoreName, store: &Store, slot: &SlotI
     }
     let Some(to) = options.first() else { return Err(DrainBlock::NoTarget(why)) };
     enough_replicas(view, name, store, &[slot, to])?;
-    Ok(Need::HandOver(options))
+    Ok(options)
 }
 
 /// R24: the master that remains still finds the replicas that must hold every record.
@@ -234,7 +248,27 @@ fn notes(
         "WAY BACK",
         format!("after: slotctl undrain host {host} starts the replicas and hands the same masters back"),
     );
-    draft.note("NOT POSSIBLE", "drain --empty, which also moves the data: not in this version");
+    empties(view, host, draft);
+}
+
+/// Whether the data could go as well.
+fn empties(view: &View<'_>, host: &HostName, draft: &mut Draft) {
+    let copies: Vec<u64> = view
+        .cluster
+        .copies_on(host)
+        .filter(|(_, _, copy)| copy.state != CopyState::Retired)
+        .filter_map(|(name, ..)| view.cluster.stores.get(name).map(|store| store.spec.size_bytes))
+        .collect();
+    let free = Yard::new(view).room(host, copies.iter().copied().max().unwrap_or(0));
+    let needed = sheet::count(copies.len(), "copy needs", "copies need");
+    if free < copies.len() {
+        draft.note("NOT POSSIBLE", format!("drain --empty: {needed} a slot, {free} are free"));
+    } else {
+        draft.note(
+            "ALSO",
+            format!("slotctl drain host {host} --empty moves the data too: {needed} a slot, {free} are free"),
+        );
+    }
 }
 
 /// The worst of what was looked at.

@@ -111,7 +111,9 @@ pub(crate) fn follow(view: &View<'_>, slot: &SlotId) -> Result<Draft, Refusal> {
     let follows = view.status(name, slot, copy).is_some_and(|(status, _)| {
         status.role == EngineRole::Replica && status.following == Some((master.clone(), store.epoch))
     });
-    if follows && copy.state == CopyState::Serving {
+    // R16: one that is being built follows, and counts later.
+    let bound = !copy.whole && copy.follows == Some((master.clone(), store.epoch));
+    if follows && (copy.state == CopyState::Serving || bound) {
         return Err(Refusal::NothingToDo(Nothing::Follows(slot.clone())));
     }
     Ok(one(start_copy(name, store, slot, Vec::new())))

@@ -7,6 +7,7 @@
 mod apply;
 mod balance;
 pub mod check;
+mod copies;
 mod drain;
 mod everyday;
 mod failover;
@@ -17,6 +18,7 @@ mod sheet;
 mod steps;
 mod undrain;
 mod view;
+mod yard;
 
 pub use check::CheckedPlan;
 pub use refusal::{DrainBlock, NotWell, Nothing, Refusal, WhyNot};
@@ -45,6 +47,8 @@ pub struct Inputs {
     pub busy_stores: BTreeSet<StoreName>,
     /// Hosts whose declared state running plans hold (R13).
     pub busy_hosts: BTreeSet<HostName>,
+    /// Slots that running plans have reserved (R13).
+    pub busy_slots: BTreeSet<SlotId>,
     /// The version of the set of hosts and stores and the policy.
     pub fleet_version: u64,
 }
@@ -58,6 +62,12 @@ pub fn plan(cluster: &Cluster, evidence: &Evidence, intent: Intent, inputs: Inpu
     let draft = match &intent {
         Intent::Apply(spec) => apply::plan(&view, spec)?,
         Intent::DrainHost(host) => drain::plan(&view, host)?,
+        Intent::EmptyHost(host) => copies::empty(&view, host)?,
+        Intent::MoveCopy { slot, to } => copies::move_copy(&view, slot, to.as_ref())?,
+        Intent::Rebuild(scope) => copies::rebuild(&view, scope)?,
+        Intent::Rebalance => copies::rebalance(&view)?,
+        Intent::RetireHost(host) => copies::retire_host(&view, host)?,
+        Intent::CountCopy { slot } => copies::count(&view, slot)?,
         Intent::UndrainHost(host) => undrain::plan(&view, host)?,
         Intent::FailOverSlot { slot, to } => failover::plan_slot(&view, slot, to.as_ref())?,
         Intent::FailOverHost(host) => failover::plan_host(&view, host)?,

@@ -117,7 +117,8 @@ fn bounded(past: &Past<'_>, furthest: &EngineStatus) -> bool {
     };
     // R16: a building copy is never counted as reached, but it may have been counted by the master.
     let reached = past.raise.iter().chain([past.to]).filter(serving).count();
-    let others = store.copies.len().saturating_sub(1);
+    // What is gone since that Promote may have been all that an acknowledgement rested on.
+    let others = store.copies.len().saturating_sub(1) + store.unheard.len();
     reached + sync > others && furthest.history.iter().any(|start| start.epoch == store.last_promoted)
 }
 

@@ -7,6 +7,7 @@ use crate::check::Fault;
 use slot_types::cluster::{CopyState, HostState, LossState};
 use slot_types::engine::EngineRole;
 use slot_types::ids::*;
+use slot_types::plan::Scope;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -79,6 +80,15 @@ pub enum WhyNot {
     /// A loss case is open there.
     #[error("loss case {0} is open there")]
     LossCase(LossCaseId),
+    /// It never held everything its master had (R16).
+    #[error("is still being built")]
+    NotWhole,
+    /// Another copy of the store is in the same domain (S9).
+    #[error("{0} holds a copy of it in the same domain")]
+    SameDomain(SlotId),
+    /// No slot there is free and large enough.
+    #[error("no free slot is large enough")]
+    NoFreeSlot,
 }
 
 /// Why a master can't be handed over as a planned thing.
@@ -138,6 +148,17 @@ pub enum DrainBlock {
     /// A loss case is open on the copy that is to be stopped.
     #[error("loss case {0} is open on its copy here")]
     LossCase(LossCaseId),
+    /// S9: other copies of it are not seen live.
+    #[error("with its copy elsewhere {live} whole copies would be seen live, it wants {needed}")]
+    TooFewCopies {
+        /// Seen.
+        live: usize,
+        /// Wanted.
+        needed: u8,
+    },
+    /// No host has a place for its copy.
+    #[error("its copy here finds no other place{}", places(.0))]
+    NoRoom(BTreeMap<HostName, WhyNot>),
     /// The copy is in no state to be stopped.
     #[error("its copy here is {0:?}")]
     Copy(CopyState),
@@ -157,6 +178,18 @@ pub enum Nothing {
     /// Drained already.
     #[error("{0} is in Maintenance: safe to switch off")]
     Drained(HostName),
+    /// Emptied already.
+    #[error("{0} is Empty: no copies")]
+    Emptied(HostName),
+    /// Retired already.
+    #[error("{0} is Retired")]
+    Retired(HostName),
+    /// Every copy is there, and none too many.
+    #[error("{0}: as many whole copies as the file asks for")]
+    Rebuilt(Scope),
+    /// No move would make hosts more even.
+    #[error("no move of a copy or a master would make the hosts more even")]
+    Even,
     /// Active already.
     #[error("{0} is Active")]
     Active(HostName),
@@ -192,6 +225,9 @@ pub enum Refusal {
     /// No such slot.
     #[error("slot {0} is not in the cluster file; slotctl show host {host} lists those that are", host = .0.host)]
     UnknownSlot(SlotId),
+    /// No such store.
+    #[error("store {0} does not exist; slotctl status lists those that do")]
+    UnknownStore(StoreName),
     /// No such loss case.
     #[error("loss case {0} does not exist; slotctl loss list shows those that do")]
     UnknownLossCase(LossCaseId),
@@ -348,6 +384,42 @@ pub enum Refusal {
         /// Hosts that were left out, and why.
         excluded: BTreeMap<HostName, WhyNot>,
     },
+    /// The place asked for will not do.
+    #[error("the copy of {store} can't go to {to}: {why}; leave --to out to let the planner choose")]
+    NotThisPlace {
+        /// The store.
+        store: StoreName,
+        /// The slot asked for.
+        to: SlotId,
+        /// Why not.
+        why: WhyNot,
+    },
+    /// S9: other copies of it are not seen live.
+    #[error(
+        "{store} would have {live} whole copies that are seen live, it wants {needed}; slotctl rebuild store {store} first"
+    )]
+    TooFewCopies {
+        /// The store.
+        store: StoreName,
+        /// Seen.
+        live: usize,
+        /// Wanted.
+        needed: u8,
+    },
+    /// None of several stores can be put right.
+    #[error("nothing can be rebuilt now:{}", sheets(.because))]
+    Rebuild {
+        /// Why, by store.
+        because: BTreeMap<StoreName, Refusal>,
+    },
+    /// A host that still holds something can't be retired.
+    #[error("host {host} still holds {}; empty it first: slotctl drain host {host} --empty", list(.slots))]
+    HostHolds {
+        /// The host.
+        host: HostName,
+        /// What: copies, or places of possible masters.
+        slots: BTreeSet<SlotId>,
+    },
     /// A change of a store that this version does not carry out.
     #[error("the file changes {what} of store {store}, which is not supported yet; put the old value back")]
     NotSupported {
@@ -427,6 +499,9 @@ fn kept(hosts: &BTreeSet<HostName>, stores: &BTreeSet<StoreName>) -> String {
         (true, false) => format!("; it leaves out {}, which stay", list(stores)),
         (false, false) => format!("; it leaves out {} and {}, which stay", list(hosts), list(stores)),
     }
+}
+fn places(why: &BTreeMap<HostName, WhyNot>) -> String {
+    why.iter().map(|(host, why)| format!("\n    {host}: {why}")).collect()
 }
 fn left_out(hosts: &BTreeMap<HostName, WhyNot>) -> String {
     hosts.iter().map(|(host, why)| format!("\n  {host} is left out: {why}")).collect()

@@ -7,6 +7,8 @@ use slot_types::cluster::{Copy, CopyState, HostState, Store};
 use slot_types::ids::*;
 use slot_types::plan::{Place, Settlement, Step, StepKind};
 
+/// A copy that is built is told again whom it follows when it did not count after this long.
+const COUNT_MS: u64 = 60_000;
 /// Deadlines are for a person who waits, never for safety: after them a step counts as stuck.
 const ORDER_MS: u64 = 10_000;
 /// Making room for a copy may wait for a disk.
@@ -20,9 +22,10 @@ const INTERNAL_MS: u64 = 5_000;
 
 fn deadline_ms(kind: StepKind) -> u64 {
     match kind {
-        StepKind::Provision => PROVISION_MS,
+        StepKind::Provision | StepKind::Destroy => PROVISION_MS,
         StepKind::Stop | StepKind::ConfirmStopped => STOP_MS,
         StepKind::Feed | StepKind::ListStranded | StepKind::Reinject => RECORDS_MS,
+        StepKind::Count => COUNT_MS,
         kind if kind.is_internal() => INTERNAL_MS,
         _ => ORDER_MS,
     }
@@ -63,6 +66,25 @@ pub(crate) fn hand_over(from: &SlotId, to: &SlotId, others: &[SlotId], canary: &
     steps.extend(others.iter().map(|slot| at(StepKind::Follow, slot)));
     steps.push(on(StepKind::Canary, canary));
     steps
+}
+
+/// `begin`: nothing of it is there yet.
+pub(crate) fn build_copy(slot: &SlotId, begin: bool) -> Vec<Step> {
+    let mut steps = Vec::new();
+    if begin {
+        steps.push(at(StepKind::Provision, slot));
+    }
+    steps.push(at(StepKind::Follow, slot));
+    steps.push(internal(StepKind::Count));
+    steps
+}
+
+pub(crate) fn count_copy() -> Vec<Step> {
+    vec![internal(StepKind::Count)]
+}
+
+pub(crate) fn destroy_copy(slot: &SlotId) -> Vec<Step> {
+    vec![at(StepKind::Destroy, slot)]
 }
 
 /// The places of an unplanned failover's steps.
@@ -133,7 +155,7 @@ pub(crate) fn fence_returned(slot: &SlotId, list: bool) -> Vec<Step> {
 
 pub(crate) fn host_state(host: &HostName, to: HostState) -> Vec<Step> {
     let mut steps = Vec::new();
-    if to == HostState::Maintenance {
+    if matches!(to, HostState::Maintenance | HostState::Empty) {
         steps.push(on(StepKind::ConfirmStopped, host));
     }
     steps.push(internal(StepKind::DeclareHost));

@@ -90,12 +90,12 @@ fn move_one(load: &mut std::collections::BTreeMap<HostName, u32>, from: &HostNam
 fn may_undrain<'a>(view: &View<'a>, host: &HostName) -> Result<&'a Host, Refusal> {
     let known = view.cluster.hosts.get(host).ok_or_else(|| Refusal::UnknownHost(host.clone()))?;
     match known.declared {
-        HostState::Maintenance | HostState::Draining | HostState::Off => {}
+        HostState::Maintenance | HostState::Draining | HostState::Off | HostState::Empty => {}
         // A copy that a drain had stopped before it was given up, or that an undrain could not start, is started now.
         HostState::Active if view.cluster.copies_on(host).any(|(_, _, copy)| copy.state == CopyState::Stopped) => {}
         HostState::Active => return Err(Refusal::NothingToDo(Nothing::Active(host.clone()))),
         state => {
-            let needed = "only a host in Maintenance, Draining or Off can be undrained";
+            let needed = "only a host in Maintenance, Draining, Empty or Off can be undrained";
             return Err(Refusal::HostIn { host: host.clone(), state, needed });
         }
     }

@@ -175,6 +175,8 @@ impl<'a> View<'a> {
         };
         match (copy.state, status.role) {
             (_, EngineRole::Diverged) => Err(WhyNot::Engine(status.role)),
+            // R16: what never held everything is never promoted, whatever its engine says.
+            _ if !copy.whole => Err(WhyNot::NotWhole),
             // R16: a building copy is never counted. A demoted master is no building copy, though it waits to follow.
             (CopyState::Building, EngineRole::Demoted) => Ok((status, age)),
             (CopyState::Building, _) => Err(WhyNot::State(copy.state)),
@@ -194,7 +196,7 @@ impl<'a> View<'a> {
             CopyState::Building => status.role == EngineRole::Demoted,
             CopyState::Stopped | CopyState::Retired => false,
         };
-        (whole && status.role != EngineRole::Diverged).then_some((status, age))
+        (whole && copy.whole && status.role != EngineRole::Diverged).then_some((status, age))
     }
 
     /// How surely a slot can no longer acknowledge: by a demote that can be ordered, by a person's word, or not at all.

@@ -288,6 +288,11 @@ impl World {
                 let event = agent::Event::Provisioned { slot, result: Ok(()) };
                 self.queue.after(3, Happening::Agent(host.clone(), life, Box::new(event)));
             }
+            Effect::Remove { slot, serving: _ } => {
+                self.folders.remove(&SlotId::new(host.clone(), slot));
+                let event = agent::Event::Removed { slot, result: Ok(()) };
+                self.queue.after(3, Happening::Agent(host.clone(), life, Box::new(event)));
+            }
             Effect::Report(report) => self.report(host, &report),
         }
     }

@@ -146,6 +146,8 @@ pub struct Copy {
     pub generation: CopyGeneration,
     /// Whom it follows, at which epoch (R16).
     pub follows: Option<(SlotId, Epoch)>,
+    /// Whether it ever held everything its master held. Until then it is not counted, whoever it follows (R16).
+    pub whole: bool,
 }
 
 /// How surely a former master can no longer acknowledge, strongest first.
@@ -242,6 +244,10 @@ pub struct Store {
     pub route: Option<Route>,
     /// The last epoch whose Promote order was started: R7's bound needs its start record.
     pub last_promoted: Epoch,
+    /// The last generation of every copy that is gone: the next one on that slot is higher (R11).
+    pub past: BTreeMap<SlotId, CopyGeneration>,
+    /// Copies that are gone since the last finished Promote: an acknowledgement may have rested on them alone (R7).
+    pub unheard: BTreeSet<SlotId>,
     /// Grows with every change a plan could depend on.
     pub version: u64,
 }
@@ -390,6 +396,10 @@ pub struct Policy {
     pub plan_valid_ms: u64,
     /// Everyday starts of masters per minute (R25: bounded rate).
     pub everyday_per_minute: u16,
+    /// Copies that are built at once in the cluster.
+    pub copy_at_once: u16,
+    /// Copies that are built at once from or onto one host.
+    pub copy_per_host: u16,
 }
 impl Default for Policy {
     fn default() -> Self {
@@ -409,6 +419,8 @@ impl Default for Policy {
             attestation_ms: 30 * 60_000,
             plan_valid_ms: 15 * 60_000,
             everyday_per_minute: 120,
+            copy_at_once: 6,
+            copy_per_host: 2,
         }
     }
 }

@@ -113,6 +113,8 @@ pub enum Action {
         /// Its master.
         to: Source,
     },
+    /// Delete the subject's copy for good: engine ended, data removed, a tombstone kept (R11).
+    Destroy,
     /// Prove that no engine process and no order runs on this host (S8).
     ConfirmStopped,
     /// Make sure that order never takes effect, or answer what it did (R4).
@@ -139,6 +141,7 @@ impl Action {
             Self::ListStranded { .. } => "list-stranded",
             Self::Reinject { .. } => "reinject",
             Self::Canary { .. } => "canary",
+            Self::Destroy => "destroy",
             Self::ConfirmStopped => "confirm-stopped",
             Self::Cancel { .. } => "cancel",
         }
@@ -320,7 +323,7 @@ pub struct AgentReport {
 
 impl Versioned for Order {
     const NAME: &'static str = "order";
-    const VERSION: u16 = 1;
+    const VERSION: u16 = 2;
 }
 impl Versioned for Answer {
     const NAME: &'static str = "answer to an order";

@@ -14,13 +14,15 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-/// What an operator wants, or, for the last three, what the coordinator proposes by itself and needs no approval for.
+/// What an operator wants, or, for the last four, what the coordinator proposes by itself and needs no approval for.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
 pub enum Intent {
     /// Make the fleet as this file says.
     Apply(Box<FleetSpec>),
     /// Masters off, replicas stopped, safe to switch off.
     DrainHost(HostName),
+    /// Masters off, and every copy built elsewhere before it is destroyed here: the host ends in `Empty`.
+    EmptyHost(HostName),
     /// Start the replicas again, hand the same masters back.
     UndrainHost(HostName),
     /// Another master for the store on this slot; planned if the master is well, else unplanned.
@@ -32,6 +34,19 @@ pub enum Intent {
     },
     /// One sheet for every master of a dead host.
     FailOverHost(HostName),
+    /// Build the copy on this slot on another one, then destroy it here; a master goes along by a hand-over.
+    MoveCopy {
+        /// From.
+        slot: SlotId,
+        /// To; chosen when not given.
+        to: Option<SlotId>,
+    },
+    /// As many whole copies as each store's line in the cluster file asks for: missing ones built, surplus ones destroyed.
+    Rebuild(Scope),
+    /// Hosts even: copies moved from the fullest to the emptiest, masters handed over.
+    Rebalance,
+    /// An empty host is gone for good.
+    RetireHost(HostName),
     /// Settle a loss case: put its records into the master, or give them up by name; then the copy follows again.
     SettleLoss {
         /// Which.
@@ -54,12 +69,41 @@ pub enum Intent {
         /// The slot.
         slot: SlotId,
     },
+    /// Everyday: a copy whose building was interrupted holds everything by now and counts from here on (R16).
+    CountCopy {
+        /// The slot.
+        slot: SlotId,
+    },
+}
+
+/// Which stores a rebuild is about.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub enum Scope {
+    /// This one.
+    Store(StoreName),
+    /// Those with a copy on this host.
+    Host(HostName),
+    /// All.
+    All,
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Store(store) => write!(f, "{store}"),
+            Self::Host(host) => write!(f, "the stores of {host}"),
+            Self::All => f.write_str("all stores"),
+        }
+    }
 }
 
 impl Intent {
-    /// Whether the coordinator may carry it out without a person's yes (R25 and R8's standing order; nothing else).
+    /// Whether the coordinator may carry it out without a person's yes (R25, R16 and R8's standing order; nothing else).
     pub fn is_everyday(&self) -> bool {
-        matches!(self, Self::StartMaster { .. } | Self::Follow { .. } | Self::FenceReturned { .. })
+        matches!(
+            self,
+            Self::StartMaster { .. } | Self::Follow { .. } | Self::FenceReturned { .. } | Self::CountCopy { .. }
+        )
     }
 }
 
@@ -76,6 +120,13 @@ impl fmt::Display for Intent {
             Self::StartMaster { slot } => write!(f, "start master {slot}"),
             Self::Follow { slot } => write!(f, "follow {slot}"),
             Self::FenceReturned { slot } => write!(f, "fence returned {slot}"),
+            Self::CountCopy { slot } => write!(f, "count {slot}"),
+            Self::EmptyHost(host) => write!(f, "empty {host}"),
+            Self::MoveCopy { slot, to: Some(to) } => write!(f, "move {slot} to {to}"),
+            Self::MoveCopy { slot, to: None } => write!(f, "move {slot}"),
+            Self::Rebuild(scope) => write!(f, "rebuild {scope}"),
+            Self::Rebalance => write!(f, "rebalance"),
+            Self::RetireHost(host) => write!(f, "retire {host}"),
         }
     }
 }
@@ -132,6 +183,27 @@ pub enum TaskKind {
     StopCopy {
         /// Where.
         slot: SlotId,
+    },
+    /// Build one more copy of a store, or go on with one that was begun; it counts once it holds everything (R16).
+    BuildCopy {
+        /// Where.
+        slot: SlotId,
+        /// Which generation it has (R11).
+        generation: CopyGeneration,
+        /// The copy that a later task of this plan destroys: the new one may share its domain until then (S9).
+        replaces: Option<SlotId>,
+    },
+    /// A copy that was begun by an earlier plan holds everything by now.
+    CountCopy {
+        /// Where.
+        slot: SlotId,
+    },
+    /// Destroy a copy that is one too many (S9).
+    DestroyCopy {
+        /// Where.
+        slot: SlotId,
+        /// Of which generation (R11).
+        generation: CopyGeneration,
     },
     /// Start a stopped, dead or lagging-behind replica: it follows the present master.
     StartCopy {
@@ -218,6 +290,10 @@ impl Place {
 pub enum StepKind {
     /// Make an empty copy.
     Provision,
+    /// A built copy holds everything its master has and counts from now on (R16). Replicated state only.
+    Count,
+    /// Delete a copy for good; its name stays as a tombstone (R11).
+    Destroy,
     /// Stop acknowledging writes (protocol, hand-over 2).
     Freeze,
     /// Be equal to the freeze's tip (hand-over 3): an early stop only.
@@ -259,7 +335,15 @@ pub enum StepKind {
 impl StepKind {
     /// Whether it changes only the replicated state and needs no agent.
     pub fn is_internal(self) -> bool {
-        matches!(self, Self::CommitEpoch | Self::Repoint | Self::DeclareHost | Self::CloseLossCase | Self::ChangeFleet)
+        matches!(
+            self,
+            Self::CommitEpoch
+                | Self::Repoint
+                | Self::DeclareHost
+                | Self::CloseLossCase
+                | Self::ChangeFleet
+                | Self::Count
+        )
     }
 }
 
@@ -334,7 +418,7 @@ pub struct Note {
 
 impl Versioned for Plan {
     const NAME: &'static str = "plan";
-    const VERSION: u16 = 1;
+    const VERSION: u16 = 2;
 }
 
 impl Plan {
@@ -402,5 +486,5 @@ pub fn people_needed(plan: &Plan, policy: &Policy) -> u8 {
 
 impl Versioned for Intent {
     const NAME: &'static str = "intent";
-    const VERSION: u16 = 1;
+    const VERSION: u16 = 2;
 }

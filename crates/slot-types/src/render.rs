@@ -98,6 +98,11 @@ fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
+/// Bytes for a person, in powers of ten: `500.0 GB`.
+pub fn size(bytes: u64) -> String {
+    bytesize::ByteSize::b(bytes).display().si().to_string()
+}
+
 fn clock(wall: WallTime) -> String {
     let seconds = wall.0 / 1000 % 86_400;
     format!("{:02}:{:02}:{:02} UTC", seconds / 3600, seconds / 60 % 60, seconds % 60)
@@ -258,6 +263,8 @@ fn what_happens(page: &mut Page, plan: &Plan) {
     page.line("WHAT HAPPENS", 0);
     let lines = match &plan.intent {
         Intent::DrainHost(host) => drain_lines(plan, host),
+        Intent::EmptyHost(host) => empty_lines(plan, host),
+        Intent::MoveCopy { .. } | Intent::Rebuild(_) | Intent::Rebalance => copy_lines(plan),
         Intent::UndrainHost(host) => undrain_lines(plan, host),
         Intent::FailOverSlot { .. } | Intent::FailOverHost(_) => failover_lines(plan),
         Intent::Apply(_) => apply_lines(plan),
@@ -294,6 +301,34 @@ fn drain_lines(plan: &Plan, host: &HostName) -> Vec<String> {
         lines.push(format!("{} on {host} cleanly", count(stops, "copy stops", "copies stop")));
     }
     lines.push(format!("the agent of {host} confirms that no engine runs there"));
+    lines
+}
+
+fn empty_lines(plan: &Plan, host: &HostName) -> Vec<String> {
+    let mut lines = copy_lines(plan);
+    lines.push(format!("the agent of {host} confirms that no engine runs there"));
+    lines
+}
+
+fn copy_lines(plan: &Plan) -> Vec<String> {
+    let mut lines = Vec::new();
+    let masters = handovers(plan);
+    let (builds, goes) = (
+        tasks_of(plan, |k| matches!(k, TaskKind::BuildCopy { .. })),
+        tasks_of(plan, |k| matches!(k, TaskKind::DestroyCopy { .. })),
+    );
+    if masters > 0 {
+        let who = count(masters, "master is handed over", "masters are handed over");
+        lines.push(format!("{who}; each store pauses for a moment"));
+    }
+    if builds > 0 {
+        let who = count(builds, "copy is built; it counts", "copies are built; each counts");
+        lines.push(format!("{who} once it was seen to hold everything its master has"));
+    }
+    if goes > 0 {
+        let who = count(goes, "copy is destroyed", "copies are destroyed");
+        lines.push(format!("{who}, each only while as many others as its store asks for are seen live"));
+    }
     lines
 }
 

@@ -82,7 +82,7 @@ pub enum View {
 }
 impl Versioned for View {
     const NAME: &'static str = "view";
-    const VERSION: u16 = 1;
+    const VERSION: u16 = 2;
 }
 
 /// A coordinator, as the one that answers sees it.

@@ -46,7 +46,7 @@ fn a_policy_is_read_field_by_field() {
         "{HEAD}[policy]\nhandover = {{ at_once = 7, per_host = 3, max_lag = \"12 records\", max_stamp_age = \"2h\", \
          freeze = \"5s\" }}\nfailover = {{ people = 1, two_if = [], caught_up = \"2s\", attestation = \"10m\", \
          allow_unfenced = true }}\nbrake = {{ silent_hosts = 9, silent = \"8s\" }}\napproval = {{ valid = \"1m\" }}\n\
-         everyday = {{ per_minute = 3 }}\n"
+         everyday = {{ per_minute = 3 }}\ncopy = {{ at_once = 4, per_host = 1 }}\n"
     );
     let policy = parse(&text, "f").unwrap().policy;
     let expected = Policy {
@@ -65,6 +65,8 @@ fn a_policy_is_read_field_by_field() {
         attestation_ms: 600_000,
         plan_valid_ms: 60_000,
         everyday_per_minute: 3,
+        copy_at_once: 4,
+        copy_per_host: 1,
     };
     assert_eq!(policy, expected);
 }
@@ -97,7 +99,7 @@ fn what_only_a_later_version_does_is_refused_by_name() {
         format!("{HEAD}[fence_options.ipmi]\nusername = \"fence\"\n"),
         format!("{HEAD}[engine.cyrus]\nuser = \"cyrus\"\n"),
         format!("{HEAD}[policy]\nalarm = {{ silent = \"30s\" }}\n"),
-        format!("{HEAD}[policy]\ncopy = {{ at_once = 6 }}\n"),
+        format!("{HEAD}[policy]\ncopy = {{ rate = \"1 MB/s\" }}\n"),
         format!("{HEAD}[policy]\nfailover = {{ people = 2 }}\n"),
         format!("{HEAD}[policy]\nfailover = {{ two_if = [\"lagging\"] }}\n"),
         format!("{HEAD}[stores]\ns1 = {{ engine = \"cyrus\", copies = 1, spread = \"host\" }}\n"),

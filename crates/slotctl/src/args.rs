@@ -91,9 +91,24 @@ pub enum Command {
     /// One host, store or slot.
     #[command(subcommand)]
     Show(Show),
-    /// Masters off, engines stopped: safe to switch off. No data is copied.
+    /// Masters off, engines stopped: safe to switch off. No data is copied, unless it is to be emptied.
     #[command(subcommand)]
-    Drain(OnHost),
+    Drain(Drain),
+    /// Build a copy on another slot, then destroy it where it was; a master goes along.
+    #[command(subcommand)]
+    Move(Move),
+    /// As many whole copies as the cluster file asks for: lost ones built anew, surplus ones destroyed.
+    #[command(subcommand)]
+    Rebuild(Rebuild),
+    /// Make the hosts even: move copies and masters.
+    Rebalance {
+        /// Why.
+        #[command(flatten)]
+        change: Change,
+    },
+    /// Say that something is gone for good.
+    #[command(subcommand)]
+    Retire(OnHost),
     /// Start the replicas of a drained host again and hand the same masters back.
     #[command(subcommand)]
     Undrain(OnHost),
@@ -168,6 +183,65 @@ pub enum Show {
     Slot {
         /// Which, `imap3/07`.
         slot: SlotId,
+    },
+}
+
+/// What to drain.
+#[derive(Debug, Subcommand)]
+pub enum Drain {
+    /// A host.
+    Host {
+        /// Which.
+        host: HostName,
+        /// Its data too: every copy is built elsewhere before it is destroyed here.
+        #[arg(long)]
+        empty: bool,
+        /// Why.
+        #[command(flatten)]
+        change: Change,
+    },
+}
+
+/// What to move.
+#[derive(Debug, Subcommand)]
+pub enum Move {
+    /// The copy on a slot.
+    Slot {
+        /// Which, `imap3/07`.
+        slot: SlotId,
+        /// Where to; chosen when not given.
+        #[arg(long, value_name = "SLOT")]
+        to: Option<SlotId>,
+        /// Why.
+        #[command(flatten)]
+        change: Change,
+    },
+}
+
+/// Whose copies to put right.
+#[derive(Debug, Subcommand)]
+pub enum Rebuild {
+    /// Those of one store.
+    Store {
+        /// Which.
+        store: StoreName,
+        /// Why.
+        #[command(flatten)]
+        change: Change,
+    },
+    /// Those of every store that has a copy on a host.
+    Host {
+        /// Which.
+        host: HostName,
+        /// Why.
+        #[command(flatten)]
+        change: Change,
+    },
+    /// Those of all stores.
+    All {
+        /// Why.
+        #[command(flatten)]
+        change: Change,
     },
 }
 

@@ -95,11 +95,29 @@ fn judge_copy(image: &LedgerImage, subject: &Subject, action: &Action) -> Judgem
     if matches!(action, Action::Provision) {
         return judge_provision(image, subject, current);
     }
+    if matches!(action, Action::Destroy)
+        && let Some((key, entry)) = current
+        && entry.role == LedgerRole::Master
+    {
+        // R2: a master is demoted first, by an order of its own, whatever epoch this one is of.
+        return Judgement::Never(NeverWill::OtherCopy { held: format!("{} as master", held_text(key)) });
+    }
     match current {
         // R11: another copy generation lives there.
         Some((key, entry)) if is_copy(key, subject) => judge_epoch(entry, subject, action),
         Some((key, _)) => Judgement::Never(NeverWill::OtherCopy { held: held_text(key) }),
+        // There is nothing to delete: it is done as soon as the tombstone is written.
+        None if matches!(action, Action::Destroy) => judge_gone(image, subject),
         None => Judgement::Never(NeverWill::OtherCopy { held: "nothing".into() }),
+    }
+}
+
+/// S2: not even a tombstone's epoch goes back.
+fn judge_gone(image: &LedgerImage, subject: &Subject) -> Judgement {
+    let key = CopyKey { slot: subject.slot, store: subject.store.clone(), generation: subject.generation };
+    match image.copies.get(&key) {
+        Some(entry) if entry.epoch > subject.epoch => Judgement::Never(NeverWill::OlderEpoch { held: entry.epoch }),
+        _ => Judgement::Lawful,
     }
 }
 
@@ -173,6 +191,7 @@ fn may_follow(role: LedgerRole, action: &Action) -> bool {
         Action::StartMaster { .. } => role == Master,
         // Freeze, thaw and catch-up are told apart by their ids; the rest changes no role.
         Action::Provision
+        | Action::Destroy
         | Action::Freeze { .. }
         | Action::Thaw { .. }
         | Action::CatchUp { .. }

@@ -5,7 +5,7 @@
 //! asked for it (P4).
 
 use super::admit::{self, Judgement};
-use super::image::{LedgerWrite, OrderEntry, fingerprint};
+use super::image::{CopyEntry, LedgerWrite, OrderEntry, fingerprint};
 use super::{ACTIVE_MAX, Active, AgentCore, CatchingUp, Effect, Mark, Phase, ProcessState, Then, Waiter};
 use borsh::BorshDeserialize;
 use slot_planted::planted;
@@ -122,6 +122,7 @@ impl AgentCore {
             role_before: None,
             catching_up: CatchingUp::NotAsked,
             provisioned: false,
+            removed: false,
             asked: false,
             killed: false,
             why: "an earlier order of this slot has a call under way".into(),
@@ -223,10 +224,12 @@ impl AgentCore {
             && *old != key
         {
             // R11: the tombstone stays.
-            let retired = super::image::CopyEntry { retired: true, ..entry.clone() };
+            let retired = CopyEntry { retired: true, ..entry.clone() };
             self.stage(LedgerWrite::Copy(old.clone(), retired));
         }
-        let same = before.filter(|(old, _)| *old == key).map(|(_, entry)| entry);
+        // A tombstone is taken up again only to be destroyed once more; its epoch and index stay.
+        let tombstone = self.image.copies.get(&key).map(|entry| CopyEntry { retired: false, ..entry.clone() });
+        let same = before.filter(|(old, _)| *old == key).map(|(_, entry)| entry).or(tombstone);
         let entry = admit::accepted_entry(same.as_ref(), order, subject);
         self.stage(LedgerWrite::Copy(key, entry));
         if let Some(active) = self.active.get_mut(&id) {
@@ -300,7 +303,10 @@ impl AgentCore {
             && active.phase != Phase::Recording
         {
             active.cancelled = true;
-            let out = matches!(active.phase, Phase::Calling | Phase::Launching | Phase::Killing | Phase::Provisioning);
+            let out = matches!(
+                active.phase,
+                Phase::Calling | Phase::Launching | Phase::Killing | Phase::Provisioning | Phase::Removing
+            );
             if let Some(active) = self.active.get_mut(&id) {
                 active.phase = Phase::Watching(target);
                 active.why = format!("order {target} has a call under way");

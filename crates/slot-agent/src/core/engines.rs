@@ -217,6 +217,16 @@ impl AgentCore {
         }
         self.effect_ended(slot, Phase::Provisioning, result.err().map(|e| format!("the copy was not made: {e}")));
     }
+
+    pub(super) fn removed(&mut self, slot: u16, result: Result<(), String>) {
+        if result.is_ok()
+            && let Some(id) = self.lanes.get(&slot)
+            && let Some(active) = self.active.get_mut(id)
+        {
+            active.removed = true;
+        }
+        self.effect_ended(slot, Phase::Removing, result.err().map(|e| format!("its data was not removed: {e}")));
+    }
 }
 
 /// Whether a status differs in more than ages and lengths, so that the leader should hear of it at once.

@@ -5,8 +5,8 @@
 //! by an order (S10); every check on an order is made again just before each of its effects (P4).
 //!
 //! The shell's duties: perform effects in the order given; do `Persist` operations one after the other and answer each
-//! with [`Event::LedgerDone`] once it is durable, or end the process; answer every `Call`, `Launch`, `Kill` and `Provision`
-//! exactly once, a call no later than its budget and a little; say [`Event::EngineGone`] once a process it was given as
+//! with [`Event::LedgerDone`] once it is durable, or end the process; answer every `Call`, `Launch`, `Kill`, `Provision` and
+//! `Remove` exactly once, a call no later than its budget and a little; say [`Event::EngineGone`] once a process it was given as
 //! running, or launched, is dead.
 
 pub mod admit;
@@ -107,6 +107,13 @@ pub enum Event {
         /// How.
         result: Result<(), String>,
     },
+    /// A removal ended.
+    Removed {
+        /// On which slot.
+        slot: u16,
+        /// How.
+        result: Result<(), String>,
+    },
     /// Time has passed.
     Tick,
 }
@@ -173,6 +180,13 @@ pub enum Effect {
         /// Of which copy.
         serving: Serving,
     },
+    /// Delete the folder of a copy that no process serves, if it is there.
+    Remove {
+        /// On which slot.
+        slot: u16,
+        /// Of which copy.
+        serving: Serving,
+    },
     /// Tell whoever watches.
     Report(AgentReport),
 }
@@ -222,6 +236,8 @@ enum Phase {
     Killing,
     /// A provision is out.
     Provisioning,
+    /// A removal is out.
+    Removing,
     /// Waits until then for its engine to be gone.
     AwaitingGone(u64),
     /// Waits until then to try again.
@@ -255,6 +271,7 @@ struct Active {
     role_before: Option<LedgerRole>,
     catching_up: CatchingUp,
     provisioned: bool,
+    removed: bool,
     asked: bool,
     killed: bool,
     why: String,
@@ -372,6 +389,7 @@ impl AgentCore {
             Event::EngineGone { slot, instance } => self.engine_gone(slot, instance),
             Event::Reaped { slot, instance, result } => self.engine_reaped(slot, instance, result),
             Event::Provisioned { slot, result } => self.provisioned(slot, result),
+            Event::Removed { slot, result } => self.removed(slot, result),
             Event::Tick => {}
         }
         self.pass_time();

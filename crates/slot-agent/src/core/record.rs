@@ -150,6 +150,8 @@ impl AgentCore {
                 after.stopped = true;
                 after.freeze = None;
             }
+            // R11: the tombstone stays, so that nothing older is ever done on this slot.
+            (Outcome::Done(_), Action::Destroy) => after.retired = true,
             (
                 Outcome::Done(_),
                 Action::Demote
@@ -165,6 +167,9 @@ impl AgentCore {
                 after.role = LedgerRole::Raised;
             }
             _ => {}
+        }
+        if after.retired && planted("r11-destroyed-without-tombstone") {
+            after.index = LogIndex::default();
         }
         if after != before {
             self.stage(LedgerWrite::Copy(key, after));

@@ -20,6 +20,7 @@ enum Deed {
     Launch(Subject),
     Kill,
     Provision(Subject),
+    Remove(Subject),
     AwaitGone,
     Finish(Outcome),
 }
@@ -113,6 +114,10 @@ impl AgentCore {
         match (&order.action, engine) {
             (Action::Provision, _) if ours => Deed::Finish(Outcome::Done(Done::Plain)),
             (Action::Provision, None) if !active.provisioned => Deed::Provision(subject.clone()),
+            // R11: whatever runs there ends first; then the data goes, and the ledger keeps the name.
+            (Action::Destroy, None) if !active.removed => Deed::Remove(subject.clone()),
+            (Action::Destroy, None) => Deed::Finish(Outcome::Done(Done::Plain)),
+            (Action::Destroy, Some(_)) => Deed::Kill,
             (Action::Freeze { .. }, _) if !ours => Deed::Finish(never_engine("engine is not running")),
             // A dead engine is not frozen; it is started again only by StartMaster (R12, R25).
             (Action::Thaw { .. }, _) if !ours => Deed::Finish(Outcome::Done(Done::Plain)),
@@ -164,6 +169,11 @@ impl AgentCore {
                 self.effects.push(Effect::Provision { slot, serving });
                 Phase::Provisioning
             }
+            Deed::Remove(subject) => {
+                let serving = Serving { store: subject.store, generation: subject.generation };
+                self.effects.push(Effect::Remove { slot, serving });
+                Phase::Removing
+            }
             Deed::AwaitGone => Phase::AwaitingGone(self.now + patience),
         };
         if let Some(active) = self.active.get_mut(&id) {
@@ -173,6 +183,7 @@ impl AgentCore {
                 Phase::Launching => "the engine is starting".into(),
                 Phase::Killing => "not fenced: its process is not gone yet".into(),
                 Phase::Provisioning => "the copy is being made".into(),
+                Phase::Removing => "the copy's data is being removed".into(),
                 _ => "the engine's process is not gone yet".into(),
             };
             if matches!(active.order.action, Action::Demote) && phase != Phase::Killing {
@@ -323,7 +334,11 @@ fn engine_call(order: &Order, subject: &Subject, catching_up: CatchingUp) -> Opt
         Action::Stop => EngineCall::Stop,
         Action::ListStranded { against } => EngineCall::ListStranded { epoch, against: against.clone() },
         Action::Reinject { to } => EngineCall::Reinject { epoch, to: to.clone() },
-        Action::Provision | Action::Canary { .. } | Action::ConfirmStopped | Action::Cancel { .. } => return None,
+        Action::Provision
+        | Action::Destroy
+        | Action::Canary { .. }
+        | Action::ConfirmStopped
+        | Action::Cancel { .. } => return None,
     })
 }
 

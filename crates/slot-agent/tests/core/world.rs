@@ -374,6 +374,12 @@ impl World {
                 self.copies.entry((slot, serving)).or_insert_with(FakeEngine::new);
                 Some(Event::Provisioned { slot, result: Ok(()) })
             }
+            Effect::Remove { slot, serving } => {
+                self.deeds.push(format!("remove {slot}"));
+                assert!(!self.processes.contains_key(&slot), "a copy is removed under its engine");
+                self.copies.remove(&(slot, serving));
+                Some(Event::Removed { slot, result: Ok(()) })
+            }
             Effect::Report(report) => {
                 self.reports.push(report);
                 None

@@ -121,7 +121,7 @@ impl Look<'_> {
         if self.turn % 2 == 1 {
             urgent.reverse();
         }
-        urgent.into_iter().chain([self.follow(), self.wake()]).flatten().collect()
+        urgent.into_iter().chain([self.follow(), self.count(), self.wake()]).flatten().collect()
     }
 
     /// Of several slots a different one each time.
@@ -226,9 +226,27 @@ impl Look<'_> {
         Some(Intent::Follow { slot: slot.clone() })
     }
 
+    /// R16: a copy whose building was cut short follows, and holds everything by now.
+    fn count(&self) -> Option<Intent> {
+        let master = self.store.master.as_ref().filter(|_| self.store.pending.is_none())?;
+        let follows = Some((master.clone(), self.store.epoch));
+        let ready = |slot: &SlotId, copy: &Copy| {
+            !copy.whole
+                && copy.state == CopyState::Building
+                && copy.follows == follows
+                && self.may_run(slot)
+                && self.report(slot).and_then(running).is_some_and(|status| {
+                    status.following == follows && status.behind == Some(0) && status.verified_ms.is_some()
+                })
+        };
+        let slot = self.in_turn(self.store.copies.iter().filter(|(slot, copy)| ready(slot, copy)).map(|(s, _)| s))?;
+        Some(Intent::CountCopy { slot: slot.clone() })
+    }
+
     /// R16: it follows well, but its Follow was cut short before it was recorded: until it is said again it never counts.
     fn is_uncounted(&self, status: &EngineStatus, copy: &Copy, master: &SlotId) -> bool {
-        let recorded = copy.state == CopyState::Serving && copy.follows == Some((master.clone(), self.store.epoch));
+        let bound = copy.state == CopyState::Serving || !copy.whole;
+        let recorded = bound && copy.follows == Some((master.clone(), self.store.epoch));
         status.role == EngineRole::Replica && !recorded
     }
 

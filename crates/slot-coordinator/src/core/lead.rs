@@ -171,6 +171,7 @@ impl CoordinatorCore {
             wall: self.now.wall,
             busy_stores: self.state.store_claims.keys().cloned().collect(),
             busy_hosts: self.state.host_claims.keys().cloned().collect(),
+            busy_slots: self.state.slot_claims.keys().cloned().collect(),
             fleet_version: self.state.fleet_version,
         };
         let heard = heard_of(cluster, &evidence, &intent);

@@ -495,6 +495,8 @@ fn restore(data: &[u8]) -> Result<State, CodecError> {
 fn kebab(kind: StepKind) -> &'static str {
     match kind {
         StepKind::Provision => "provision",
+        StepKind::Count => "count",
+        StepKind::Destroy => "destroy",
         StepKind::Freeze => "freeze",
         StepKind::CatchUp => "catch-up",
         StepKind::CommitEpoch => "commit-epoch",

@@ -167,6 +167,19 @@ impl Engine for JournalEngine {
         })
     }
 
+    fn destroy<'a>(&'a self, spec: &'a EngineSpec) -> EngineFuture<'a, ()> {
+        Box::pin(async move {
+            let (dir, config) = (spec.dir.clone(), config_of(&spec.target));
+            let gone = tokio::task::spawn_blocking(move || folder::destroy(&dir, &config)).await;
+            match gone {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(FolderError::OtherCopy { held, .. })) => Err(EngineError::OtherStore { held }),
+                Ok(Err(e)) => Err(EngineError::Disk(e.to_string())),
+                Err(e) => Err(EngineError::TimedOut(e.to_string())),
+            }
+        })
+    }
+
     fn launch<'a>(&'a self, spec: &'a EngineSpec) -> EngineFuture<'a, ProcessIdentity> {
         Box::pin(async move {
             let failed =

@@ -110,6 +110,34 @@ pub fn provision(dir: &Path, config: &Config) -> Result<(), FolderError> {
     sync_dir(parent)
 }
 
+/// Deletes a copy for good; done already when it is not there. Its folder loses its name first, so that half of a copy is
+/// never taken for one; what a crash leaves behind goes with the next attempt. Blocks: call it off the async runtime.
+pub fn destroy(dir: &Path, config: &Config) -> Result<(), FolderError> {
+    let parent = dir.parent().unwrap_or(Path::new("."));
+    let mut name = dir.file_name().unwrap_or_default().to_os_string();
+    name.push(".destroyed");
+    let grave = parent.join(name);
+    if grave.exists() {
+        std::fs::remove_dir_all(&grave).map_err(failed("removing", &grave))?;
+    }
+    if !dir.exists() {
+        return if parent.exists() { sync_dir(parent) } else { Ok(()) };
+    }
+    // P5: nobody serves it while it goes. A copy whose identity can't be read is still the one its folder is named for.
+    let lock = CopyFolder::lock(dir)?;
+    if let Ok(held) = identify(dir)
+        && (&held.store, &held.slot, held.generation) != (&config.store, &config.slot, config.generation)
+    {
+        let held = describe(&held.store, &held.slot, held.generation);
+        return Err(FolderError::OtherCopy { path: dir.to_path_buf(), held });
+    }
+    std::fs::rename(dir, &grave).map_err(failed("renaming", dir))?;
+    sync_dir(parent)?;
+    drop(lock);
+    std::fs::remove_dir_all(&grave).map_err(failed("removing", &grave))?;
+    sync_dir(parent)
+}
+
 /// A folder this process alone serves.
 #[derive(Debug)]
 pub struct CopyFolder {

@@ -326,6 +326,10 @@ impl World {
                 Outcome::Done(Done::Stranded(self.stranded.get(&at).cloned().unwrap_or_default()))
             }
             Action::Reinject { .. } => Outcome::Done(Done::Reinjected { appended: 1, present: 0 }),
+            Action::Destroy => {
+                self.tips.remove(&at);
+                Outcome::Done(Done::Plain)
+            }
             Action::Cancel { .. } => never(NeverWill::Cancelled),
             _ => Outcome::Done(Done::Plain),
         }

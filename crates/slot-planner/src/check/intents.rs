@@ -4,7 +4,7 @@
 //! that ends in Maintenance has no master and no running engine left on the host (S8) and leaves every store its live
 //! copies (R24).
 
-use super::{Fault, Ground};
+use super::{Fault, Ground, copies};
 use slot_types::cluster::*;
 use slot_types::ids::*;
 use slot_types::plan::{Intent, Task, TaskKind};
@@ -16,6 +16,18 @@ pub(super) fn check(ground: &Ground<'_>) -> Result<(), Fault> {
         (Intent::Apply(file), _) => apply(ground, file),
         (Intent::DrainHost(host), _) => drain(ground, host),
         (Intent::UndrainHost(host), _) => undrain(ground, host),
+        (Intent::EmptyHost(host), _) => empty(ground, host),
+        (Intent::MoveCopy { .. } | Intent::Rebuild(_) | Intent::Rebalance, _) => {
+            match tasks.iter().position(|task| !copies::within(ground, task)) {
+                Some(number) => Err(wrong(format!("task {number} is not within what was asked for"))),
+                None => Ok(()),
+            }
+        }
+        (Intent::RetireHost(host), [Task { kind: TaskKind::HostState { host: h, to: HostState::Retired }, .. }])
+            if h == host && ground.cluster.copies_on(host).next().is_none() =>
+        {
+            Ok(())
+        }
         (Intent::FailOverSlot { slot, to }, [task]) => {
             let (from, target) = moves(task).ok_or_else(|| wrong("the task moves no master"))?;
             let asked = to.as_ref().is_none_or(|to| to == target);
@@ -38,6 +50,7 @@ pub(super) fn check(ground: &Ground<'_>) -> Result<(), Fault> {
         (Intent::StartMaster { slot }, [Task { kind: TaskKind::StartMaster { slot: at }, .. }])
         | (Intent::Follow { slot }, [Task { kind: TaskKind::StartCopy { slot: at }, .. }])
         | (Intent::FenceReturned { slot }, [Task { kind: TaskKind::FenceReturned { slot: at }, .. }])
+        | (Intent::CountCopy { slot }, [Task { kind: TaskKind::CountCopy { slot: at }, .. }])
             if slot == at =>
         {
             Ok(())
@@ -111,6 +124,36 @@ fn drain(ground: &Ground<'_>, host: &HostName) -> Result<(), Fault> {
         }
         if stopped {
             enough_left(ground, name, slot)?;
+        }
+    }
+    Ok(())
+}
+
+/// S8: everything leaves, and the host is declared Empty last.
+fn empty(ground: &Ground<'_>, host: &HostName) -> Result<(), Fault> {
+    let tasks = &ground.plan.tasks;
+    let last = tasks.len() - 1;
+    let ends = matches!(&tasks[last].kind, TaskKind::HostState { host: h, to: HostState::Empty } if h == host);
+    if !ends || (0..last).any(|earlier| !ground.waits(last, earlier)) {
+        return Err(wrong("the host is not declared Empty after everything else"));
+    }
+    let active = ground.cluster.hosts.get(host).is_some_and(|h| h.declared == HostState::Active);
+    let first = matches!(&tasks[0].kind, TaskKind::HostState { host: h, to: HostState::Draining } if h == host);
+    if first != active || (first && (1..last).any(|number| !ground.waits(number, 0))) {
+        return Err(wrong("the host is not declared Draining before everything else"));
+    }
+    for (number, task) in tasks.iter().enumerate().take(last).skip(usize::from(first)) {
+        if !copies::within(ground, task) {
+            return Err(wrong(format!("task {number} does not empty {host}")));
+        }
+    }
+    for (name, slot, _) in ground.cluster.copies_on(host) {
+        let goes = |task: &&Task| {
+            task.store.as_ref() == Some(name)
+                && matches!(&task.kind, TaskKind::DestroyCopy { slot: s, .. } if s == slot)
+        };
+        if tasks.iter().filter(goes).count() != 1 {
+            return Err(wrong(format!("the copy of {name} on {slot} is not destroyed once")));
         }
     }
     Ok(())

@@ -1,8 +1,7 @@
 //! S9: where copies are, at every state the plan passes through.
 //!
-//! What always holds: tasks of this version add copies and take none away, so the state with all of them added is the
-//! fullest; if that has every copy in a domain of its own, on a slot of its own that is large enough, every earlier
-//! one has.
+//! What always holds: a file adds copies and takes none away, so the state with all of them added is the fullest; if that
+//! has every copy in a domain of its own, on a slot of its own that is large enough, every earlier one has.
 
 use super::{Fault, Ground};
 use slot_types::cluster::*;

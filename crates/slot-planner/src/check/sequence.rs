@@ -66,6 +66,13 @@ fn wanted(ground: &Ground<'_>, task: &Task) -> Wanted {
             steps
         }
         TaskKind::FailOver { .. } => store.map(|s| fail_over(ground, s, &task.kind)).unwrap_or_default(),
+        TaskKind::BuildCopy { slot: at, generation, .. } => {
+            let begun = store.is_some_and(|s| s.copies.get(at).is_some_and(|copy| copy.generation == *generation));
+            let begin = (!begun).then(|| slot(StepKind::Provision, at));
+            begin.into_iter().chain([slot(StepKind::Follow, at), (StepKind::Count, None)]).collect()
+        }
+        TaskKind::CountCopy { .. } => vec![(StepKind::Count, None)],
+        TaskKind::DestroyCopy { slot: at, .. } => vec![slot(StepKind::Destroy, at)],
         TaskKind::StopCopy { slot: at } => vec![slot(StepKind::Stop, at)],
         TaskKind::StartCopy { slot: at } => match store.filter(|s| s.master.is_none()) {
             None => vec![slot(StepKind::Follow, at)],
@@ -103,8 +110,9 @@ fn wanted(ground: &Ground<'_>, task: &Task) -> Wanted {
             steps
         }
         TaskKind::HostState { host: name, to } => {
-            // S8: Maintenance is declared on the agent's own word.
-            let proof = (*to == HostState::Maintenance).then(|| host(StepKind::ConfirmStopped, name));
+            // S8: Maintenance and Empty are declared on the agent's own word.
+            let proof =
+                matches!(to, HostState::Maintenance | HostState::Empty).then(|| host(StepKind::ConfirmStopped, name));
             proof.into_iter().chain([(StepKind::DeclareHost, None)]).collect()
         }
     }

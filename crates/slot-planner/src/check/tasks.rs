@@ -66,7 +66,12 @@ pub(super) fn check(ground: &Ground<'_>, number: usize, task: &Task) -> Result<(
             let fits = known.is_some_and(|c| c.store == *name && c.slot == *slot && c.state == LossState::Listed);
             if fits && !leads { Ok(()) } else { role(slot, "has no listed loss case of that number") }
         }
-        TaskKind::Fleet | TaskKind::CreateStore { .. } | TaskKind::HostState { .. } => Ok(()),
+        TaskKind::Fleet
+        | TaskKind::CreateStore { .. }
+        | TaskKind::HostState { .. }
+        | TaskKind::BuildCopy { .. }
+        | TaskKind::CountCopy { .. }
+        | TaskKind::DestroyCopy { .. } => Ok(()),
     }
 }
 
@@ -100,6 +105,8 @@ fn about(kind: &TaskKind) -> Option<&SlotId> {
         | TaskKind::StartMaster { slot }
         | TaskKind::FenceReturned { slot }
         | TaskKind::SettleLoss { slot, .. } => Some(slot),
+        // What comes and goes is followed task by task elsewhere.
+        TaskKind::BuildCopy { .. } | TaskKind::CountCopy { .. } | TaskKind::DestroyCopy { .. } => None,
         TaskKind::Fleet | TaskKind::CreateStore { .. } | TaskKind::HostState { .. } => None,
     }
 }
@@ -134,6 +141,14 @@ impl Case<'_> {
         }
         if let Some(slot) = store.possible_masters.keys().next() {
             return Err(Fault::NotFenced { task: self.number, slot: slot.clone() });
+        }
+        // Built by this very plan: the guards of the hand-over look at it then (R14).
+        let built = self.ground.plan.tasks.iter().take(self.number).any(|task| {
+            task.store.as_ref() == Some(self.name)
+                && matches!(&task.kind, TaskKind::BuildCopy { slot, .. } if slot == to)
+        });
+        if built {
+            return Ok(());
         }
         let Some(copy) = store.copies.get(to).filter(|c| to != from && c.role == Role::Replica) else {
             return self.role(to, "is no replica of the store");
@@ -171,7 +186,7 @@ impl Case<'_> {
         if !leads || from == to {
             return self.role(from, "is not the master, or is to be master itself");
         }
-        let candidate = self.candidate(to)?;
+        let candidate = self.candidate(from, to)?;
         self.fences(from, to, *fence, waived)?;
         let possible = ground.may_acknowledge(store, from, to);
         let left: BTreeSet<SlotId> = store
@@ -207,7 +222,7 @@ impl Case<'_> {
         self.loss(from, waived, candidate, furthest, loss)
     }
 
-    fn candidate(&self, to: &SlotId) -> Result<&EngineStatus, Fault> {
+    fn candidate(&self, from: &SlotId, to: &SlotId) -> Result<&EngineStatus, Fault> {
         let bad = |what| Fault::Role { task: self.number, slot: to.clone(), what };
         let copy = self.store.copies.get(to).ok_or(bad("holds no copy of the store"))?;
         let active = self.ground.cluster.hosts.get(&to.host).is_some_and(|h| h.declared == HostState::Active);
@@ -215,10 +230,10 @@ impl Case<'_> {
         let whole = match copy.state {
             CopyState::Serving | CopyState::Frozen => true,
             CopyState::Building => status.role == EngineRole::Demoted,
-            CopyState::Quarantined => self.waits(to) && !self.another_can_lead(to),
+            CopyState::Quarantined => self.waits(to) && !self.another_can_lead(from, to),
             CopyState::Stopped | CopyState::Retired => false,
         };
-        if whole && active && status.role != EngineRole::Diverged {
+        if whole && copy.whole && active && status.role != EngineRole::Diverged {
             Ok(status)
         } else {
             Err(bad("is not a whole copy on an Active host"))
@@ -232,12 +247,18 @@ impl Case<'_> {
     }
 
     /// A copy that waits for its loss case is the last resort: nothing is seen that could be promoted without one.
-    fn another_can_lead(&self, to: &SlotId) -> bool {
+    fn another_can_lead(&self, from: &SlotId, to: &SlotId) -> bool {
         self.store.copies.iter().any(|(slot, copy)| {
             let active = self.ground.cluster.hosts.get(&slot.host).is_some_and(|h| h.declared == HostState::Active);
             let seen = self.seen(slot).is_some_and(|status| status.role != EngineRole::Diverged);
             let plain = matches!(copy.state, CopyState::Serving | CopyState::Frozen);
-            slot != to && self.store.master.as_ref() != Some(slot) && active && seen && plain && !self.waits(slot)
+            slot != to
+                && slot != from
+                && self.store.master.as_ref() != Some(slot)
+                && active
+                && seen
+                && plain
+                && !self.waits(slot)
         })
     }
 
@@ -315,7 +336,9 @@ impl Case<'_> {
         let replicas = store.copies.iter().filter(|(slot, _)| *slot != from);
         let out_of_reach = replicas
             .filter(|(slot, copy)| copy.state != CopyState::Serving || !self.ground.follows_orders(slot, copy))
-            .count();
+            .count()
+            // R7: what is gone since the last Promote may have been all that an acknowledgement rested on.
+            + store.unheard.len();
         let alone = store.possible_masters.keys().all(|slot| slot == from) && store.pending.is_none();
         alone
             && store.master.as_ref() == Some(from)

@@ -552,3 +552,21 @@ fn l1_a_copy_that_went_with_its_disk_is_left_out_by_name() {
     assert!(matches!(&task.kind, TaskKind::FailOver { unreachable, .. } if unreachable.contains(&gone)));
     assert!(!task.steps.iter().any(|step| step.at == Some(Place::Slot(gone.clone()))), "{:?}", task.steps);
 }
+
+/// Found by the simulator, seeds 137 and 275: the checker took the slot that the sheet is about, to which an epoch had been given
+/// and never filled, for another one that could lead, and refused the plan.
+#[test]
+fn l1_the_slot_a_sheet_is_about_does_not_stand_in_the_way_of_the_last_resort() {
+    let mut world = with_loss_case(LossState::AwaitingReturn);
+    let (old, pending) = (slot("imap1/1"), slot("imap2/1"));
+    let known = world.store_mut(&store(1));
+    (known.master, known.pending, known.promote_started) = (None, Some(pending.clone()), true);
+    let since = PossibleMaster { since: known.epoch, generation: CopyGeneration(1) };
+    known.possible_masters.insert(old.clone(), since);
+    known.copies.get_mut(&pending).unwrap().role = Role::Replica;
+    world.see_all();
+    world.said(&old, |status| status.role = slot_types::engine::EngineRole::Demoted);
+    let plan = world.plan(Intent::FailOverSlot { slot: pending, to: None }).unwrap();
+    let TaskKind::FailOver { to, .. } = &plan.plan().tasks[0].kind else { panic!("no failover") };
+    assert_eq!(*to, old);
+}

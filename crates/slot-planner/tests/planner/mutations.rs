@@ -35,6 +35,8 @@ fn plans() -> Vec<(World, CheckedPlan)> {
     dead.silent(&host(1), 20_000);
     dead.attest(&host(1));
     all.push((dead.clone(), dead.plan(Intent::FailOverHost(host(1))).unwrap()));
+    all.push((world.clone(), world.plan(Intent::EmptyHost(host(2))).unwrap()));
+    all.push((world.clone(), world.plan(Intent::MoveCopy { slot: slot("imap1/1"), to: None }).unwrap()));
     world.complete(drain.plan());
     all.push((world.clone(), world.plan(Intent::UndrainHost(host(2))).unwrap()));
     all

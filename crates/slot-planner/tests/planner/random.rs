@@ -7,7 +7,7 @@ use slot_types::cluster::*;
 use slot_types::engine::EngineRole;
 use slot_types::evidence::{CopyEvidence, Seen};
 use slot_types::ids::*;
-use slot_types::plan::{Intent, Settlement};
+use slot_types::plan::{Intent, Scope, Settlement};
 
 /// One thing that is not as it should be.
 #[derive(Clone, Debug)]
@@ -28,6 +28,9 @@ enum Upset {
     Busy(usize),
     BusyHost(usize),
     Loss(usize, usize, usize),
+    Unwhole(usize, usize, bool),
+    Retired(usize, usize),
+    Wanted(usize, u8),
     AllowUnfenced,
 }
 
@@ -49,7 +52,10 @@ fn upset() -> impl Strategy<Value = Upset> {
         (n.clone(), 0u8..3).prop_map(|(s, k)| Upset::Sync(s, k)),
         n.clone().prop_map(Upset::Busy),
         n.clone().prop_map(Upset::BusyHost),
-        (n.clone(), n.clone(), n).prop_map(|(s, c, x)| Upset::Loss(s, c, x)),
+        (n.clone(), n.clone(), n.clone()).prop_map(|(s, c, x)| Upset::Loss(s, c, x)),
+        (n.clone(), n.clone(), any::<bool>()).prop_map(|(s, c, g)| Upset::Unwhole(s, c, g)),
+        (n.clone(), n.clone()).prop_map(|(s, c)| Upset::Retired(s, c)),
+        (n, 1u8..4).prop_map(|(s, n)| Upset::Wanted(s, n)),
         Just(Upset::AllowUnfenced),
     ]
 }
@@ -114,6 +120,24 @@ fn apply(world: &mut World, upset: &Upset) {
             (case.store, case.slot) = (name(s), slot);
             world.cluster.loss_cases.insert(LossCaseId(*x as u64), case);
         }
+        Upset::Unwhole(s, c, gone) => {
+            let slot = at(world, s, c);
+            let copy = world.store_mut(&name(s)).copies.get_mut(&slot).unwrap();
+            if copy.role != Role::Master {
+                (copy.whole, copy.state) = (false, CopyState::Building);
+            }
+            if *gone {
+                world.evidence.copies.insert(slot, Seen::Known { value: CopyEvidence::Absent, age_ms: 10 });
+            }
+        }
+        Upset::Retired(s, c) => {
+            let slot = at(world, s, c);
+            let copy = world.store_mut(&name(s)).copies.get_mut(&slot).unwrap();
+            if copy.role != Role::Master {
+                copy.state = CopyState::Retired;
+            }
+        }
+        Upset::Wanted(s, n) => world.store_mut(&name(s)).spec.copies = *n,
         Upset::AllowUnfenced => world.cluster.policy.allow_unfenced = true,
     }
 }
@@ -130,7 +154,12 @@ fn every_intent(world: &World) -> Vec<Intent> {
         intents.push(Intent::DrainHost(host.clone()));
         intents.push(Intent::UndrainHost(host.clone()));
         intents.push(Intent::FailOverHost(host.clone()));
+        intents.push(Intent::EmptyHost(host.clone()));
+        intents.push(Intent::RetireHost(host.clone()));
+        intents.push(Intent::Rebuild(Scope::Host(host.clone())));
     }
+    intents.push(Intent::Rebuild(Scope::All));
+    intents.push(Intent::Rebalance);
     for slot in world.cluster.stores.values().flat_map(|s| s.copies.keys()) {
         intents.push(Intent::FailOverSlot { slot: slot.clone(), to: None });
         for store in world.cluster.stores.values().filter(|s| s.copies.contains_key(slot)) {
@@ -141,6 +170,10 @@ fn every_intent(world: &World) -> Vec<Intent> {
         intents.push(Intent::StartMaster { slot: slot.clone() });
         intents.push(Intent::Follow { slot: slot.clone() });
         intents.push(Intent::FenceReturned { slot: slot.clone() });
+        intents.push(Intent::CountCopy { slot: slot.clone() });
+        intents.push(Intent::MoveCopy { slot: slot.clone(), to: None });
+        let last = SlotId::new(slot.host.clone(), 24);
+        intents.push(Intent::MoveCopy { slot: slot.clone(), to: Some(last) });
     }
     for case in world.cluster.loss_cases.keys() {
         intents.push(Intent::SettleLoss { case: *case, how: Settlement::Reinject });

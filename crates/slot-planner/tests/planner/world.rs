@@ -62,6 +62,7 @@ impl World {
             wall: WallTime(36_220_000),
             busy_stores: BTreeSet::new(),
             busy_hosts: BTreeSet::new(),
+            busy_slots: BTreeSet::new(),
             fleet_version: 3,
         };
         let evidence = Evidence { taken_at: LogTime(1_000_000), ..Evidence::default() };
@@ -116,6 +117,7 @@ impl World {
             state: CopyState::Serving,
             generation: CopyGeneration(1),
             follows: (slot != master).then(|| (master.clone(), epoch)),
+            whole: true,
         };
         let known = Store {
             spec: spec.clone(),
@@ -127,6 +129,8 @@ impl World {
             possible_masters: BTreeMap::new(),
             route: self.cluster.slot(master).map(|s| Route { slot: master.clone(), address: s.address, epoch }),
             last_promoted: epoch,
+            past: BTreeMap::new(),
+            unheard: BTreeSet::new(),
             version: 40,
         };
         self.cluster.stores.insert(name.clone(), known);
@@ -234,6 +238,18 @@ impl World {
                         })
                         .collect();
                     self.lead(name, to, &demoted);
+                }
+                (TaskKind::BuildCopy { slot, generation, .. }, Some(name)) => {
+                    let store = self.store_mut(name);
+                    let follows = store.master.clone().map(|master| (master, store.epoch));
+                    let (role, state) = (Role::Replica, CopyState::Serving);
+                    let copy = Copy { role, state, generation: *generation, follows, whole: true };
+                    store.copies.insert(slot.clone(), copy);
+                }
+                (TaskKind::DestroyCopy { slot, generation }, Some(name)) => {
+                    let store = self.store_mut(name);
+                    store.copies.remove(slot);
+                    store.past.insert(slot.clone(), *generation);
                 }
                 (TaskKind::StopCopy { slot }, Some(name)) => {
                     self.store_mut(name).copies.get_mut(slot).unwrap().state = CopyState::Stopped;

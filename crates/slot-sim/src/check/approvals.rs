@@ -55,7 +55,10 @@ impl Recorded {
             requested_by: plan.requested_by.clone(),
             everyday: matches!(
                 plan.intent,
-                Intent::StartMaster { .. } | Intent::Follow { .. } | Intent::FenceReturned { .. }
+                Intent::StartMaster { .. }
+                    | Intent::Follow { .. }
+                    | Intent::FenceReturned { .. }
+                    | Intent::CountCopy { .. }
             ),
             valid_ms: plan.valid_ms,
             recorded: now,
@@ -78,7 +81,10 @@ impl Recorded {
             if read.everyday
                 && !matches!(
                     task.kind,
-                    TaskKind::StartMaster { .. } | TaskKind::StartCopy { .. } | TaskKind::FenceReturned { .. }
+                    TaskKind::StartMaster { .. }
+                        | TaskKind::StartCopy { .. }
+                        | TaskKind::FenceReturned { .. }
+                        | TaskKind::CountCopy { .. }
                 )
             {
                 // Nothing else needs no approval (R25, R8).

@@ -184,6 +184,9 @@ impl Commits {
         }
         self.plans_changed(found, &proposal.command);
         self.stores_changed(found, index, &proposal.command);
+        if let Some(cluster) = &self.state.cluster {
+            self.tasks.places.copies(found, cluster, facts);
+        }
         self.hosts_changed(found, facts);
         self.mark(index);
     }
@@ -448,6 +451,11 @@ pub(super) fn target(plan: PlanId, kind: &TaskKind) -> Option<(&SlotId, Option<S
 pub(super) fn does_harm_late(kind: StepKind) -> bool {
     matches!(
         kind,
-        StepKind::Freeze | StepKind::Provision | StepKind::StartMaster | StepKind::Promote | StepKind::Demote
+        StepKind::Freeze
+            | StepKind::Provision
+            | StepKind::Destroy
+            | StepKind::StartMaster
+            | StepKind::Promote
+            | StepKind::Demote
     )
 }

@@ -76,6 +76,17 @@ impl Ledgers {
         host.ended.clear();
     }
 
+    /// The stores whose copies an agent's ledger durably holds on a slot.
+    pub fn held_on<'a>(&'a self, slot: &'a SlotId) -> impl Iterator<Item = &'a StoreName> {
+        let copies = self.hosts.get(&slot.host).into_iter().flat_map(|host| &host.copies);
+        copies.filter(|(key, copy)| key.slot == slot.number && !copy.retired).map(|(key, _)| &key.store)
+    }
+
+    /// Whether the disk of a host was replaced, or an older one put back.
+    pub fn is_touched(&self, host: &HostName) -> bool {
+        self.hosts.get(host).is_some_and(|host| host.touched)
+    }
+
     /// Below which epoch an agent's durable word keeps a copy from acknowledging (R2, R5).
     pub fn fenced(&self, slot: &SlotId, store: &StoreName, generation: CopyGeneration) -> Epoch {
         let Some(fences) = self.fences.get(slot) else { return Epoch::ZERO };

@@ -4,8 +4,9 @@
 //! from the engines themselves.
 
 use super::Found;
+use super::commits::Facts;
 use super::engines::Engines;
-use slot_types::cluster::{Cluster, CopyState, HostState, Spread};
+use slot_types::cluster::{Cluster, Copy, CopyState, HostState, Spread, Store};
 use slot_types::engine::EngineRole;
 use slot_types::ids::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,9 +15,19 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Default)]
 pub(crate) struct Places {
     seen: BTreeMap<StoreName, BTreeSet<(SlotId, CopyGeneration)>>,
-    /// Whose copy a slot was given to first: nothing empties a slot (R11).
+    /// Whose copy a slot was given to: only its agent's word that it destroyed the copy empties it (R11).
     given: BTreeMap<SlotId, StoreName>,
+    /// Where each copy stood last.
+    stood: BTreeMap<Name, CopyState>,
+    /// How much its master held durably when a copy's slot was taken for it.
+    begun: BTreeMap<Name, u64>,
+    /// Copies that held everything at some time, on the disk that is there.
+    whole: BTreeSet<Name>,
+    disks: BTreeMap<HostName, Incarnation>,
 }
+
+/// A copy.
+type Name = (StoreName, SlotId, CopyGeneration);
 
 impl Places {
     /// S9, where the set of a store's copies changed.
@@ -31,7 +42,7 @@ impl Places {
             if self.seen.get(name) == Some(&copies) {
                 continue;
             }
-            if copies.len() < usize::from(store.spec.copies) {
+            if !self.seen.contains_key(name) && copies.len() < usize::from(store.spec.copies) {
                 found.say("S9", format!("{name} has {} copies, it wants {}", copies.len(), store.spec.copies));
             }
             let mut domains: BTreeMap<String, &SlotId> = BTreeMap::new();
@@ -48,7 +59,10 @@ impl Places {
                     Spread::Host => slot.host.to_string(),
                     Spread::Rack => host.at.0.join("/"),
                 };
-                if let Some(other) = domains.insert(domain, slot) {
+                // While a copy moves, the new one may stand beside the one that it takes the place of.
+                if let Some(other) =
+                    domains.insert(domain, slot).filter(|_| copies.len() <= usize::from(store.spec.copies))
+                {
                     found.say("S9", format!("{name} has copies on {other} and {slot}, in one failure domain"));
                 }
                 let taken = |(other, s): (&StoreName, &slot_types::cluster::Store)| {
@@ -63,6 +77,85 @@ impl Places {
                 }
             }
             self.seen.insert(name.clone(), copies);
+        }
+    }
+}
+
+impl Places {
+    /// R16, S9: what counts had held everything that its master held when it was begun, by the engines' own disks; and what is
+    /// about to be destroyed leaves as many such copies, in as many domains, as its store asks for.
+    pub fn copies(&mut self, found: &mut Found, cluster: &Cluster, facts: Facts<'_>) {
+        let engines = facts.engines;
+        for (name, host) in &cluster.hosts {
+            if host.incarnation.is_some() && self.disks.get(name) != host.incarnation.as_ref() {
+                self.disks.extend(host.incarnation.map(|disk| (name.clone(), disk)));
+                self.whole.retain(|(_, slot, _)| slot.host != *name);
+            }
+        }
+        let held: BTreeSet<(&StoreName, &SlotId)> =
+            cluster.stores.iter().flat_map(|(name, s)| s.copies.keys().map(move |slot| (name, slot))).collect();
+        self.given.retain(|slot, name| held.contains(&(&*name, slot)));
+        for (name, store) in &cluster.stores {
+            for (slot, copy) in &store.copies {
+                let key = (name.clone(), slot.clone(), copy.generation);
+                let before = self.stood.insert(key.clone(), copy.state);
+                if before == Some(copy.state) {
+                    continue;
+                }
+                if before.is_none() {
+                    // R4, R11: a slot is free by its agent's word, not by anybody's plan.
+                    if let Some(other) = facts.ledgers.held_on(slot).find(|held| *held != name) {
+                        found.say("R11", format!("{slot} is given to {name}, its agent holds a copy of {other}"));
+                    }
+                    self.begins(store, &key, engines);
+                }
+                if copy.state == CopyState::Serving && !self.whole.contains(&key) {
+                    self.counts(found, &key, facts);
+                }
+                if copy.state == CopyState::Retired && self.whole.contains(&key) {
+                    self.goes(found, cluster, store, &key);
+                }
+            }
+        }
+    }
+
+    fn begins(&mut self, store: &Store, key: &Name, engines: &Engines) {
+        if store.epoch == Epoch::ZERO {
+            self.whole.insert(key.clone());
+            return;
+        }
+        let master = store.master.as_ref().and_then(|master| engines.all.get(master));
+        let there = master.filter(|engine| engine.store == key.0).map_or(0, |engine| engine.durable);
+        self.begun.insert(key.clone(), there);
+    }
+
+    fn counts(&mut self, found: &mut Found, key: &Name, facts: Facts<'_>) {
+        let (name, slot, generation) = key;
+        let engine = facts.engines.all.get(slot).filter(|e| e.store == *name && e.generation == *generation);
+        let holds = engine.map_or(0, |engine| engine.durable);
+        let there = self.begun.get(key).copied().unwrap_or(0);
+        // Nothing is known of what another disk, or an older one, holds.
+        if (engine.is_none() || holds < there) && !facts.ledgers.is_touched(&slot.host) {
+            let text = format!("{slot} counts as a copy of {name}, it holds {holds} of the {there} records there were");
+            found.say("R16", text);
+        }
+        self.whole.insert(key.clone());
+    }
+
+    fn goes(&self, found: &mut Found, cluster: &Cluster, store: &Store, key: &Name) {
+        let (name, slot, _) = key;
+        let stays = |(other, copy): &(&SlotId, &Copy)| {
+            let other_key = (name.clone(), (*other).clone(), copy.generation);
+            *other != slot && copy.state != CopyState::Retired && self.whole.contains(&other_key)
+        };
+        let domain = |(other, _): (&SlotId, &Copy)| match (store.spec.spread, cluster.hosts.get(&other.host)) {
+            (Spread::Rack, Some(host)) => host.at.0.join("/"),
+            _ => other.host.to_string(),
+        };
+        let left: BTreeSet<String> = store.copies.iter().filter(stays).map(domain).collect();
+        if left.len() < usize::from(store.spec.copies) {
+            let text = format!("{slot} of {name} is to be destroyed, {} whole copies stay", left.len());
+            found.say("S9", text);
         }
     }
 }

@@ -50,6 +50,8 @@ impl Toy {
             possible_masters: BTreeMap::new(),
             route: Some(Route { slot: slot(at), address, epoch: epoch(n) }),
             last_promoted: epoch(n),
+            past: BTreeMap::new(),
+            unheard: std::collections::BTreeSet::new(),
             version: 1,
         };
         self.state.cluster.as_mut().unwrap().stores.insert(name(store), store_state);

@@ -6,7 +6,7 @@ use super::looks::leads;
 use super::*;
 use slot_machine::state::{PlanRecord, PlanStatus};
 use slot_types::cluster::*;
-use slot_types::plan::Settlement;
+use slot_types::plan::{Scope, Settlement};
 
 /// How often somebody looks.
 const ROUND_MS: u64 = 2_000;
@@ -176,6 +176,14 @@ impl Crowd {
     ) {
         let served = store.pending.is_none() && store.master.as_ref().is_some_and(|m| public.truth.engines.contains(m));
         let Some((state, _)) = cluster(public) else { return };
+        let whole = |(_, copy): &(&SlotId, &Copy)| copy.whole && copy.state != CopyState::Retired;
+        let odd = store.copies.values().any(|copy| !copy.whole || copy.state == CopyState::Retired);
+        let short = store.copies.iter().filter(whole).count() != usize::from(store.spec.copies);
+        let idle = !state.store_claims.contains_key(name);
+        if served && idle && (odd || short) && self.may_care(Care::Copies(name.clone()), now, AGAIN_MS) {
+            self.count("care: rebuild asked");
+            self.plan(now, public, who, Intent::Rebuild(Scope::Store(name.clone())), asks);
+        }
         // R13: an approved failover may take a store from a plan that gets nowhere.
         let holder = state.store_claims.get(name).and_then(|plan| state.plans.get(plan));
         if served || holder.is_some_and(|plan| plan.status == PlanStatus::Running && !is_stuck(plan)) {

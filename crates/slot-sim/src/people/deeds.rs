@@ -8,7 +8,7 @@ use super::*;
 use slot_machine::command::RequestId;
 use slot_machine::state::{PlanStatus, SESSIONS_MAX};
 use slot_types::cluster::*;
-use slot_types::plan::Settlement;
+use slot_types::plan::{Scope, Settlement};
 use slot_types::view::Query;
 
 /// Something a person may choose to do.
@@ -29,6 +29,7 @@ enum Choice {
     Evicted,
     Storm,
     Apply,
+    Copies,
 }
 
 impl Crowd {
@@ -224,6 +225,7 @@ impl Crowd {
         may(Habit::Evicted, true, 2, Choice::Evicted);
         may(Habit::Storm, true, 1, Choice::Storm);
         may(Habit::Apply, true, 2, Choice::Apply);
+        may(Habit::Copies, true, 8, Choice::Copies);
         // What nobody leaves out: a drained host comes back, records come back, colleagues are helped.
         choices.extend(drained.then_some((6, Choice::Undrain)));
         choices.extend(listed.then_some((8, Choice::Settle)));
@@ -248,6 +250,7 @@ impl Crowd {
                 self.plan(now, public, who, Intent::UndrainHost(host), asks);
             }
             Choice::HandOver => self.hand_over(now, public, who, cluster, asks),
+            Choice::Copies => self.copies(now, public, who, cluster, asks),
             Choice::FailOver => self.fail_over(now, public, who, cluster, asks),
             Choice::Attest => {
                 let Some(host) = self.wrong_host(now, public, &hosts) else { return };
@@ -286,6 +289,37 @@ impl Crowd {
         let wrong = |host: &&HostName| self.faith(now, public, host).is_some_and(|f| f != Faith::True);
         let wrong: Vec<HostName> = hosts.iter().filter(wrong).cloned().collect();
         self.one_of(&wrong).cloned()
+    }
+
+    /// Copies elsewhere: a host emptied, a slot moved, what is missing rebuilt, hosts made even.
+    fn copies(&mut self, now: u64, public: &Public<'_>, who: usize, cluster: &Cluster, asks: &mut Vec<Ask>) {
+        let slots: Vec<SlotId> = cluster.stores.values().flat_map(|store| store.copies.keys().cloned()).collect();
+        let hosts: Vec<HostName> = cluster.hosts.keys().cloned().collect();
+        let stores: Vec<StoreName> = cluster.stores.keys().cloned().collect();
+        let intent = match self.dice.within(0, 7) {
+            0 | 1 => self.one_of(&hosts).cloned().map(Intent::EmptyHost),
+            2 => self.one_of(&stores).cloned().map(|store| Intent::Rebuild(Scope::Store(store))),
+            3 => Some(Intent::Rebuild(Scope::All)),
+            4 => Some(Intent::Rebalance),
+            _ => {
+                let free: Vec<SlotId> = cluster
+                    .hosts
+                    .iter()
+                    .flat_map(|(name, host)| host.slots.keys().map(|number| SlotId::new(name.clone(), *number)))
+                    .filter(|slot| !slots.contains(slot))
+                    .collect();
+                let to = if self.dice.one_in(2) { self.one_of(&free).cloned() } else { None };
+                self.one_of(&slots).cloned().map(|slot| Intent::MoveCopy { slot, to })
+            }
+        };
+        let Some(intent) = intent else { return };
+        self.count(match intent {
+            Intent::EmptyHost(_) => "empty asked",
+            Intent::MoveCopy { .. } => "move asked",
+            Intent::Rebalance => "rebalance asked",
+            _ => "rebuild asked",
+        });
+        self.plan(now, public, who, intent, asks);
     }
 
     fn hand_over(&mut self, now: u64, public: &Public<'_>, who: usize, cluster: &Cluster, asks: &mut Vec<Ask>) {

@@ -84,6 +84,8 @@ pub enum Habit {
     Views,
     /// Apply the cluster file again, changed or not.
     Apply,
+    /// Empty hosts, move copies, rebuild what is missing, rebalance.
+    Copies,
     /// Open more sessions than are remembered, so that others are evicted; never drawn.
     Storm,
     /// Attest what is not so although nothing can find out: the limit of R8; never drawn, and told to the checker.
@@ -92,7 +94,7 @@ pub enum Habit {
 
 impl Habit {
     /// Those a seed may have.
-    pub const DRAWN: [Habit; 15] = [
+    pub const DRAWN: [Habit; 16] = [
         Habit::Drain,
         Habit::HandOver,
         Habit::FailOver,
@@ -108,6 +110,7 @@ impl Habit {
         Habit::Evicted,
         Habit::Views,
         Habit::Apply,
+        Habit::Copies,
     ];
     /// A random half of them.
     pub fn draw(dice: &mut Stream) -> BTreeSet<Habit> {
@@ -273,6 +276,8 @@ struct Shown {
 /// What a person cares for in the heal phase, so that nobody asks for it every second.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Care {
+    /// The copies of a store.
+    Copies(StoreName),
     Fleet,
     Plan(PlanId),
     Store(StoreName),

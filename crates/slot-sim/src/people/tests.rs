@@ -67,7 +67,10 @@ impl Toy {
             cluster.hosts.insert(host(n), known);
             let (role, follows) =
                 if n == 1 { (Role::Master, None) } else { (Role::Replica, Some((slot(1), Epoch::ZERO.next()))) };
-            copies.insert(slot(n), Copy { role, state: CopyState::Serving, generation: CopyGeneration(1), follows });
+            copies.insert(
+                slot(n),
+                Copy { role, state: CopyState::Serving, generation: CopyGeneration(1), follows, whole: true },
+            );
             truth.boots.insert(host(n), boot);
             truth.disks.insert(host(n), disk);
             truth.agents.insert(host(n));
@@ -85,6 +88,8 @@ impl Toy {
             possible_masters: BTreeMap::new(),
             route: Some(Route { slot: slot(1), address: address(), epoch }),
             last_promoted: epoch,
+            past: BTreeMap::new(),
+            unheard: std::collections::BTreeSet::new(),
             version: 1,
         };
         cluster.stores.insert(store_name(), store);

@@ -4,6 +4,7 @@
 //! only in a build with `--cfg slot_planted`, and only on a thread that chose it.
 
 pub mod coordinator;
+pub mod copies;
 pub mod hosts;
 pub mod raft;
 
@@ -36,7 +37,8 @@ pub const SMOKE: [&str; 8] = [
 
 /// Every bug there is, by name.
 pub fn all() -> Vec<&'static Bug> {
-    let mut all: Vec<&'static Bug> = [coordinator::BUGS, raft::BUGS, hosts::BUGS].into_iter().flatten().collect();
+    let mut all: Vec<&'static Bug> =
+        [coordinator::BUGS, copies::BUGS, raft::BUGS, hosts::BUGS].into_iter().flatten().collect();
     all.sort_by_key(|bug| bug.name);
     all
 }

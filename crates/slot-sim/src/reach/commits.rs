@@ -190,13 +190,40 @@ impl Commits {
                     self.reached.at("R3: a promote was ordered past a master that is waived by name");
                 }
             }
+            Some(StepKind::Count) => self.counted(state, at, task, attempt),
+            Some(StepKind::Destroy) if attempt > 1 => {
+                self.reached.at("R27: a destroy was ordered again for the next boot");
+            }
             Some(StepKind::Provision) => {
+                if let TaskKind::BuildCopy { slot, .. } = &task.kind {
+                    return self.build_begins(store, slot);
+                }
                 let TaskKind::CreateStore { copies, .. } = &task.kind else { return };
                 if copies.values().any(|generation| generation.0 > 1) {
                     self.reached.at("R11: a store was made again on slots that had held it");
                 }
             }
             _ => {}
+        }
+    }
+
+    fn build_begins(&mut self, store: &Store, slot: &SlotId) {
+        let generation = store.copies.get(slot).map_or(0, |copy| copy.generation.0);
+        if generation > 1 {
+            self.reached.at("R11: a copy was built on a slot that had held one of its store");
+        }
+    }
+
+    fn counted(&mut self, state: &State, at: StepRef, task: &Task, attempt: u32) {
+        self.reached.at(match &task.kind {
+            TaskKind::CountCopy { .. } => "R16: an interrupted build came to count by itself",
+            _ => "R16: a copy was built and counts",
+        });
+        let again = state.step(at).is_some_and(|(_, run, _)| {
+            run.steps.iter().any(|step| matches!(step.state, StepState::Done { attempt: 2.., .. }))
+        });
+        if again || attempt > 1 {
+            self.reached.at("R16: a build was told again whom it follows");
         }
     }
 
@@ -238,6 +265,7 @@ impl Commits {
                     self.reached.at("R1: the final position was past the freeze's");
                 }
             }
+            (StepKind::Destroy, _) => self.reached.at("R11: a copy was destroyed"),
             (StepKind::StartMaster, _) => self.reached.at("R25: a master was started again without anybody's yes"),
             (_, Done::Stranded(records)) if !records.is_empty() => {
                 self.reached.at("R7: records that only a former master holds were listed");

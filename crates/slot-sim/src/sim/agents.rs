@@ -229,6 +229,7 @@ impl Sim {
             Effect::Launch { .. } => self.place(node, "launches", "engine"),
             Effect::Kill { .. } => self.place(node, "kills", "engine"),
             Effect::Provision { .. } => self.place(node, "provisions", "copy"),
+            Effect::Remove { .. } => self.place(node, "removes", "copy"),
             Effect::Answer { .. } => self.place(node, "answers", "order"),
             Effect::Report(_) => true,
         }
@@ -269,6 +270,11 @@ impl Sim {
                 let slot = SlotId::new(host.clone(), slot);
                 let delay = self.disk.within(2, 6);
                 self.queue.after(delay, Happening::Made { slot, agent_life: life, serving });
+            }
+            Effect::Remove { slot, serving } => {
+                let slot = SlotId::new(host.clone(), slot);
+                let delay = self.disk.within(2, 20);
+                self.queue.after(delay, Happening::Unmade { slot, agent_life: life, serving });
             }
             Effect::Report(report) => self.report(host, &report),
         }

@@ -7,7 +7,9 @@ use super::wire::Asker;
 use super::*;
 use crate::check::Seen;
 use prost::Message;
+use slot_machine::state::State;
 use slot_proto::pb;
+use slot_types::cluster::CopyState;
 use slot_types::codec;
 
 /// An engine: its process, if it runs.
@@ -36,6 +38,34 @@ impl Sim {
             self.folders.entry(key).or_insert_with(|| Folder::new(journal::fresh_files(&config)));
         }
         let event = agent::Event::Provisioned { slot: slot.number, result: Ok(()) };
+        self.work(Node::Agent(slot.host), agent_life, Work::Agent(Box::new(event)));
+    }
+
+    /// The agent's shell removes the folder of a copy; a process that serves it is in the way.
+    pub(crate) fn unmade(&mut self, slot: SlotId, agent_life: u32, serving: agent::Serving) {
+        if self.is_dark(&Place::Host(slot.host.clone()))
+            || self.life(&Node::Agent(slot.host.clone())) != Some(agent_life)
+        {
+            return;
+        }
+        let alive = self.engines.get(&slot).is_some_and(|e| e.core.is_some() && e.serving == serving);
+        let kept = |state: &State| {
+            let copy = state.cluster.as_ref()?.stores.get(&serving.store)?.copies.get(&slot)?;
+            Some(copy.generation == serving.generation && copy.state != CopyState::Retired)
+        };
+        if self.state().and_then(kept) == Some(true) {
+            self.finding("S10", format!("the agent of {slot} removes a copy of {} that nobody gave up", serving.store));
+        }
+        let result = if alive {
+            self.finding("R11", format!("the agent of {slot} removes a copy under its engine"));
+            Err("the slot's lock is taken".to_string())
+        } else {
+            self.folders.remove(&(slot.clone(), serving.store.clone(), serving.generation));
+            self.damaged.remove(&slot);
+            Ok(())
+        };
+        self.note(|| format!("copy {} {} on {slot} removed: {result:?}", serving.store, serving.generation));
+        let event = agent::Event::Removed { slot: slot.number, result };
         self.work(Node::Agent(slot.host), agent_life, Work::Agent(Box::new(event)));
     }
 

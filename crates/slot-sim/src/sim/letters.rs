@@ -121,6 +121,11 @@ impl Sim {
             Ok(_) => format!("c{id} answers yes"),
             Err(failure) => format!("c{id} answers: {failure}"),
         });
+        if let Err(failure) = &reply
+            && failure.to_string().contains("its own checker refuses")
+        {
+            self.finding("S9", format!("c{id}: {failure}"));
+        }
         let bytes = answer_bytes(id, reply);
         self.answer(Place::Coordinator(id), Kind::AskReply, token, &bytes);
     }

@@ -71,6 +71,8 @@ pub(crate) enum Happening {
     Killed { slot: SlotId, agent_life: u32, instance: u64 },
     /// An agent's shell has made a folder.
     Made { slot: SlotId, agent_life: u32, serving: agent::Serving },
+    /// The agent's shell removes the folder of a copy.
+    Unmade { slot: SlotId, agent_life: u32, serving: agent::Serving },
     /// A process that was down starts again.
     Start(Node),
     /// A process that was stopped goes on.
@@ -252,6 +254,7 @@ impl Sim {
             Happening::Spawn { slot, agent_life, instance, serving } => self.spawn(slot, agent_life, instance, serving),
             Happening::Killed { slot, agent_life, instance } => self.killed(slot, agent_life, instance),
             Happening::Made { slot, agent_life, serving } => self.made(slot, agent_life, serving),
+            Happening::Unmade { slot, agent_life, serving } => self.unmade(slot, agent_life, serving),
             Happening::Start(node) => self.start(&node),
             Happening::Resume(node) => self.resume(&node),
             Happening::PowerOn(host) => self.power_on(&host),

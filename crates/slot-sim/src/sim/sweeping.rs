@@ -239,6 +239,8 @@ impl Sim {
         match kind {
             PlanKind::CreateStore | PlanKind::HandOver => self.plannable(by_slot),
             PlanKind::Drain => self.plannable(Intent::DrainHost(master.host)),
+            PlanKind::Empty => self.plannable(Intent::EmptyHost(master.host)),
+            PlanKind::Move => self.plannable(Intent::MoveCopy { slot: master, to: None }),
             PlanKind::Undrain => {
                 self.done(Intent::DrainHost(master.host.clone()))?;
                 self.plannable(Intent::UndrainHost(master.host))

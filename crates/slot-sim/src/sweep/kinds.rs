@@ -29,11 +29,15 @@ pub enum Kind {
     Follow,
     /// A failed-over master comes back.
     FenceReturned,
+    /// The master's host is emptied.
+    Empty,
+    /// The master's copy goes to another slot, the mastership with it.
+    Move,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 12] = [
+    pub const ALL: [Kind; 14] = [
         Kind::CreateStore,
         Kind::HandOver,
         Kind::Drain,
@@ -46,6 +50,8 @@ impl Kind {
         Kind::StartMaster,
         Kind::Follow,
         Kind::FenceReturned,
+        Kind::Empty,
+        Kind::Move,
     ];
 
     /// Its name in a case.
@@ -63,6 +69,8 @@ impl Kind {
             Kind::StartMaster => "start-master",
             Kind::Follow => "follow",
             Kind::FenceReturned => "fence-returned",
+            Kind::Empty => "empty",
+            Kind::Move => "move",
         }
     }
 

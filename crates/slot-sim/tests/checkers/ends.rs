@@ -24,6 +24,8 @@ fn cluster(master: Option<SlotId>, n: u64) -> Cluster {
         possible_masters: BTreeMap::new(),
         route: None,
         last_promoted: epoch(n),
+        past: BTreeMap::new(),
+        unheard: std::collections::BTreeSet::new(),
         version: 1,
     };
     cluster.stores.insert(store(), made);

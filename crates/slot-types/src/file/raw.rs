@@ -86,7 +86,7 @@ pub(crate) struct RawPolicy {
     brake: Option<RawBrake>,
     approval: Option<RawApproval>,
     everyday: Option<RawEveryday>,
-    copy: Later,
+    copy: Option<RawCopy>,
     alarm: Later,
 }
 
@@ -125,6 +125,15 @@ struct RawApproval {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct RawCopy {
+    at_once: Option<Spanned<i64>>,
+    per_host: Option<Spanned<i64>>,
+    rate: Later,
+    keep_free: Later,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct RawEveryday {
     per_minute: Option<Spanned<i64>>,
 }
@@ -147,7 +156,10 @@ impl RawFile {
             refuse(&[(&store.pin, "pin of a store")])?;
         }
         if let Some(policy) = &self.policy {
-            refuse(&[(&policy.copy, "policy copy"), (&policy.alarm, "policy alarm")])?;
+            refuse(&[(&policy.alarm, "policy alarm")])?;
+            if let Some(copy) = &policy.copy {
+                refuse(&[(&copy.rate, "rate of policy copy"), (&copy.keep_free, "keep_free of policy copy")])?;
+            }
         }
         Ok(())
     }
@@ -228,6 +240,14 @@ impl RawPolicy {
         }
         if let Some(valid) = self.approval.as_ref().and_then(|a| a.valid.as_ref()) {
             policy.plan_valid_ms = duration(valid, "valid", 10 * SECOND..=DAY)?;
+        }
+        if let Some(copy) = &self.copy {
+            if let Some(count) = &copy.at_once {
+                policy.copy_at_once = bounded(count, "at_once", 1, 1_000)?;
+            }
+            if let Some(count) = &copy.per_host {
+                policy.copy_per_host = bounded(count, "per_host", 1, 1_000)?;
+            }
         }
         if let Some(rate) = self.everyday.as_ref().and_then(|e| e.per_minute.as_ref()) {
             policy.everyday_per_minute = bounded(rate, "per_minute", 1, 60_000)?;

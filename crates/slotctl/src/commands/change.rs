@@ -10,7 +10,6 @@ use crate::client::{Client, Received, Task};
 use crate::console::Console;
 use crate::failure::{Exit, Failure};
 use crate::{json, text};
-use slot_types::cluster::HostState;
 use slot_types::ids::*;
 use slot_types::plan::Intent;
 use slot_types::position::ShortDigest;
@@ -74,11 +73,11 @@ async fn refused(
 ) -> Result<Exit, Failure> {
     let nothing_to_do = failure.exit == Exit::Done;
     let host = match intent {
-        Intent::DrainHost(host) if failure.unanswered => Some((host, None)),
-        Intent::DrainHost(host) => Some((host, watch::host_now(client, task, host).await)),
+        Intent::DrainHost(host) | Intent::EmptyHost(host) if failure.unanswered => Some((host, None)),
+        Intent::DrainHost(host) | Intent::EmptyHost(host) => Some((host, watch::host_now(client, task, host).await)),
         _ => None,
     };
-    let safe = host.as_ref().map(|(_, now)| now.as_ref().is_some_and(|h| h.declared == HostState::Maintenance));
+    let safe = host.as_ref().map(|(_, now)| now.as_ref().is_some_and(|h| text::plan::is_safe(h.declared)));
     if nothing_to_do || safe == Some(true) {
         if console.json {
             let mut value = json::done(&task.operation, &task.subject, Exit::Done);

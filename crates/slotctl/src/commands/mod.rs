@@ -9,11 +9,11 @@ pub mod look;
 pub mod shown;
 pub mod watch;
 
-use crate::args::{Admit, Cli, Command, Failover, Global, Loss, Off, OnHost, Plan, Show};
+use crate::args::{Admit, Cli, Command, Drain, Failover, Global, Loss, Move, Off, OnHost, Plan, Rebuild, Show};
 use crate::client::{Client, Task};
 use crate::console::Console;
 use crate::failure::{Exit, Failure};
-use slot_types::plan::{Intent, Settlement};
+use slot_types::plan::{Intent, Scope, Settlement};
 use slot_types::view::Query;
 use std::path::PathBuf;
 
@@ -52,9 +52,31 @@ pub async fn dispatch(cli: Cli, console: &mut Console) -> Result<Exit, Failure> 
             };
             look::look(client, console, &task, &query).await
         }
-        Command::Drain(OnHost::Host { host, change }) => {
-            let task = Task::change("drain host", &host);
-            change::plan_and_ask(client, console, &task, &Intent::DrainHost(host), &change.message).await
+        Command::Drain(Drain::Host { host, empty, change }) => {
+            let task = Task::change(if empty { "empty host" } else { "drain host" }, &host);
+            let intent = if empty { Intent::EmptyHost(host) } else { Intent::DrainHost(host) };
+            change::plan_and_ask(client, console, &task, &intent, &change.message).await
+        }
+        Command::Move(Move::Slot { slot, to, change }) => {
+            let task = Task::change("move slot", &slot);
+            change::plan_and_ask(client, console, &task, &Intent::MoveCopy { slot, to }, &change.message).await
+        }
+        Command::Rebuild(what) => {
+            let (scope, change) = match what {
+                Rebuild::Store { store, change } => (Scope::Store(store), change),
+                Rebuild::Host { host, change } => (Scope::Host(host), change),
+                Rebuild::All { change } => (Scope::All, change),
+            };
+            let task = Task::change("rebuild", &scope);
+            change::plan_and_ask(client, console, &task, &Intent::Rebuild(scope), &change.message).await
+        }
+        Command::Rebalance { change } => {
+            let task = Task::change("rebalance", "the hosts");
+            change::plan_and_ask(client, console, &task, &Intent::Rebalance, &change.message).await
+        }
+        Command::Retire(OnHost::Host { host, change }) => {
+            let task = Task::change("retire host", &host);
+            change::plan_and_ask(client, console, &task, &Intent::RetireHost(host), &change.message).await
         }
         Command::Undrain(OnHost::Host { host, change }) => {
             let task = Task::change("undrain host", &host);

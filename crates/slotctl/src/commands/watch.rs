@@ -61,7 +61,7 @@ pub async fn to_the_end(client: &mut Client, console: &mut Console, task: &Task,
     let view = view?;
     let shown = Shown::new(&task, client.cluster(), id, &view.bytes)?;
     let host = match &shown.plan.intent {
-        Intent::DrainHost(host) => host_now(client, &task, host).await,
+        Intent::DrainHost(host) | Intent::EmptyHost(host) => host_now(client, &task, host).await,
         _ => None,
     };
     let ending = text::plan::ending(&view, &shown.plan, host.as_ref());

@@ -7,7 +7,7 @@ use super::layout::*;
 use crate::failure::Exit;
 use slot_types::cluster::{HostState, Role};
 use slot_types::ids::*;
-use slot_types::plan::{Intent, Plan, Settlement, TaskKind};
+use slot_types::plan::{Intent, Plan, Scope, Settlement, TaskKind};
 use slot_types::position::ShortDigest;
 use slot_types::view::*;
 
@@ -138,14 +138,22 @@ pub fn ask_again(intent: &Intent) -> String {
     match intent {
         Intent::Apply(_) => "slotctl apply -f FILE -m REASON".into(),
         Intent::DrainHost(host) => format!("slotctl drain host {host} -m REASON"),
+        Intent::EmptyHost(host) => format!("slotctl drain host {host} --empty -m REASON"),
+        Intent::MoveCopy { slot, .. } => format!("slotctl move slot {slot} -m REASON"),
+        Intent::Rebuild(Scope::Store(store)) => format!("slotctl rebuild store {store} -m REASON"),
+        Intent::Rebuild(Scope::Host(host)) => format!("slotctl rebuild host {host} -m REASON"),
+        Intent::Rebuild(Scope::All) => "slotctl rebuild all -m REASON".into(),
+        Intent::Rebalance => "slotctl rebalance -m REASON".into(),
+        Intent::RetireHost(host) => format!("slotctl retire host {host} -m REASON"),
         Intent::UndrainHost(host) => format!("slotctl undrain host {host} -m REASON"),
         Intent::FailOverSlot { slot, .. } => format!("slotctl failover slot {slot} -m REASON"),
         Intent::FailOverHost(host) => format!("slotctl failover host {host} -m REASON"),
         Intent::SettleLoss { case, how: Settlement::Reinject } => format!("slotctl loss reinject {case} -m REASON"),
         Intent::SettleLoss { case, how: Settlement::Discard } => format!("slotctl loss discard {case} -m REASON"),
-        Intent::StartMaster { slot } | Intent::Follow { slot } | Intent::FenceReturned { slot } => {
-            format!("slotctl show slot {slot}")
-        }
+        Intent::StartMaster { slot }
+        | Intent::Follow { slot }
+        | Intent::FenceReturned { slot }
+        | Intent::CountCopy { slot } => format!("slotctl show slot {slot}"),
     }
 }
 
@@ -195,7 +203,7 @@ pub fn ending(view: &PlanView, plan: &Plan, host: Option<&HostView>) -> Ending {
         text += &format!("  next  {}   plans what is left\n", ask_again(&plan.intent));
     }
     let safe = match &plan.intent {
-        Intent::DrainHost(name) => {
+        Intent::DrainHost(name) | Intent::EmptyHost(name) => {
             let (line, safe) = switch_off(name, view, plan, host);
             if safe {
                 text += &format!("  back  slotctl undrain host {name} -m REASON\n");
@@ -213,7 +221,7 @@ fn switch_off(name: &HostName, view: &PlanView, plan: &Plan, host: Option<&HostV
     let Some(host) = host else {
         return (not_safe(name, "its state could not be read after the drain"), false);
     };
-    if view.state == PlanState::Done && host.declared == HostState::Maintenance {
+    if view.state == PlanState::Done && is_safe(host.declared) {
         let moved = plan.tasks.iter().filter(|t| matches!(t.kind, TaskKind::HandOver { .. })).count() as u64;
         let moved = format!("{} moved · 0 masters, 0 engines running", count(moved, "master"));
         return (join(&format!("{name} is SAFE TO SWITCH OFF   "), &[moved]), true);
@@ -221,11 +229,17 @@ fn switch_off(name: &HostName, view: &PlanView, plan: &Plan, host: Option<&HostV
     (switch_off_now(host), false)
 }
 
+/// Whether nothing runs on a host that is in this state, by its agent's own word (S8).
+pub fn is_safe(declared: HostState) -> bool {
+    matches!(declared, HostState::Maintenance | HostState::Empty)
+}
+
 /// What is true of a host now, whatever a plan did: the last line of a drain that did not end well, or was refused.
 pub fn switch_off_now(host: &HostView) -> String {
     let name = &host.host;
-    if host.declared == HostState::Maintenance {
-        return format!("{name} is SAFE TO SWITCH OFF   it is in Maintenance\n");
+    if is_safe(host.declared) {
+        let state = if host.declared == HostState::Maintenance { "in Maintenance" } else { "Empty" };
+        return format!("{name} is SAFE TO SWITCH OFF   it is {state}\n");
     }
     let copies = || host.slots.iter().filter_map(|line| line.copy.as_ref().map(|copy| (line, copy)));
     let masters: Vec<String> = copies()

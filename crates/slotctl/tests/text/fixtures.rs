@@ -154,7 +154,7 @@ pub fn line(h: u16, n: u16, s: u16, role: Role, state: CopyState, engine: Seen<C
         Some((s, age)) => (known(s.tip.position, age), s.behind.map_or(unknown("not said"), |b| known(b, age))),
         None => (unknown("nothing runs"), unknown("nothing runs")),
     };
-    let copy = Copy { role, state, generation: CopyGeneration(1), follows };
+    let copy = Copy { role, state, generation: CopyGeneration(1), follows, whole: true };
     SlotLine {
         slot: slot(h, n),
         address: format!("10.20.{h}.{n}:7430").parse().unwrap(),

@@ -56,7 +56,11 @@ impl Fleet<'_> {
 
     fn host_state(&self, intent: &Intent) -> Option<HostState> {
         let host = match intent {
-            Intent::DrainHost(host) | Intent::UndrainHost(host) | Intent::FailOverHost(host) => host,
+            Intent::DrainHost(host)
+            | Intent::EmptyHost(host)
+            | Intent::RetireHost(host)
+            | Intent::UndrainHost(host)
+            | Intent::FailOverHost(host) => host,
             Intent::FailOverSlot { slot, .. } => &slot.host,
             _ => return None,
         };
@@ -148,6 +152,9 @@ fn title(task: &Task) -> String {
         TaskKind::CreateStore { master, .. } => format!("make, master {master}"),
         TaskKind::HandOver { from, to } => format!("{from} -> {to}"),
         TaskKind::FailOver { from, to, .. } => format!("{from} => {to}"),
+        TaskKind::BuildCopy { slot, .. } => format!("build {slot}"),
+        TaskKind::CountCopy { slot } => format!("count {slot}"),
+        TaskKind::DestroyCopy { slot, .. } => format!("destroy {slot}"),
         TaskKind::StopCopy { slot } => format!("stop {slot}"),
         TaskKind::StartCopy { slot } => format!("start {slot}"),
         TaskKind::StartMaster { slot } => format!("start master {slot}"),

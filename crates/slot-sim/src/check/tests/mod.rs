@@ -186,7 +186,8 @@ fn state(n: u64, master: Option<&str>, pending: Option<&str>, tasks: Vec<Task>) 
         };
         cluster.hosts.insert(HostName::new(name).unwrap(), host);
     }
-    let copy = |role, follows| Copy { role, state: CopyState::Serving, generation: CopyGeneration(1), follows };
+    let copy =
+        |role, follows| Copy { role, state: CopyState::Serving, generation: CopyGeneration(1), follows, whole: true };
     let follows = master.map(|master| (slot(master), epoch(n)));
     let copies = ["h1", "h2"].map(|host| match master == Some(host) {
         true => (slot(host), copy(Role::Master, None)),
@@ -204,6 +205,8 @@ fn state(n: u64, master: Option<&str>, pending: Option<&str>, tasks: Vec<Task>) 
         possible_masters: BTreeMap::new(),
         route: None,
         last_promoted: epoch(n),
+        past: BTreeMap::new(),
+        unheard: std::collections::BTreeSet::new(),
         version: 1,
     };
     cluster.stores.insert(store(), made);
