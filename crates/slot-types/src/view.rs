@@ -3,6 +3,10 @@
 //! What always holds: a view is read-only and decides nothing; what is observed stands beside what is declared and is
 //! never mixed with it; what is not known is [`Seen::Unknown`] with its reason; texts in it are data, laid out elsewhere.
 
+pub mod fleet;
+
+pub use fleet::*;
+
 use crate::cluster::*;
 use crate::codec::Versioned;
 use crate::evidence::{CopyEvidence, Seen};
@@ -45,10 +49,14 @@ pub enum Query {
     },
     /// Where clients of every store must go.
     Routes,
+    /// Stores as a table.
+    Stores(StoreFilter),
+    /// Slots as a table.
+    Slots(SlotFilter),
 }
 impl Versioned for Query {
     const NAME: &'static str = "query";
-    const VERSION: u16 = 1;
+    const VERSION: u16 = 2;
 }
 
 /// What is answered.
@@ -79,10 +87,14 @@ pub enum View {
         /// What was asked for, as in `host imap3`.
         subject: String,
     },
+    /// To [`Query::Stores`].
+    Stores(StoresView),
+    /// To [`Query::Slots`].
+    Slots(SlotsView),
 }
 impl Versioned for View {
     const NAME: &'static str = "view";
-    const VERSION: u16 = 1;
+    const VERSION: u16 = 2;
 }
 
 /// A coordinator, as the one that answers sees it.

@@ -6,6 +6,7 @@
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use slot_types::ids::*;
 use slot_types::position::ShortDigest;
+use slot_types::view::NamePattern;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -91,6 +92,12 @@ pub enum Command {
     /// One host, store or slot.
     #[command(subcommand)]
     Show(Show),
+    /// Every host: what is on it, how far behind its replicas are, and what its loss would do.
+    Hosts,
+    /// Stores: where each master is, how many copies live, how far behind and how lately verified its replicas are.
+    Stores(Stores),
+    /// Slots: what is committed to each and what is seen there.
+    Slots(Slots),
     /// Masters off, engines stopped: safe to switch off. No data is copied.
     #[command(subcommand)]
     Drain(OnHost),
@@ -169,6 +176,31 @@ pub enum Show {
         /// Which, `imap3/07`.
         slot: SlotId,
     },
+}
+
+/// Which stores.
+#[derive(Debug, Args)]
+pub struct Stores {
+    /// Only those with a copy on this host.
+    #[arg(long, value_name = "HOST")]
+    pub host: Option<HostName>,
+    /// Only those that are not served now.
+    #[arg(long)]
+    pub not_served: bool,
+    /// Only those with a name like this; `*` stands for any characters.
+    #[arg(long, value_name = "PATTERN")]
+    pub store: Option<NamePattern>,
+}
+
+/// Which slots.
+#[derive(Debug, Args)]
+pub struct Slots {
+    /// Only those of this host.
+    #[arg(long, value_name = "HOST")]
+    pub host: Option<HostName>,
+    /// Only those with no copy on them that no plan has reserved.
+    #[arg(long)]
+    pub free: bool,
 }
 
 /// A change of a host.

@@ -133,6 +133,8 @@ pub fn view(of: &View, confirmed: bool) -> Value {
         View::LossCase(case) => loss_case(case),
         View::Audit(audit) => value(audit),
         View::Routes(routes) => value(routes),
+        View::Stores(stores) => value(stores),
+        View::Slots(slots) => value(slots),
         View::Plan(plan) => json!({ "plan": plan.id.to_string() }),
         View::NotFound { subject } => json!({ "not_found": subject }),
     };
@@ -140,6 +142,17 @@ pub fn view(of: &View, confirmed: bool) -> Value {
         map.insert("confirmed".into(), confirmed.into());
     }
     value
+}
+
+/// The table of hosts.
+pub fn hosts(of: &StatusView, confirmed: bool) -> Value {
+    json!({
+        "cluster": value(&of.cluster),
+        "revision": of.revision.0,
+        "wall": of.wall.0,
+        "hosts": value(&of.hosts),
+        "confirmed": confirmed,
+    })
 }
 
 /// A change that has nothing more to tell.

@@ -37,6 +37,19 @@ pub async fn status(client: &mut Client, console: &mut Console, check: bool, sta
     Ok(if check && !well { Exit::Failed } else { Exit::Done })
 }
 
+/// `hosts`: the table of `status`, whole.
+pub async fn hosts(client: &mut Client, console: &mut Console) -> Result<Exit, Failure> {
+    let task = Task::look("list", "hosts");
+    let answer = client.view(&task, &Query::Status, false).await?;
+    let View::Status(status) = &answer.view else { return Err(unexpected(&task)) };
+    if console.json {
+        console.document(&json::hosts(status, answer.confirmed));
+    } else {
+        console.text(&text::fleet::hosts(status, answer.confirmed));
+    }
+    Ok(Exit::Done)
+}
+
 /// Reads one document and prints it.
 pub async fn look(client: &mut Client, console: &mut Console, task: &Task, query: &Query) -> Result<Exit, Failure> {
     let answer = client.view(task, query, false).await?;
@@ -53,6 +66,8 @@ pub async fn look(client: &mut Client, console: &mut Console, task: &Task, query
         View::LossCase(case) => text::loss::show(case),
         View::Audit(audit) => text::audit::audit(audit),
         View::Routes(routes) => text::audit::routes(routes),
+        View::Stores(stores) => text::fleet::stores(stores, answer.confirmed),
+        View::Slots(slots) => text::fleet::slots(slots, answer.confirmed),
         View::Status(_) | View::Plan(_) | View::NotFound { .. } => return Err(unexpected(task)),
     };
     console.text(&text);

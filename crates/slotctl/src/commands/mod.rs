@@ -9,12 +9,12 @@ pub mod look;
 pub mod shown;
 pub mod watch;
 
-use crate::args::{Admit, Cli, Command, Failover, Global, Loss, Off, OnHost, Plan, Show};
+use crate::args::{Admit, Cli, Command, Failover, Global, Loss, Off, OnHost, Plan, Show, Slots, Stores};
 use crate::client::{Client, Task};
 use crate::console::Console;
 use crate::failure::{Exit, Failure};
 use slot_types::plan::{Intent, Settlement};
-use slot_types::view::Query;
+use slot_types::view::{Query, SlotFilter, StoreFilter};
 use std::path::PathBuf;
 
 fn client(global: &Global) -> Result<Client, Failure> {
@@ -51,6 +51,15 @@ pub async fn dispatch(cli: Cli, console: &mut Console) -> Result<Exit, Failure> 
                 Show::Slot { slot } => (Task::look("show slot", &slot), Query::Slot(slot)),
             };
             look::look(client, console, &task, &query).await
+        }
+        Command::Hosts => look::hosts(client, console).await,
+        Command::Stores(Stores { host, not_served, store: name }) => {
+            let filter = StoreFilter { host, not_served, name };
+            look::look(client, console, &Task::look("list", "stores"), &Query::Stores(filter)).await
+        }
+        Command::Slots(Slots { host, free }) => {
+            let filter = SlotFilter { host, free };
+            look::look(client, console, &Task::look("list", "slots"), &Query::Slots(filter)).await
         }
         Command::Drain(OnHost::Host { host, change }) => {
             let task = Task::change("drain host", &host);

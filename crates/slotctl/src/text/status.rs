@@ -177,7 +177,7 @@ fn coordinator(view: &StatusView, line: &CoordinatorLine) -> String {
     format!("{}{leads}{state}", line.name)
 }
 
-fn hosts<'a>(lines: impl Iterator<Item = &'a HostLine>) -> String {
+pub(super) fn hosts<'a>(lines: impl Iterator<Item = &'a HostLine>) -> String {
     let mut table = Table::new(&[
         "HOST",
         "AT",

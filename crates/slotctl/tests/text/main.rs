@@ -25,6 +25,8 @@ macro_rules! golden {
     }};
 }
 
+mod fleet;
+
 #[test]
 fn status_on_a_quiet_day() {
     golden!(text::status::status(&quiet(), true));

@@ -3,6 +3,7 @@
 //! What always holds: a view decides nothing and changes nothing; what is declared and what is seen stand side by side;
 //! a node that does not lead sees no agents and says so.
 
+mod fleet;
 mod plans;
 mod status;
 mod trouble;
@@ -60,6 +61,8 @@ impl Eyes<'_> {
             Query::LossCase(id) => fleet.loss_case(*id).map(|v| View::LossCase(Box::new(v))),
             Query::Audit { after, limit } => Some(View::Audit(self.audit(*after, *limit))),
             Query::Routes => Some(View::Routes(self.routes(cluster))),
+            Query::Stores(filter) => fleet.stores(filter).map(View::Stores),
+            Query::Slots(filter) => fleet.slots(filter).map(View::Slots),
         };
         found.unwrap_or_else(|| View::NotFound { subject: subject(query) })
     }
@@ -101,6 +104,10 @@ fn subject(query: &Query) -> String {
         Query::Slot(slot) => format!("slot {slot}"),
         Query::Plan(plan) => format!("plan {plan}"),
         Query::LossCase(case) => format!("loss case {case}"),
+        Query::Stores(StoreFilter { host: Some(host), .. }) | Query::Slots(SlotFilter { host: Some(host), .. }) => {
+            format!("host {host}")
+        }
+        Query::Stores(_) | Query::Slots(_) => "nothing".into(),
         Query::Status | Query::Plans | Query::LossCases | Query::Audit { .. } | Query::Routes => "nothing".into(),
     }
 }

@@ -1,0 +1,89 @@
+//! What is read of a running cluster.
+
+use super::world::World;
+use super::{built, host};
+use slot_coordinator::core::{ControlRequest, Reply};
+use slot_types::codec;
+use slot_types::evidence::Seen;
+use slot_types::ids::*;
+use slot_types::view::*;
+
+fn stores(world: &mut World, filter: StoreFilter) -> StoresView {
+    let View::Stores(view) = world.view(Query::Stores(filter)) else { panic!("stores") };
+    view
+}
+
+fn slots(world: &mut World, filter: SlotFilter) -> SlotsView {
+    let View::Slots(view) = world.view(Query::Slots(filter)) else { panic!("slots") };
+    view
+}
+
+/// What a node that does not lead says when asked for an unconfirmed answer.
+fn of_a_follower(world: &mut World, query: Query) -> View {
+    let leader = world.leader().unwrap();
+    let follower = world.nodes.keys().find(|id| **id != leader).copied().unwrap();
+    match world.ask(follower, "alice", ControlRequest::View { query, stale_ok: true }) {
+        Ok(Reply::View { bytes, confirmed: false, .. }) => codec::decode(&bytes).unwrap(),
+        other => panic!("an unconfirmed view, not {other:?}"),
+    }
+}
+
+#[test]
+fn stores_and_slots_are_listed_and_narrowed() {
+    let mut world = built(21, 3);
+    world.run_for(5_000);
+    let all = stores(&mut world, StoreFilter::default());
+    assert_eq!((all.all, all.stores.len()), (3, 3));
+    for line in &all.stores {
+        assert_eq!(
+            (&line.served, &line.live),
+            (&Seen::Known { value: true, age_ms: 0 }, &Seen::Known { value: 2, age_ms: 0 })
+        );
+        assert_eq!((line.copies, line.others.len()), (2, 1), "{line:?}");
+        assert_eq!(line.worst_lag_records.value(), Some(&0));
+    }
+    let on_imap1 = StoreFilter { host: Some(host("imap1")), ..StoreFilter::default() };
+    let there = stores(&mut world, on_imap1.clone());
+    let holds = |line: &&StoreLine| line.master.iter().chain(&line.others).any(|slot| slot.host == host("imap1"));
+    assert_eq!(there.stores.len(), all.stores.iter().filter(holds).count());
+    assert_eq!((there.all, stores(&mut world, StoreFilter { not_served: true, ..on_imap1 }).stores), (3, Vec::new()));
+    let by_name = StoreFilter { name: Some("*2".parse().unwrap()), ..StoreFilter::default() };
+    let names: Vec<StoreName> = stores(&mut world, by_name).stores.into_iter().map(|line| line.store).collect();
+    assert_eq!(names, [StoreName::new("store2").unwrap()]);
+
+    let every = slots(&mut world, SlotFilter::default());
+    let free = slots(&mut world, SlotFilter { free: true, ..SlotFilter::default() });
+    assert_eq!((every.all, every.slots.len(), free.slots.len()), (12, 12, 6));
+    let of_one = slots(&mut world, SlotFilter { host: Some(host("imap1")), free: false });
+    assert!(of_one.slots.len() == 4 && of_one.slots.iter().all(|line| line.slot.host == host("imap1")));
+    for query in [
+        Query::Stores(StoreFilter { host: Some(host("imap9")), ..StoreFilter::default() }),
+        Query::Slots(SlotFilter { host: Some(host("imap9")), free: false }),
+    ] {
+        assert_eq!(world.view(query), View::NotFound { subject: "host imap9".into() });
+    }
+}
+
+#[test]
+fn a_store_whose_master_is_silent_is_among_those_not_served() {
+    let mut world = built(22, 3);
+    world.run_for(5_000);
+    let all = stores(&mut world, StoreFilter::default());
+    let victim = all.stores[0].master.clone().unwrap().host;
+    world.agents.get_mut(&victim).unwrap().up = false;
+    world.run_for(20_000);
+    let gone = stores(&mut world, StoreFilter { not_served: true, ..StoreFilter::default() });
+    let expected: Vec<&StoreName> =
+        all.stores.iter().filter(|l| l.master.as_ref().unwrap().host == victim).map(|l| &l.store).collect();
+    assert_eq!(gone.stores.iter().map(|line| &line.store).collect::<Vec<_>>(), expected);
+    assert!(gone.stores.iter().all(|line| line.served == Seen::Known { value: false, age_ms: 0 }));
+}
+
+#[test]
+fn a_node_that_does_not_lead_says_that_it_hears_no_agents() {
+    let mut world = built(23, 3);
+    world.run_for(5_000);
+    let View::Stores(view) = of_a_follower(&mut world, Query::Stores(StoreFilter::default())) else { panic!("stores") };
+    let unknown = |seen: &dyn std::fmt::Debug| format!("{seen:?}").contains("only the leader hears agents");
+    assert!(view.stores.iter().all(|l| unknown(&l.served) && unknown(&l.live) && unknown(&l.worst_lag_records)));
+}
