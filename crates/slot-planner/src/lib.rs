@@ -13,6 +13,7 @@ mod failover;
 mod loss;
 mod place;
 mod refusal;
+mod risk;
 mod sheet;
 mod steps;
 mod undrain;
@@ -20,6 +21,7 @@ mod view;
 
 pub use check::CheckedPlan;
 pub use refusal::{DrainBlock, NotWell, Nothing, Refusal, WhyNot};
+pub use risk::WhatIf;
 
 use slot_types::cluster::Cluster;
 use slot_types::evidence::Evidence;

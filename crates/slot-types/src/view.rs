@@ -4,8 +4,10 @@
 //! never mixed with it; what is not known is [`Seen::Unknown`] with its reason; texts in it are data, laid out elsewhere.
 
 pub mod fleet;
+pub mod risk;
 
 pub use fleet::*;
+pub use risk::*;
 
 use crate::cluster::*;
 use crate::codec::Versioned;
@@ -53,6 +55,10 @@ pub enum Query {
     Stores(StoreFilter),
     /// Slots as a table.
     Slots(SlotFilter),
+    /// What each single loss would do.
+    Risks,
+    /// What one loss would do.
+    Risk(Lost),
 }
 impl Versioned for Query {
     const NAME: &'static str = "query";
@@ -91,6 +97,10 @@ pub enum View {
     Stores(StoresView),
     /// To [`Query::Slots`].
     Slots(SlotsView),
+    /// To [`Query::Risks`].
+    Risks(Box<RisksView>),
+    /// To [`Query::Risk`].
+    Risk(Box<RiskView>),
 }
 impl Versioned for View {
     const NAME: &'static str = "view";
@@ -165,8 +175,11 @@ pub struct HostLine {
     pub silent: bool,
     /// Why nothing is sent to it although it answers.
     pub quarantined: Option<String>,
-    /// If it dies: how many masters the fullest survivor then has, and which that is; `None` when it has no masters.
+    /// If it dies: how many masters the fullest survivor then has, and which that is; `None` when no master goes
+    /// elsewhere, or when that is not known.
     pub fullest_if_dies: Option<(u32, HostName)>,
+    /// If it dies: how many stores stop; `None` when that is not known.
+    pub stop_if_dies: Option<u32>,
     /// The coordinator that has the same address, with `leader` when it is.
     pub coordinator: Option<String>,
 }
@@ -194,6 +207,8 @@ pub struct StatusView {
     pub needs_you: Vec<Trouble>,
     /// How the stores are.
     pub counts: StoreCounts,
+    /// What the worst single losses would do; the worst host first, then the worst rack if there are racks.
+    pub worst_losses: Seen<Vec<LossLine>>,
     /// All hosts.
     pub hosts: Vec<HostLine>,
 }

@@ -4,6 +4,7 @@
 //! changes something asks for a reason with `-m`.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use slot_types::cluster::Domain;
 use slot_types::ids::*;
 use slot_types::position::ShortDigest;
 use slot_types::view::NamePattern;
@@ -98,6 +99,13 @@ pub enum Command {
     Stores(Stores),
     /// Slots: what is committed to each and what is seen there.
     Slots(Slots),
+    /// What the loss of one host or of one rack would do now. Without a name: the worst of each, and all of them.
+    #[command(args_conflicts_with_subcommands = true)]
+    Risk {
+        /// Of what.
+        #[command(subcommand)]
+        of: Option<Risk>,
+    },
     /// Masters off, engines stopped: safe to switch off. No data is copied.
     #[command(subcommand)]
     Drain(OnHost),
@@ -201,6 +209,22 @@ pub struct Slots {
     /// Only those with no copy on them that no plan has reserved.
     #[arg(long)]
     pub free: bool,
+}
+
+/// Whose loss.
+#[derive(Debug, Subcommand)]
+pub enum Risk {
+    /// One host's.
+    Host {
+        /// Which.
+        host: HostName,
+    },
+    /// That of every host in a failure domain, `ny/r1`, or below it, `ny`.
+    Domain {
+        /// Which.
+        #[arg(value_parser = domain)]
+        domain: Domain,
+    },
 }
 
 /// A change of a host.
@@ -372,6 +396,14 @@ pub fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse::<SocketAddr>()
         .or_else(|_| text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, COORDINATOR_PORT)))
         .map_err(|_| format!("{text:?} is not an address: write an IP address, with a port or without, no DNS name"))
+}
+
+fn domain(text: &str) -> Result<Domain, String> {
+    let parts: Vec<String> = text.split('/').map(str::to_string).collect();
+    if parts.iter().any(|part| part.trim().is_empty()) {
+        return Err(format!("{text:?} is no failure domain: write it as slotctl hosts shows it, as in ny/r1"));
+    }
+    Ok(Domain(parts))
 }
 
 fn reason(text: &str) -> Result<String, String> {

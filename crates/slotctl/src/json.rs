@@ -135,6 +135,8 @@ pub fn view(of: &View, confirmed: bool) -> Value {
         View::Routes(routes) => value(routes),
         View::Stores(stores) => value(stores),
         View::Slots(slots) => value(slots),
+        View::Risks(risks) => value(risks),
+        View::Risk(risk) => value(risk),
         View::Plan(plan) => json!({ "plan": plan.id.to_string() }),
         View::NotFound { subject } => json!({ "not_found": subject }),
     };

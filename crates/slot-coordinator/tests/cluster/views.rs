@@ -80,6 +80,35 @@ fn a_store_whose_master_is_silent_is_among_those_not_served() {
 }
 
 #[test]
+fn a_loss_is_said_before_it_happens() {
+    let mut world = built(24, 3);
+    world.run_for(5_000);
+    let View::Status(status) = world.view(Query::Status) else { panic!("a status") };
+    let worst = status.worst_losses.value().expect("the leader hears agents");
+    assert_eq!(worst.len(), 1, "each host is a rack of its own: {worst:?}");
+    assert_eq!((worst[0].stops, worst[0].served, worst[0].stores), (0, 3, 3));
+    for line in &status.hosts {
+        let View::Risk(risk) = world.view(Query::Risk(Lost::Host(line.host.clone()))) else { panic!("a risk") };
+        let loss = risk.loss.value().expect("the leader hears agents");
+        assert_eq!(loss.masters, line.masters);
+        let fullest = loss.fullest.as_ref().map(|f| (f.after, f.host.clone()));
+        assert_eq!((fullest, Some(0)), (line.fullest_if_dies.clone(), line.stop_if_dies));
+    }
+    let victim = worst[0].lost.clone();
+    let Lost::Host(name) = &victim else { panic!("a host") };
+    world.agents.get_mut(name).unwrap().up = false;
+    world.run_for(20_000);
+    // What only that host had a live copy of can't be lost again; the others now hang on one host.
+    let View::Risks(risks) = world.view(Query::Risks) else { panic!("risks") };
+    let losses = risks.losses.value().unwrap();
+    assert!(LossLine::worst(&losses.hosts).unwrap().stops > 0, "{losses:?}");
+    let nowhere = Lost::Host(host("imap9"));
+    assert_eq!(world.view(Query::Risk(nowhere)), View::NotFound { subject: "host imap9".into() });
+    let View::Risks(risks) = of_a_follower(&mut world, Query::Risks) else { panic!("risks") };
+    assert!(risks.losses.value().is_none());
+}
+
+#[test]
 fn a_node_that_does_not_lead_says_that_it_hears_no_agents() {
     let mut world = built(23, 3);
     world.run_for(5_000);

@@ -5,4 +5,5 @@ mod intents;
 mod mutations;
 mod random;
 mod refusals;
+mod risk;
 mod world;

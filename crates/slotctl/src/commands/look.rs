@@ -9,7 +9,7 @@ use crate::failure::{Exit, Failure};
 use crate::{json, text};
 use slot_proto::pb;
 use slot_types::ids::PlanId;
-use slot_types::view::{PlanState, Query, View};
+use slot_types::view::{Lost, PlanState, Query, View};
 use std::time::Duration;
 
 /// How long any coordinator is asked for an unconfirmed answer when no confirmed one was to be had.
@@ -50,6 +50,25 @@ pub async fn hosts(client: &mut Client, console: &mut Console) -> Result<Exit, F
     Ok(Exit::Done)
 }
 
+/// `risk`: one loss, or all of them.
+pub async fn risk(client: &mut Client, console: &mut Console, lost: Option<Lost>) -> Result<Exit, Failure> {
+    let subject = lost.as_ref().map_or("any host or rack".to_string(), ToString::to_string);
+    let task = Task::look("say what is lost with", subject);
+    let query = lost.clone().map_or(Query::Risks, Query::Risk);
+    let answer = client.view(&task, &query, false).await?;
+    if console.json {
+        console.document(&json::view(&answer.view, answer.confirmed));
+        return Ok(Exit::Done);
+    }
+    let text = match (&answer.view, lost) {
+        (View::Risks(risks), None) => text::risk::table(risks, answer.confirmed),
+        (View::Risk(risk), Some(lost)) => text::risk::one(risk, &lost),
+        _ => return Err(unexpected(&task)),
+    };
+    console.text(&text);
+    Ok(Exit::Done)
+}
+
 /// Reads one document and prints it.
 pub async fn look(client: &mut Client, console: &mut Console, task: &Task, query: &Query) -> Result<Exit, Failure> {
     let answer = client.view(task, query, false).await?;
@@ -68,7 +87,9 @@ pub async fn look(client: &mut Client, console: &mut Console, task: &Task, query
         View::Routes(routes) => text::audit::routes(routes),
         View::Stores(stores) => text::fleet::stores(stores, answer.confirmed),
         View::Slots(slots) => text::fleet::slots(slots, answer.confirmed),
-        View::Status(_) | View::Plan(_) | View::NotFound { .. } => return Err(unexpected(task)),
+        View::Status(_) | View::Plan(_) | View::Risks(_) | View::Risk(_) | View::NotFound { .. } => {
+            return Err(unexpected(task));
+        }
     };
     console.text(&text);
     Ok(Exit::Done)

@@ -9,12 +9,12 @@ pub mod look;
 pub mod shown;
 pub mod watch;
 
-use crate::args::{Admit, Cli, Command, Failover, Global, Loss, Off, OnHost, Plan, Show, Slots, Stores};
+use crate::args::{Admit, Cli, Command, Failover, Global, Loss, Off, OnHost, Plan, Risk, Show, Slots, Stores};
 use crate::client::{Client, Task};
 use crate::console::Console;
 use crate::failure::{Exit, Failure};
 use slot_types::plan::{Intent, Settlement};
-use slot_types::view::{Query, SlotFilter, StoreFilter};
+use slot_types::view::{Lost, Query, SlotFilter, StoreFilter};
 use std::path::PathBuf;
 
 fn client(global: &Global) -> Result<Client, Failure> {
@@ -60,6 +60,13 @@ pub async fn dispatch(cli: Cli, console: &mut Console) -> Result<Exit, Failure> 
         Command::Slots(Slots { host, free }) => {
             let filter = SlotFilter { host, free };
             look::look(client, console, &Task::look("list", "slots"), &Query::Slots(filter)).await
+        }
+        Command::Risk { of } => {
+            let lost = of.map(|of| match of {
+                Risk::Host { host } => Lost::Host(host),
+                Risk::Domain { domain } => Lost::Domain(domain),
+            });
+            look::risk(client, console, lost).await
         }
         Command::Drain(OnHost::Host { host, change }) => {
             let task = Task::change("drain host", &host);

@@ -8,5 +8,6 @@ pub mod fleet;
 pub mod layout;
 pub mod loss;
 pub mod plan;
+pub mod risk;
 pub mod show;
 pub mod status;

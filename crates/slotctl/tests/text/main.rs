@@ -26,6 +26,7 @@ macro_rules! golden {
 }
 
 mod fleet;
+mod risk;
 
 #[test]
 fn status_on_a_quiet_day() {
@@ -50,6 +51,7 @@ fn status_without_a_leader() {
         host.worst_lag_records = unknown("c3 does not lead");
     }
     view.hosts.truncate(2);
+    view.worst_losses = unknown("only the leader hears agents");
     golden!(text::status::status(&view, false));
 }
 

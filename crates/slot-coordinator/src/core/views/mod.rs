@@ -5,6 +5,7 @@
 
 mod fleet;
 mod plans;
+mod risk;
 mod status;
 mod trouble;
 
@@ -63,6 +64,8 @@ impl Eyes<'_> {
             Query::Routes => Some(View::Routes(self.routes(cluster))),
             Query::Stores(filter) => fleet.stores(filter).map(View::Stores),
             Query::Slots(filter) => fleet.slots(filter).map(View::Slots),
+            Query::Risks => Some(View::Risks(Box::new(fleet.risks()))),
+            Query::Risk(lost) => fleet.risk(lost).map(|v| View::Risk(Box::new(v))),
         };
         found.unwrap_or_else(|| View::NotFound { subject: subject(query) })
     }
@@ -107,7 +110,8 @@ fn subject(query: &Query) -> String {
         Query::Stores(StoreFilter { host: Some(host), .. }) | Query::Slots(SlotFilter { host: Some(host), .. }) => {
             format!("host {host}")
         }
-        Query::Stores(_) | Query::Slots(_) => "nothing".into(),
+        Query::Risk(lost) => lost.to_string(),
+        Query::Stores(_) | Query::Slots(_) | Query::Risks => "nothing".into(),
         Query::Status | Query::Plans | Query::LossCases | Query::Audit { .. } | Query::Routes => "nothing".into(),
     }
 }
