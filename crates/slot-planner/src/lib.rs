@@ -9,6 +9,7 @@ mod balance;
 pub mod check;
 mod drain;
 mod everyday;
+mod explain;
 mod failover;
 mod loss;
 mod place;
@@ -20,6 +21,7 @@ mod undrain;
 mod view;
 
 pub use check::CheckedPlan;
+pub use explain::{explain_plan, explain_store};
 pub use refusal::{DrainBlock, NotWell, Nothing, Refusal, WhyNot};
 pub use risk::WhatIf;
 

@@ -3,9 +3,11 @@
 //! What always holds: a view is read-only and decides nothing; what is observed stands beside what is declared and is
 //! never mixed with it; what is not known is [`Seen::Unknown`] with its reason; texts in it are data, laid out elsewhere.
 
+pub mod explain;
 pub mod fleet;
 pub mod risk;
 
+pub use explain::*;
 pub use fleet::*;
 pub use risk::*;
 
@@ -59,6 +61,8 @@ pub enum Query {
     Risks,
     /// What one loss would do.
     Risk(Lost),
+    /// Why things are where they are.
+    Explain(ExplainWhat),
 }
 impl Versioned for Query {
     const NAME: &'static str = "query";
@@ -101,6 +105,8 @@ pub enum View {
     Risks(Box<RisksView>),
     /// To [`Query::Risk`].
     Risk(Box<RiskView>),
+    /// To [`Query::Explain`].
+    Explain(Box<ExplainView>),
 }
 impl Versioned for View {
     const NAME: &'static str = "view";

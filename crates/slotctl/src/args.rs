@@ -106,6 +106,9 @@ pub enum Command {
         #[command(subcommand)]
         of: Option<Risk>,
     },
+    /// Why a master is where it is, and why each other copy was not chosen or would not be.
+    #[command(subcommand)]
+    Explain(Explain),
     /// Masters off, engines stopped: safe to switch off. No data is copied.
     #[command(subcommand)]
     Drain(OnHost),
@@ -209,6 +212,26 @@ pub struct Slots {
     /// Only those with no copy on them that no plan has reserved.
     #[arg(long)]
     pub free: bool,
+}
+
+/// What to explain.
+#[derive(Debug, Subcommand)]
+pub enum Explain {
+    /// Every choice of a plan, with the evidence it was made on.
+    Plan {
+        /// Which, `p17`.
+        plan: PlanId,
+    },
+    /// A store as it is now.
+    Store {
+        /// Which.
+        store: StoreName,
+    },
+    /// A slot, and the store on it as it is now.
+    Slot {
+        /// Which, `imap3/07`.
+        slot: SlotId,
+    },
 }
 
 /// Whose loss.

@@ -137,6 +137,7 @@ pub fn view(of: &View, confirmed: bool) -> Value {
         View::Slots(slots) => value(slots),
         View::Risks(risks) => value(risks),
         View::Risk(risk) => value(risk),
+        View::Explain(explain) => value(explain),
         View::Plan(plan) => json!({ "plan": plan.id.to_string() }),
         View::NotFound { subject } => json!({ "not_found": subject }),
     };

@@ -6,6 +6,7 @@ use slot_coordinator::core::{ControlRequest, Reply};
 use slot_types::codec;
 use slot_types::evidence::Seen;
 use slot_types::ids::*;
+use slot_types::plan::Intent;
 use slot_types::view::*;
 
 fn stores(world: &mut World, filter: StoreFilter) -> StoresView {
@@ -77,6 +78,46 @@ fn a_store_whose_master_is_silent_is_among_those_not_served() {
         all.stores.iter().filter(|l| l.master.as_ref().unwrap().host == victim).map(|l| &l.store).collect();
     assert_eq!(gone.stores.iter().map(|line| &line.store).collect::<Vec<_>>(), expected);
     assert!(gone.stores.iter().all(|line| line.served == Seen::Known { value: false, age_ms: 0 }));
+}
+
+#[test]
+fn a_plan_and_what_it_did_are_explained() {
+    let mut world = built(25, 3);
+    world.run_for(5_000);
+    let all = stores(&mut world, StoreFilter::default());
+    let (store, master) = (all.stores[0].store.clone(), all.stores[0].master.clone().unwrap());
+    let drain = world.plan(Intent::DrainHost(master.host.clone())).unwrap();
+    let explain = |world: &mut World, what| {
+        let View::Explain(view) = world.view(Query::Explain(what)) else { panic!("an explanation") };
+        view.explained.value().cloned().expect("it is known")
+    };
+    let Explained::Plan(plan) = explain(&mut world, ExplainWhat::Plan(drain)) else { panic!("of a plan") };
+    let choice = plan.tasks.iter().find(|task| task.store == store).expect("its master is moved");
+    assert_eq!((choice.from.as_ref(), choice.changed.as_str()), (Some(&master), ""), "{choice:?}");
+    assert_eq!(choice.because, ["no other copy can become master as well"]);
+    let to = choice.to.clone();
+    world.approve(drain).unwrap();
+    world.until("the drain is done", |w| w.plan_status(drain).as_deref() == Some("done"));
+    world.run_for(3_000);
+    let Explained::Plan(plan) = explain(&mut world, ExplainWhat::Plan(drain)) else { panic!("of a plan") };
+    assert!(plan.tasks.iter().all(|task| task.changed.contains("has changed since the plan was made")), "{plan:?}");
+    let Explained::Store(now) = explain(&mut world, ExplainWhat::Store(store.clone())) else { panic!("of a store") };
+    let made = now.made_by.expect("the drain is remembered");
+    assert_eq!(
+        (now.master.as_ref(), made.plan, now.if_host_dies),
+        (Some(&to), drain, None),
+        "its other copy is stopped"
+    );
+    let former = now.candidates.iter().find(|c| c.slot == master).unwrap();
+    assert_eq!(former.planned, Verdict::No { why: "is Stopped".into() });
+    let Explained::Slot { store: Some(on), .. } = explain(&mut world, ExplainWhat::Slot(to)) else {
+        panic!("of a slot")
+    };
+    assert_eq!(on.store, store);
+    assert_eq!(
+        world.view(Query::Explain(ExplainWhat::Plan(PlanId(99)))),
+        View::NotFound { subject: "plan p99".into() }
+    );
 }
 
 #[test]

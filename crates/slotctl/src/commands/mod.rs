@@ -9,12 +9,12 @@ pub mod look;
 pub mod shown;
 pub mod watch;
 
-use crate::args::{Admit, Cli, Command, Failover, Global, Loss, Off, OnHost, Plan, Risk, Show, Slots, Stores};
+use crate::args::{Admit, Cli, Command, Explain, Failover, Global, Loss, Off, OnHost, Plan, Risk, Show, Slots, Stores};
 use crate::client::{Client, Task};
 use crate::console::Console;
 use crate::failure::{Exit, Failure};
 use slot_types::plan::{Intent, Settlement};
-use slot_types::view::{Lost, Query, SlotFilter, StoreFilter};
+use slot_types::view::{ExplainWhat, Lost, Query, SlotFilter, StoreFilter};
 use std::path::PathBuf;
 
 fn client(global: &Global) -> Result<Client, Failure> {
@@ -67,6 +67,14 @@ pub async fn dispatch(cli: Cli, console: &mut Console) -> Result<Exit, Failure> 
                 Risk::Domain { domain } => Lost::Domain(domain),
             });
             look::risk(client, console, lost).await
+        }
+        Command::Explain(what) => {
+            let (task, what) = match what {
+                Explain::Plan { plan } => (Task::look("explain plan", plan), ExplainWhat::Plan(plan)),
+                Explain::Store { store } => (Task::look("explain store", &store), ExplainWhat::Store(store)),
+                Explain::Slot { slot } => (Task::look("explain slot", &slot), ExplainWhat::Slot(slot)),
+            };
+            look::look(client, console, &task, &Query::Explain(what)).await
         }
         Command::Drain(OnHost::Host { host, change }) => {
             let task = Task::change("drain host", &host);

@@ -105,9 +105,9 @@ pub fn one(view: &RiskView, lost: &Lost) -> String {
     }
     text += &join("on it        ", &[count(loss.masters.into(), "master"), count(loss.replicas.into(), "replica")]);
     text += &stops(loss);
-    text += &names("one copy     ", &loss.single, "left with one live copy until it is back");
-    text += &names("no writes    ", &loss.short, "refuse writes: too few replicas left to hold every record");
-    text += &names("down now     ", &loss.down_already, "have no live copy already");
+    text += &names("one copy     ", &loss.single, "with one live copy then");
+    text += &names("no writes    ", &loss.short, "with too few replicas left to hold every record");
+    text += &names("down now     ", &loss.down_already, "with no live copy already");
     text += &coordinators(view);
     text + &moves(loss)
 }

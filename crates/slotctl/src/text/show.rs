@@ -112,7 +112,7 @@ fn role(role: Role) -> &'static str {
     }
 }
 
-fn state(state: CopyState) -> &'static str {
+pub(super) fn state(state: CopyState) -> &'static str {
     match state {
         CopyState::Serving => "serving",
         CopyState::Frozen => "frozen",

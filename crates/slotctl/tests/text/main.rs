@@ -25,6 +25,7 @@ macro_rules! golden {
     }};
 }
 
+mod explain;
 mod fleet;
 mod risk;
 

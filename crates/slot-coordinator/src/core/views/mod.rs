@@ -3,6 +3,7 @@
 //! What always holds: a view decides nothing and changes nothing; what is declared and what is seen stand side by side;
 //! a node that does not lead sees no agents and says so.
 
+mod explain;
 mod fleet;
 mod plans;
 mod risk;
@@ -64,6 +65,7 @@ impl Eyes<'_> {
             Query::Routes => Some(View::Routes(self.routes(cluster))),
             Query::Stores(filter) => fleet.stores(filter).map(View::Stores),
             Query::Slots(filter) => fleet.slots(filter).map(View::Slots),
+            Query::Explain(what) => fleet.explain(what).map(|v| View::Explain(Box::new(v))),
             Query::Risks => Some(View::Risks(Box::new(fleet.risks()))),
             Query::Risk(lost) => fleet.risk(lost).map(|v| View::Risk(Box::new(v))),
         };
@@ -103,9 +105,9 @@ fn audit_line(entry: &AuditEntry) -> AuditLine {
 fn subject(query: &Query) -> String {
     match query {
         Query::Host(host) => format!("host {host}"),
-        Query::Store(store) => format!("store {store}"),
-        Query::Slot(slot) => format!("slot {slot}"),
-        Query::Plan(plan) => format!("plan {plan}"),
+        Query::Store(store) | Query::Explain(ExplainWhat::Store(store)) => format!("store {store}"),
+        Query::Slot(slot) | Query::Explain(ExplainWhat::Slot(slot)) => format!("slot {slot}"),
+        Query::Plan(plan) | Query::Explain(ExplainWhat::Plan(plan)) => format!("plan {plan}"),
         Query::LossCase(case) => format!("loss case {case}"),
         Query::Stores(StoreFilter { host: Some(host), .. }) | Query::Slots(SlotFilter { host: Some(host), .. }) => {
             format!("host {host}")

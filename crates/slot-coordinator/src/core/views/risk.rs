@@ -24,7 +24,7 @@ impl Fleet<'_> {
     }
 
     /// Whether what is seen is enough to say what a loss would do: a leader that has heard an agent.
-    fn sees(&self) -> Result<(), String> {
+    pub(super) fn sees(&self) -> Result<(), String> {
         let heard = || self.eyes.evidence.hosts.values().any(|host| host.agent.value().is_some());
         if !self.eyes.leads {
             Err("only the leader hears agents".into())
