@@ -3,10 +3,12 @@
 //! What always holds: a view is read-only and decides nothing; what is observed stands beside what is declared and is
 //! never mixed with it; what is not known is [`Seen::Unknown`] with its reason; texts in it are data, laid out elsewhere.
 
+pub mod audit;
 pub mod explain;
 pub mod fleet;
 pub mod risk;
 
+pub use audit::*;
 pub use explain::*;
 pub use fleet::*;
 pub use risk::*;
@@ -21,9 +23,6 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
-
-/// The most audit entries one answer carries.
-pub const AUDIT_LINES_MAX: u32 = 500;
 
 /// What is asked.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
@@ -63,6 +62,13 @@ pub enum Query {
     Risk(Lost),
     /// Why things are where they are.
     Explain(ExplainWhat),
+    /// The audit chain from a moment on: from the first entry of that wall time or a later one.
+    AuditSince {
+        /// The moment; for display only, as all wall time is.
+        wall: WallTime,
+        /// At most so many entries; [`AUDIT_LINES_MAX`] at most.
+        limit: u32,
+    },
 }
 impl Versioned for Query {
     const NAME: &'static str = "query";
@@ -88,7 +94,7 @@ pub enum View {
     LossCases(Vec<LossCaseView>),
     /// To [`Query::LossCase`].
     LossCase(Box<LossCaseView>),
-    /// To [`Query::Audit`].
+    /// To [`Query::Audit`] and [`Query::AuditSince`].
     Audit(AuditView),
     /// To [`Query::Routes`].
     Routes(RoutesView),
@@ -505,36 +511,6 @@ pub struct LossCaseView {
     pub master: Option<SlotId>,
     /// The running plan that settles it.
     pub plan: Option<PlanId>,
-}
-
-/// An entry of the audit chain (S12).
-#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
-pub struct AuditLine {
-    /// Its number, from 1, without gaps.
-    pub number: u64,
-    /// The index of the command it is about.
-    pub index: LogIndex,
-    /// When; for display.
-    pub wall: WallTime,
-    /// Who: an operator's name, `coordinator c2`, `agent imap3`.
-    pub actor: String,
-    /// What.
-    pub event: String,
-    /// The chain's hash up to and including it.
-    pub hash: Digest,
-}
-
-/// A part of the audit chain.
-#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
-pub struct AuditView {
-    /// Entries up to this number are archived elsewhere (R22).
-    pub trimmed_through: u64,
-    /// In order.
-    pub entries: Vec<AuditLine>,
-    /// Whether the answering node recomputed the whole chain it holds and found it whole.
-    pub chain_ok: bool,
-    /// Whether there are entries after these.
-    pub more: bool,
 }
 
 /// Where clients of one store must go.

@@ -3,6 +3,7 @@
 //! What always holds: every name, slot, number and digest is checked before anything is dialled; every command that
 //! changes something asks for a reason with `-m`.
 
+use crate::since::{Noted, Since};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use slot_types::cluster::Domain;
 use slot_types::ids::*;
@@ -130,8 +131,21 @@ pub enum Command {
     /// Loss cases: list, show, reinject, discard.
     #[command(subcommand)]
     Loss(Loss),
+    /// What happened, when and who did it: the last events, or all since a time or an entry.
+    Events {
+        /// Since when: 10:02, 2026-11-24, "2026-11-24 10:02" (all UTC), 2h ago, or from an entry's number on.
+        #[arg(long, value_name = "TIME|NUMBER")]
+        since: Option<Since>,
+        /// Go on and print every event as it happens; as JSON, one document a line.
+        #[arg(long)]
+        follow: bool,
+    },
     /// Who did what, as a chain of hashes.
+    #[command(args_conflicts_with_subcommands = true)]
     Audit {
+        /// What to do with it; without it, a part of it is shown.
+        #[command(subcommand)]
+        what: Option<Audit>,
         /// Only entries with a higher number than this.
         #[arg(long, default_value_t = 0, value_name = "NUMBER")]
         after: u64,
@@ -231,6 +245,20 @@ pub enum Explain {
     Slot {
         /// Which, `imap3/07`.
         slot: SlotId,
+    },
+}
+
+/// What to do with the audit.
+#[derive(Debug, Subcommand)]
+pub enum Audit {
+    /// Read all of it and compute every hash again, here. Exit 1 names the first entry that does not fit.
+    Verify {
+        /// An entry's hash as it was noted before: proves that nothing up to it was changed since.
+        #[arg(long, value_name = "NUMBER=HASH")]
+        noted: Option<Noted>,
+        /// Take the copy of any coordinator, that of --coordinator first, instead of the leader's.
+        #[arg(long)]
+        stale: bool,
     },
 }
 

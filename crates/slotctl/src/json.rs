@@ -3,6 +3,7 @@
 //! What always holds: plans and loss cases are named as a person types them (`p17`, `L12`); a plan's content is what its
 //! bytes say, and its digest is computed here (R15).
 
+use crate::commands::audit::Verified;
 use crate::failure::Exit;
 use crate::text::plan::Ending;
 use serde::Serialize;
@@ -145,6 +146,27 @@ pub fn view(of: &View, confirmed: bool) -> Value {
         map.insert("confirmed".into(), confirmed.into());
     }
     value
+}
+
+/// One event.
+pub fn event(entry: &AuditLine) -> Value {
+    value(entry)
+}
+
+/// What was found of the audit.
+pub fn verified(of: &Verified) -> Value {
+    let found = of.broken.as_ref();
+    json!({
+        "whole": found.is_none(),
+        "archived_through": of.archived_through,
+        "whole_through": of.end.number,
+        "hash": of.end.hash.to_string(),
+        "hash_full": of.end.hash.hex(),
+        "first_bad": found.map(ChainBreak::number),
+        "why": found.map(ToString::to_string),
+        "noted_found": of.noted,
+        "answered_by": of.answered_by,
+    })
 }
 
 /// The table of hosts.

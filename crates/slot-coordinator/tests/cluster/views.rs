@@ -121,6 +121,31 @@ fn a_plan_and_what_it_did_are_explained() {
 }
 
 #[test]
+fn s12_the_chain_as_it_is_read_can_be_computed_again() {
+    let mut world = built(26, 3);
+    world.run_for(5_000);
+    let View::Audit(first) = world.view(Query::Audit { after: 0, limit: 5 }) else { panic!("an audit") };
+    assert!(first.more && first.last > 5 && first.entries.len() == 5);
+    let mut end = ChainEnd { number: first.trimmed_through, hash: first.trimmed_hash };
+    let mut audit = first.clone();
+    loop {
+        audit.entries.iter().for_each(|entry| end.follow(entry).unwrap());
+        if !audit.more {
+            break;
+        }
+        let View::Audit(next) = world.view(Query::Audit { after: end.number, limit: 5 }) else { panic!("an audit") };
+        audit = next;
+    }
+    let head = world.core(world.leader().unwrap()).state().audit.head();
+    assert_eq!((end.number, end.hash), (audit.last, head));
+    let wall = first.entries[2].wall;
+    let View::Audit(since) = world.view(Query::AuditSince { wall, limit: 500 }) else { panic!("an audit") };
+    assert!(since.entries[0].wall >= wall && since.entries[0].number <= first.entries[2].number);
+    let View::Audit(none) = world.view(Query::AuditSince { wall: WallTime(u64::MAX), limit: 500 }) else { panic!() };
+    assert!(none.entries.is_empty() && !none.more && none.last >= end.number);
+}
+
+#[test]
 fn a_loss_is_said_before_it_happens() {
     let mut world = built(24, 3);
     world.run_for(5_000);

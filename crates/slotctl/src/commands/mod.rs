@@ -3,13 +3,16 @@
 //! What always holds: what is only looked at goes through [`look`], what changes something through [`change`]; nothing
 //! else dials a coordinator.
 
+pub mod audit;
 pub mod change;
 pub mod init;
 pub mod look;
 pub mod shown;
 pub mod watch;
 
-use crate::args::{Admit, Cli, Command, Explain, Failover, Global, Loss, Off, OnHost, Plan, Risk, Show, Slots, Stores};
+use crate::args::{
+    Admit, Audit, Cli, Command, Explain, Failover, Global, Loss, Off, OnHost, Plan, Risk, Show, Slots, Stores,
+};
 use crate::client::{Client, Task};
 use crate::console::Console;
 use crate::failure::{Exit, Failure};
@@ -93,7 +96,11 @@ pub async fn dispatch(cli: Cli, console: &mut Console) -> Result<Exit, Failure> 
         }
         Command::Plan(what) => plan(client, console, what).await,
         Command::Loss(what) => loss(client, console, what).await,
-        Command::Audit { after, limit } => {
+        Command::Events { since, follow } => audit::events(client, console, since, follow).await,
+        Command::Audit { what: Some(Audit::Verify { noted, stale }), .. } => {
+            audit::verify(client, console, noted, stale).await
+        }
+        Command::Audit { what: None, after, limit } => {
             look::look(client, console, &Task::look("read", "the audit"), &Query::Audit { after, limit }).await
         }
         Command::Routes { watch: false } => {

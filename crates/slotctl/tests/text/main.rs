@@ -10,6 +10,7 @@ use slot_types::ids::*;
 use slot_types::plan::{Intent, Plan, Task, TaskKind};
 use slot_types::position::Digest;
 use slot_types::view::*;
+use slotctl::commands::audit::Verified;
 use slotctl::failure::{Exit, Failure};
 use slotctl::{json, text};
 
@@ -220,6 +221,7 @@ fn audit() -> AuditView {
     let entry = |number: u64, actor: &str, event: &str| AuditLine {
         number,
         index: LogIndex(number * 3),
+        log_time: LogTime(number * 1_000),
         wall: NOW,
         actor: actor.into(),
         event: event.into(),
@@ -227,6 +229,8 @@ fn audit() -> AuditView {
     };
     AuditView {
         trimmed_through: 40,
+        trimmed_hash: Digest([40; 32]),
+        last: 99,
         entries: vec![
             entry(41, "oncall", "approved p17 (drain imap3), digest 9f3c-41d0-77ab-e215: replace PSU 2, ticket 8812"),
             entry(42, "slotd", "p17.0.0#1 started"),
@@ -240,6 +244,30 @@ fn audit() -> AuditView {
 fn audit_chain() {
     golden!(text::audit::audit(&audit()));
     assert!(text::audit::audit(&AuditView { chain_ok: false, ..audit() }).starts_with("CHAIN BROKEN"));
+}
+
+#[test]
+fn events() {
+    let mut events = text::audit::Events::default();
+    let later = AuditLine { number: 43, wall: WallTime(NOW.0 + 86_400_000), ..audit().entries[1].clone() };
+    let all: Vec<AuditLine> = audit().entries.into_iter().chain([later]).collect();
+    golden!(all.iter().map(|entry| events.line(entry)).collect::<String>());
+}
+
+fn verified(broken: Option<ChainBreak>) -> Verified {
+    let end = ChainEnd { number: 412, hash: Digest([7; 32]) };
+    Verified { archived_through: 40, end, broken, noted: Some(100), answered_by: "c2".into() }
+}
+
+#[test]
+fn audit_verified() {
+    golden!(text::audit::verified(&verified(None)));
+}
+
+#[test]
+fn audit_broken() {
+    let broken = ChainBreak::Hash { number: 413, said: Digest([8; 32]), computed: Digest([9; 32]) };
+    golden!(text::audit::verified(&verified(Some(broken))));
 }
 
 #[test]

@@ -62,6 +62,7 @@ impl Eyes<'_> {
             Query::LossCases => Some(View::LossCases(fleet.loss_cases())),
             Query::LossCase(id) => fleet.loss_case(*id).map(|v| View::LossCase(Box::new(v))),
             Query::Audit { after, limit } => Some(View::Audit(self.audit(*after, *limit))),
+            Query::AuditSince { wall, limit } => Some(View::Audit(self.audit(self.before(*wall), *limit))),
             Query::Routes => Some(View::Routes(self.routes(cluster))),
             Query::Stores(filter) => fleet.stores(filter).map(View::Stores),
             Query::Slots(filter) => fleet.slots(filter).map(View::Slots),
@@ -78,7 +79,21 @@ impl Eyes<'_> {
         let mut later = chain.entries.iter().filter(|e| e.number > after);
         let entries: Vec<AuditLine> = later.by_ref().take(limit).map(audit_line).collect();
         let chain_ok = chain.first_broken().is_none();
-        AuditView { trimmed_through: chain.trimmed_through, entries, chain_ok, more: later.next().is_some() }
+        AuditView {
+            trimmed_through: chain.trimmed_through,
+            trimmed_hash: chain.trimmed_hash,
+            entries,
+            last: chain.last_number(),
+            chain_ok,
+            more: later.next().is_some(),
+        }
+    }
+
+    /// The number of the entry before the first of this wall time or a later one.
+    fn before(&self, wall: WallTime) -> u64 {
+        let chain = &self.state.audit;
+        let first = chain.entries.iter().find(|entry| entry.wall >= wall);
+        first.map_or(chain.last_number(), |entry| entry.number.saturating_sub(1))
     }
 
     fn routes(&self, cluster: &Cluster) -> RoutesView {
@@ -95,6 +110,7 @@ fn audit_line(entry: &AuditEntry) -> AuditLine {
     AuditLine {
         number: entry.number,
         index: entry.index,
+        log_time: entry.log_time,
         wall: entry.wall,
         actor: entry.actor.clone(),
         event: entry.event.clone(),
@@ -114,7 +130,12 @@ fn subject(query: &Query) -> String {
         }
         Query::Risk(lost) => lost.to_string(),
         Query::Stores(_) | Query::Slots(_) | Query::Risks => "nothing".into(),
-        Query::Status | Query::Plans | Query::LossCases | Query::Audit { .. } | Query::Routes => "nothing".into(),
+        Query::Status
+        | Query::Plans
+        | Query::LossCases
+        | Query::Audit { .. }
+        | Query::AuditSince { .. }
+        | Query::Routes => "nothing".into(),
     }
 }
 
