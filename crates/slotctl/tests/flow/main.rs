@@ -130,6 +130,16 @@ async fn two_people_are_never_asked_at_one_terminal() {
 }
 
 #[tokio::test]
+async fn without_a_terminal_watching_is_quiet() {
+    let (rig, digest) = drains().await;
+    let approve = format!("slotctl plan approve p17 --digest {digest} -m yes");
+    assert_eq!(run(&rig, &approve, None).await.exit, Exit::Done);
+    let ended = run(&rig, "slotctl plan watch p17", None).await;
+    assert_eq!((ended.exit, ended.err.as_str()), (Exit::Done, ""));
+    assert!(ended.out.ends_with("0 masters, 0 engines running\n"), "{}", ended.out);
+}
+
+#[tokio::test]
 async fn a_failover_wants_the_host_typed() {
     let (rig, _) = drains().await;
     {

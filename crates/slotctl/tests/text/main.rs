@@ -28,6 +28,7 @@ macro_rules! golden {
 
 mod explain;
 mod fleet;
+mod progress;
 mod risk;
 
 #[test]
