@@ -153,6 +153,16 @@ pub enum Command {
         #[arg(long, default_value_t = 200, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=500))]
         limit: u32,
     },
+    /// Print a shell's completions: slotctl completions bash > /etc/bash_completion.d/slotctl
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages, one for each command.
+    Man {
+        /// Where to.
+        dir: PathBuf,
+    },
     /// Where clients of every store must go.
     Routes {
         /// Go on and print every change; as JSON, one document a line.

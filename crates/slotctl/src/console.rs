@@ -60,6 +60,11 @@ impl Console {
         let _ = self.out.write_all(printable(text).as_bytes()).and_then(|()| self.out.flush());
     }
 
+    /// Data made here, byte for byte.
+    pub fn bytes(&mut self, data: &[u8]) {
+        let _ = self.out.write_all(data).and_then(|()| self.out.flush());
+    }
+
     /// Data, as one JSON document on one line.
     pub fn document(&mut self, value: &serde_json::Value) {
         let _ = writeln!(self.out, "{value}").and_then(|()| self.out.flush());

@@ -5,6 +5,7 @@
 
 pub mod audit;
 pub mod change;
+pub mod generate;
 pub mod init;
 pub mod look;
 pub mod shown;
@@ -34,13 +35,16 @@ fn client(global: &Global) -> Result<Client, Failure> {
 
 /// Carries a command out.
 pub async fn dispatch(cli: Cli, console: &mut Console) -> Result<Exit, Failure> {
-    if let Command::Init(args) = &cli.command {
-        return init::init(args, &cli.global.coordinator, console);
+    match &cli.command {
+        Command::Init(args) => return init::init(args, &cli.global.coordinator, console),
+        Command::Completions { shell } => return Ok(generate::completions(*shell, console)),
+        Command::Man { dir } => return generate::man(dir, console),
+        _ => {}
     }
     let mut client = client(&cli.global)?;
     let client = &mut client;
     match cli.command {
-        Command::Init(_) => Ok(Exit::Usage),
+        Command::Init(_) | Command::Completions { .. } | Command::Man { .. } => Ok(Exit::Usage),
         Command::Apply { file, change } => {
             let spec = init::read_file(&file)?;
             let task = Task::change("apply", file.display());

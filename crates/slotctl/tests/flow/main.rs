@@ -5,6 +5,7 @@ mod fake;
 #[expect(dead_code, reason = "shared with the tests of texts, which use all of it")]
 #[path = "../text/fixtures.rs"]
 mod fixtures;
+mod generate;
 
 use clap::Parser;
 use fake::Rig;
