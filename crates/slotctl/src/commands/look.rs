@@ -125,12 +125,7 @@ fn print_routes(console: &mut Console, reply: &pb::RoutesReply) {
     let epoch =
         |route: &pb::StoreRoute| slot_types::ids::Epoch { generation: route.epoch_generation, n: route.epoch_n };
     if console.json {
-        let routes: Vec<_> = reply
-            .routes
-            .iter()
-            .map(|r| serde_json::json!({ "store": r.store, "slot": r.slot, "address": r.address, "epoch": epoch(r) }))
-            .collect();
-        console.document(&serde_json::json!({ "revision": reply.revision, "routes": routes }));
+        console.document(&json::routes_change(reply));
         return;
     }
     let mut table = text::layout::Table::new(&["STORE", "ADDRESS", "SLOT", "EPOCH"]);

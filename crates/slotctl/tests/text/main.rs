@@ -30,6 +30,7 @@ mod explain;
 mod fleet;
 mod progress;
 mod risk;
+mod schema;
 
 #[test]
 fn status_on_a_quiet_day() {
@@ -89,8 +90,7 @@ fn an_engine_that_does_not_do_what_was_committed_stands_out() {
     assert!(text.contains("NOT SERVED") && text.contains("idle (!), 9.0 s ago"), "{text}");
 }
 
-#[test]
-fn plan_list() {
+fn plans() -> Vec<PlanLine> {
     let line = |id, title: &str, state, why: &str, done, missing| PlanLine {
         id: PlanId(id),
         digest: Digest([id as u8; 32]),
@@ -103,12 +103,17 @@ fn plan_list() {
         people_missing: missing,
         created: NOW,
     };
-    golden!(text::plan::list(&[
+    vec![
         line(20, "fail over host imap3", PlanState::Proposed, "", 0, 2),
         line(19, "start master imap2/05", PlanState::Done, "", 63, 0),
         line(18, "undrain imap4", PlanState::Running, "", 12, 0),
         line(17, "drain imap3", PlanState::Stopped, "copies differ after 3 looks", 62, 0),
-    ]));
+    ]
+}
+
+#[test]
+fn plan_list() {
+    golden!(text::plan::list(&plans()));
 }
 
 #[test]
@@ -271,16 +276,19 @@ fn audit_broken() {
     golden!(text::audit::verified(&verified(Some(broken))));
 }
 
-#[test]
-fn routes() {
-    let view = RoutesView {
+fn routes_view() -> RoutesView {
+    RoutesView {
         revision: Revision(48_211),
         routes: vec![
             RouteLine { store: store(23), route: store_view().route },
             RouteLine { store: store(58), route: None },
         ],
-    };
-    golden!(text::audit::routes(&view));
+    }
+}
+
+#[test]
+fn routes() {
+    golden!(text::audit::routes(&routes_view()));
 }
 
 #[test]
