@@ -1,6 +1,7 @@
 //! Whole commands against scripted coordinators over real mutual TLS.
 
 mod audit;
+mod coordinators;
 mod fake;
 #[expect(dead_code, reason = "shared with the tests of texts, which use all of it")]
 #[path = "../text/fixtures.rs"]
