@@ -146,6 +146,33 @@ fn s12_the_chain_as_it_is_read_can_be_computed_again() {
 }
 
 #[test]
+fn a_new_leader_calls_nothing_lost_before_it_has_listened() {
+    let mut world = built(27, 3);
+    world.run_for(5_000);
+    for agent in world.agents.values_mut() {
+        agent.up = false;
+    }
+    let former = world.leader().unwrap();
+    world.crash(former);
+    let mut unknown = 0;
+    world.until("another leader", |w| w.leader().is_some_and(|l| l != former));
+    for _ in 0..40 {
+        let View::Status(status) = world.view(Query::Status) else { panic!("a status") };
+        match &status.worst_losses {
+            Seen::Unknown { reason } => {
+                assert!(reason.contains("has not listened for imap"), "{reason}");
+                assert!(status.hosts.iter().all(|line| line.stop_if_dies.is_none()));
+                unknown += 1;
+            }
+            // Once it has, every host is silent, and what is down already can't be lost.
+            Seen::Known { value, .. } => assert!(value.iter().all(|line| (line.stops, line.served) == (0, 0))),
+        }
+        world.run_for(200);
+    }
+    assert!((1..40).contains(&unknown), "{unknown}");
+}
+
+#[test]
 fn a_loss_is_said_before_it_happens() {
     let mut world = built(24, 3);
     world.run_for(5_000);

@@ -23,15 +23,16 @@ impl Fleet<'_> {
         }
     }
 
-    /// Whether what is seen is enough to say what a loss would do: a leader that has heard an agent.
+    /// Whether what is seen is enough to conclude from: a leader that has heard every agent, or has listened for it so long
+    /// that it counts as silent (R14). A new leader would else call everything lost.
     pub(super) fn sees(&self) -> Result<(), String> {
-        let heard = || self.eyes.evidence.hosts.values().any(|host| host.agent.value().is_some());
+        let unheard = |name: &&HostName| !self.eyes.evidence.hosts.contains_key(*name);
         if !self.eyes.leads {
-            Err("only the leader hears agents".into())
-        } else if !heard() {
-            Err("no agent was heard by this leader yet".into())
-        } else {
-            Ok(())
+            return Err("only the leader hears agents".into());
+        }
+        match self.cluster.hosts.keys().find(unheard) {
+            Some(host) => Err(format!("this leader is new and has not listened for {host} long enough")),
+            None => Ok(()),
         }
     }
 
