@@ -65,12 +65,13 @@ impl Progress {
     pub fn show(&mut self, view: &PlanView) {
         let idle_ms = self.idle_ms(view);
         let stall = if idle_ms < STALL_MS { String::new() } else { text::plan::stall(view, idle_ms) };
-        self.style(if stall.is_empty() { MOVING } else { STALLED });
-        self.bar.set_prefix(crate::console::printable(&stall));
         let (done, given_up) = text::plan::tally(view);
-        self.bar.set_message(text::plan::progress(view));
+        self.style(if stall.is_empty() { MOVING } else { STALLED });
+        // The length first: a bar of no length is drawn as a full one.
         self.bar.set_length(view.tasks.len() as u64);
         self.bar.set_position(done + given_up);
+        self.bar.set_prefix(crate::console::printable(&stall));
+        self.bar.set_message(text::plan::progress(view));
         for complaint in view.tasks.iter().map(text::plan::complaint).filter(|text| !text.is_empty()) {
             if !self.said.contains(&complaint) {
                 let line = crate::console::printable(complaint.trim_end());

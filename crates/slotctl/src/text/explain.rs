@@ -38,10 +38,13 @@ fn explained_store(store: &ExplainedStore) -> String {
     let mut text = join(&format!("{}   ", store.store), &parts);
     text.push('\n');
     text += &wrap("why there    ", &made_by(store));
-    match &store.not_well {
-        None => text += "hand-over    its master is well: it can be handed over to a copy that may take it\n",
-        Some(why) => text += &wrap("hand-over    ", &format!("not now: {why}")),
-    }
+    let takers = store.candidates.iter().filter(|c| c.planned == Verdict::Can).count() as u64;
+    let hand_over = match (&store.not_well, takers) {
+        (Some(why), _) => format!("not now: {why}"),
+        (None, 0) => "its master is well, and no other copy can take it now".into(),
+        (None, n) => format!("its master is well, and {} can take it", count(n, "copy")),
+    };
+    text += &wrap("hand-over    ", &hand_over);
     let dies = match &store.if_host_dies {
         Some(slot) => format!("its master would go to {slot}, once a person approves it"),
         None => "NOTHING could become master".into(),

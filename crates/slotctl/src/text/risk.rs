@@ -112,15 +112,21 @@ pub fn one(view: &RiskView, lost: &Lost) -> String {
     text + &moves(loss)
 }
 
+/// Stores that stop: each with the copies that can't take over; those without any on one line.
 fn stops(loss: &Loss) -> String {
-    let mut text = String::new();
-    for (i, stop) in loss.stops.iter().enumerate() {
-        let prefix = if i == 0 { "STOPS        " } else { "             " };
-        let why: Vec<String> = stop.why.iter().map(|(slot, why)| format!("{slot} {why}")).collect();
-        let why = if why.is_empty() { "no other copy is live".into() } else { why.join("; ") };
-        text += &wrap(prefix, &format!("{}: {why}", stop.store));
+    let (alone, others): (Vec<&Stop>, Vec<&Stop>) = loss.stops.iter().partition(|stop| stop.why.is_empty());
+    let mut lines = Vec::new();
+    if !alone.is_empty() {
+        let stores: Vec<&str> = alone.iter().map(|stop| stop.store.as_str()).collect();
+        let count = count(alone.len() as u64, "store");
+        lines.push(format!("{count} with no live copy anywhere else: {}", stores.join(" ")));
     }
-    text
+    lines.extend(others.iter().map(|stop| {
+        let why: Vec<String> = stop.why.iter().map(|(slot, why)| format!("{slot} {why}")).collect();
+        format!("{}: {}", stop.store, why.join("; "))
+    }));
+    let prefix = |i| if i == 0 { "STOPS        " } else { "             " };
+    lines.iter().enumerate().map(|(i, line)| wrap(prefix(i), line)).collect()
 }
 
 fn names(prefix: &str, stores: &[StoreName], what: &str) -> String {
@@ -167,7 +173,10 @@ fn moves(loss: &Loss) -> String {
     if let Some(fullest) = &loss.fullest {
         text += &wrap("fullest      ", &format!("{}, from {}", growth(fullest), fullest.before));
     }
-    text += "by           a failover that a person approves: slotctl failover host HOST -m REASON\n\n";
+    let host = if let Lost::Host(host) = &loss.lost { host.as_str() } else { "HOST" };
+    text +=
+        &wrap("by           ", &format!("a failover that a person approves: slotctl failover host {host} -m REASON"));
+    text.push('\n');
     let mut table = Table::new(&["STORE", "FROM", "TO", ">BEHIND"]);
     for moved in &loss.moves {
         let behind = moved.behind.map_or("?".into(), |n| n.to_string());

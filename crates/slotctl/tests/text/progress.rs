@@ -69,6 +69,7 @@ fn a_bar_says_how_far_how_fast_how_long_and_after_a_while_why_not() {
         screen.since()
     };
     let drawn = show(&at(0, TaskProgress::Running));
+    assert!(!drawn.contains(&"█".repeat(24)), "a bar that is full before anything was done: {drawn}");
     assert!(drawn.contains('█') && drawn.contains("2 of 4 done · 1 moving · 1 to go · 0.1/s · 20 s left"), "{drawn}");
     assert!(!drawn.contains("nothing moved"), "{drawn}");
     let drawn = show(&at(4_000, TaskProgress::Running));
