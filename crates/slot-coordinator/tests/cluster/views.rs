@@ -129,6 +129,7 @@ fn s12_the_chain_as_it_is_read_can_be_computed_again() {
     let mut end = ChainEnd { number: first.trimmed_through, hash: first.trimmed_hash };
     let mut audit = first.clone();
     loop {
+        assert!(audit.chain_ok && audit.entries.len() <= 5);
         audit.entries.iter().for_each(|entry| end.follow(entry).unwrap());
         if !audit.more {
             break;

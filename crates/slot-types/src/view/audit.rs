@@ -62,7 +62,8 @@ pub struct AuditView {
     pub entries: Vec<AuditLine>,
     /// The number of the last entry there is.
     pub last: u64,
-    /// Whether the answering node recomputed the whole chain it holds and found it whole.
+    /// Whether the answering node found these entries to fit the chain; when they begin it, whether it recomputed the whole
+    /// chain it holds and found it whole.
     pub chain_ok: bool,
     /// Whether there are entries after these.
     pub more: bool,

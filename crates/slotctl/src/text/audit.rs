@@ -9,8 +9,12 @@ use slot_types::view::{AuditLine, AuditView, RoutesView};
 /// A part of the audit chain.
 pub fn audit(view: &AuditView) -> String {
     let mut text = String::new();
-    if view.chain_ok {
+    let first = view.entries.first().map_or(view.last, |first| first.number.saturating_sub(1));
+    let from_the_beginning = first == view.trimmed_through;
+    if view.chain_ok && from_the_beginning {
         text += "chain whole";
+    } else if view.chain_ok {
+        text += "these entries fit the chain; all of it: slotctl audit verify";
     } else {
         text += "CHAIN BROKEN: entries were changed or are missing; compare with another coordinator's";
     }

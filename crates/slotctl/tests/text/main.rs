@@ -250,6 +250,10 @@ fn audit() -> AuditView {
 fn audit_chain() {
     golden!(text::audit::audit(&audit()));
     assert!(text::audit::audit(&AuditView { chain_ok: false, ..audit() }).starts_with("CHAIN BROKEN"));
+    let later = text::audit::audit(&AuditView { trimmed_through: 12, ..audit() });
+    let none = text::audit::audit(&AuditView { entries: Vec::new(), more: false, ..audit() });
+    assert!(!none.contains("chain whole") && none.ends_with("no entries\n"), "{none}");
+    assert!(later.starts_with("these entries fit the chain; all of it: slotctl audit verify"), "{later}");
 }
 
 #[test]

@@ -76,16 +76,24 @@ impl Eyes<'_> {
     fn audit(&self, after: u64, limit: u32) -> AuditView {
         let limit = limit.clamp(1, AUDIT_LINES_MAX) as usize;
         let chain = &self.state.audit;
-        let mut later = chain.entries.iter().filter(|e| e.number > after);
-        let entries: Vec<AuditLine> = later.by_ref().take(limit).map(audit_line).collect();
-        let chain_ok = chain.first_broken().is_none();
+        let first = chain.entries.partition_point(|entry| entry.number <= after);
+        let entries: Vec<AuditLine> = chain.entries.iter().skip(first).take(limit).map(audit_line).collect();
+        let more = first + entries.len() < chain.entries.len();
+        // The whole chain is computed for who reads from its beginning, not again for each page behind it.
+        let chain_ok = match first.checked_sub(1).and_then(|before| chain.entries.get(before)) {
+            None => chain.first_broken().is_none(),
+            Some(before) => {
+                let mut end = ChainEnd { number: before.number, hash: before.hash };
+                entries.iter().all(|entry| end.follow(entry).is_ok())
+            }
+        };
         AuditView {
             trimmed_through: chain.trimmed_through,
             trimmed_hash: chain.trimmed_hash,
             entries,
             last: chain.last_number(),
             chain_ok,
-            more: later.next().is_some(),
+            more,
         }
     }
 
