@@ -63,6 +63,18 @@ impl Dialer {
         })
     }
 
+    /// The same, connected already: whoever it reaches has shown that it is `expected`.
+    pub async fn connect(&self, addr: SocketAddr, expected: &Identity) -> Result<Channel, DialError> {
+        let failed = |cause| DialError {
+            expected: expected.clone(),
+            addr,
+            folder: self.folder.path().display().to_string(),
+            cause,
+        };
+        let endpoint = self.endpoint(addr, expected).map_err(failed)?;
+        endpoint.connect().await.map_err(|cause| failed(Box::new(cause)))
+    }
+
     fn endpoint(
         &self,
         addr: SocketAddr,

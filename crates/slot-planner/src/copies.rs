@@ -161,7 +161,10 @@ pub(crate) fn empty(view: &View<'_>, host: &HostName) -> Result<Draft, Refusal> 
         });
     }
     let mut bytes = 0u64;
-    for ((name, store, slot, copy, way), after) in ways.iter().zip(chains) {
+    let mut before_it: BTreeMap<&StoreName, u16> = BTreeMap::new();
+    for ((name, store, slot, copy, way), mut after) in ways.iter().zip(chains) {
+        // A host may hold a retired copy of a store beside the one that took its place (R11).
+        after.extend(before_it.get(name));
         let after = match &way.build {
             Some(to) => {
                 bytes = bytes.saturating_add(store.spec.size_bytes);
@@ -169,7 +172,7 @@ pub(crate) fn empty(view: &View<'_>, host: &HostName) -> Result<Draft, Refusal> 
             }
             None => after,
         };
-        draft.push(destroy(name, store, slot, copy, after));
+        before_it.insert(name, draft.push(destroy(name, store, slot, copy, after)));
     }
     let all = (0..draft.tasks.len()).filter_map(|n| u16::try_from(n).ok()).collect();
     draft.push(host_state(host, HostState::Empty, all));

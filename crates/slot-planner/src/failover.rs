@@ -83,7 +83,7 @@ fn no_way(host: &HostName, because: BTreeMap<StoreName, Refusal>) -> Refusal {
 }
 
 /// Whether a slot is, is to be, or in the absence of a master may still be the master.
-fn leads(store: &Store, slot: &SlotId) -> bool {
+pub(crate) fn leads(store: &Store, slot: &SlotId) -> bool {
     let is = |other: &Option<SlotId>| other.as_ref() == Some(slot);
     is(&store.master) || is(&store.pending) || (store.master.is_none() && store.possible_masters.contains_key(slot))
 }
@@ -144,7 +144,7 @@ fn way<'a>(
 
 /// L1: where nothing else can become master, a former master that waits for its loss case can: its copy is whole. Else it
 /// would wait for a master, and the master for it.
-fn last_resorts<'a>(
+pub(crate) fn last_resorts<'a>(
     view: &View<'a>,
     name: &StoreName,
     store: &Store,
@@ -155,7 +155,7 @@ fn last_resorts<'a>(
 }
 
 /// A planned target catches up in any case; an unplanned one had better be the furthest by (epoch, position).
-fn furthest(able: &[(SlotId, &EngineStatus)], planned: bool) -> Vec<SlotId> {
+pub(crate) fn furthest(able: &[(SlotId, &EngineStatus)], planned: bool) -> Vec<SlotId> {
     let best = able.iter().map(|(_, status)| status.tip.position).max();
     able.iter().filter(|(_, s)| planned || Some(s.tip.position) == best).map(|(slot, _)| slot.clone()).collect()
 }

@@ -10,10 +10,12 @@ pub mod check;
 mod copies;
 mod drain;
 mod everyday;
+mod explain;
 mod failover;
 mod loss;
 mod place;
 mod refusal;
+mod risk;
 mod sheet;
 mod steps;
 mod undrain;
@@ -21,7 +23,9 @@ mod view;
 mod yard;
 
 pub use check::CheckedPlan;
+pub use explain::{explain_plan, explain_store};
 pub use refusal::{DrainBlock, NotWell, Nothing, Refusal, WhyNot};
+pub use risk::WhatIf;
 
 use slot_types::cluster::Cluster;
 use slot_types::evidence::Evidence;

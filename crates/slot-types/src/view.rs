@@ -3,6 +3,16 @@
 //! What always holds: a view is read-only and decides nothing; what is observed stands beside what is declared and is
 //! never mixed with it; what is not known is [`Seen::Unknown`] with its reason; texts in it are data, laid out elsewhere.
 
+pub mod audit;
+pub mod explain;
+pub mod fleet;
+pub mod risk;
+
+pub use audit::*;
+pub use explain::*;
+pub use fleet::*;
+pub use risk::*;
+
 use crate::cluster::*;
 use crate::codec::Versioned;
 use crate::evidence::{CopyEvidence, Seen};
@@ -13,9 +23,6 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
-
-/// The most audit entries one answer carries.
-pub const AUDIT_LINES_MAX: u32 = 500;
 
 /// What is asked.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
@@ -45,10 +52,27 @@ pub enum Query {
     },
     /// Where clients of every store must go.
     Routes,
+    /// Stores as a table.
+    Stores(StoreFilter),
+    /// Slots as a table.
+    Slots(SlotFilter),
+    /// What each single loss would do.
+    Risks,
+    /// What one loss would do.
+    Risk(Lost),
+    /// Why things are where they are.
+    Explain(ExplainWhat),
+    /// The audit chain from a moment on: from the first entry of that wall time or a later one.
+    AuditSince {
+        /// The moment; for display only, as all wall time is.
+        wall: WallTime,
+        /// At most so many entries; [`AUDIT_LINES_MAX`] at most.
+        limit: u32,
+    },
 }
 impl Versioned for Query {
     const NAME: &'static str = "query";
-    const VERSION: u16 = 1;
+    const VERSION: u16 = 2;
 }
 
 /// What is answered.
@@ -70,7 +94,7 @@ pub enum View {
     LossCases(Vec<LossCaseView>),
     /// To [`Query::LossCase`].
     LossCase(Box<LossCaseView>),
-    /// To [`Query::Audit`].
+    /// To [`Query::Audit`] and [`Query::AuditSince`].
     Audit(AuditView),
     /// To [`Query::Routes`].
     Routes(RoutesView),
@@ -79,6 +103,16 @@ pub enum View {
         /// What was asked for, as in `host imap3`.
         subject: String,
     },
+    /// To [`Query::Stores`].
+    Stores(StoresView),
+    /// To [`Query::Slots`].
+    Slots(SlotsView),
+    /// To [`Query::Risks`].
+    Risks(Box<RisksView>),
+    /// To [`Query::Risk`].
+    Risk(Box<RiskView>),
+    /// To [`Query::Explain`].
+    Explain(Box<ExplainView>),
 }
 impl Versioned for View {
     const NAME: &'static str = "view";
@@ -153,8 +187,11 @@ pub struct HostLine {
     pub silent: bool,
     /// Why nothing is sent to it although it answers.
     pub quarantined: Option<String>,
-    /// If it dies: how many masters the fullest survivor then has, and which that is; `None` when it has no masters.
+    /// If it dies: how many masters the fullest survivor then has, and which that is; `None` when no master goes
+    /// elsewhere, or when that is not known.
     pub fullest_if_dies: Option<(u32, HostName)>,
+    /// If it dies: how many stores stop; `None` when that is not known.
+    pub stop_if_dies: Option<u32>,
     /// The coordinator that has the same address, with `leader` when it is.
     pub coordinator: Option<String>,
 }
@@ -182,6 +219,8 @@ pub struct StatusView {
     pub needs_you: Vec<Trouble>,
     /// How the stores are.
     pub counts: StoreCounts,
+    /// What the worst single losses would do; the worst host first, then the worst rack if there are racks.
+    pub worst_losses: Seen<Vec<LossLine>>,
     /// All hosts.
     pub hosts: Vec<HostLine>,
 }
@@ -472,36 +511,6 @@ pub struct LossCaseView {
     pub master: Option<SlotId>,
     /// The running plan that settles it.
     pub plan: Option<PlanId>,
-}
-
-/// An entry of the audit chain (S12).
-#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
-pub struct AuditLine {
-    /// Its number, from 1, without gaps.
-    pub number: u64,
-    /// The index of the command it is about.
-    pub index: LogIndex,
-    /// When; for display.
-    pub wall: WallTime,
-    /// Who: an operator's name, `coordinator c2`, `agent imap3`.
-    pub actor: String,
-    /// What.
-    pub event: String,
-    /// The chain's hash up to and including it.
-    pub hash: Digest,
-}
-
-/// A part of the audit chain.
-#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
-pub struct AuditView {
-    /// Entries up to this number are archived elsewhere (R22).
-    pub trimmed_through: u64,
-    /// In order.
-    pub entries: Vec<AuditLine>,
-    /// Whether the answering node recomputed the whole chain it holds and found it whole.
-    pub chain_ok: bool,
-    /// Whether there are entries after these.
-    pub more: bool,
 }
 
 /// Where clients of one store must go.

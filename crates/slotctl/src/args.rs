@@ -3,9 +3,12 @@
 //! What always holds: every name, slot, number and digest is checked before anything is dialled; every command that
 //! changes something asks for a reason with `-m`.
 
+use crate::since::{Noted, Since};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use slot_types::cluster::Domain;
 use slot_types::ids::*;
 use slot_types::position::ShortDigest;
+use slot_types::view::NamePattern;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -91,6 +94,22 @@ pub enum Command {
     /// One host, store or slot.
     #[command(subcommand)]
     Show(Show),
+    /// Every host: what is on it, how far behind its replicas are, and what its loss would do.
+    Hosts,
+    /// Stores: where each master is, how many copies live, how far behind and how lately verified its replicas are.
+    Stores(Stores),
+    /// Slots: what is committed to each and what is seen there.
+    Slots(Slots),
+    /// What the loss of one host or of one rack would do now. Without a name: the worst of each, and all of them.
+    #[command(args_conflicts_with_subcommands = true)]
+    Risk {
+        /// Of what.
+        #[command(subcommand)]
+        of: Option<Risk>,
+    },
+    /// Why a master is where it is, and why each other copy was not chosen or would not be.
+    #[command(subcommand)]
+    Explain(Explain),
     /// Masters off, engines stopped: safe to switch off. No data is copied, unless it is to be emptied.
     #[command(subcommand)]
     Drain(Drain),
@@ -127,14 +146,37 @@ pub enum Command {
     /// Loss cases: list, show, reinject, discard.
     #[command(subcommand)]
     Loss(Loss),
+    /// What happened, when and who did it: the last events, or all since a time or an entry.
+    Events {
+        /// Since when: 10:02, 2026-11-24, "2026-11-24 10:02" (all UTC), 2h ago, or from an entry's number on.
+        #[arg(long, value_name = "TIME|NUMBER")]
+        since: Option<Since>,
+        /// Go on and print every event as it happens; as JSON, one document a line.
+        #[arg(long)]
+        follow: bool,
+    },
     /// Who did what, as a chain of hashes.
+    #[command(args_conflicts_with_subcommands = true)]
     Audit {
+        /// What to do with it; without it, a part of it is shown.
+        #[command(subcommand)]
+        what: Option<Audit>,
         /// Only entries with a higher number than this.
         #[arg(long, default_value_t = 0, value_name = "NUMBER")]
         after: u64,
         /// At most so many entries.
         #[arg(long, default_value_t = 200, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=500))]
         limit: u32,
+    },
+    /// Print a shell's completions: slotctl completions bash > /etc/bash_completion.d/slotctl
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages, one for each command.
+    Man {
+        /// Where to.
+        dir: PathBuf,
     },
     /// Where clients of every store must go.
     Routes {
@@ -242,6 +284,81 @@ pub enum Rebuild {
         /// Why.
         #[command(flatten)]
         change: Change,
+    },
+}
+
+/// Which stores.
+#[derive(Debug, Args)]
+pub struct Stores {
+    /// Only those with a copy on this host.
+    #[arg(long, value_name = "HOST")]
+    pub host: Option<HostName>,
+    /// Only those that are not served now.
+    #[arg(long)]
+    pub not_served: bool,
+    /// Only those with a name like this; `*` stands for any characters.
+    #[arg(long, value_name = "PATTERN")]
+    pub store: Option<NamePattern>,
+}
+
+/// Which slots.
+#[derive(Debug, Args)]
+pub struct Slots {
+    /// Only those of this host.
+    #[arg(long, value_name = "HOST")]
+    pub host: Option<HostName>,
+    /// Only those with no copy on them that no plan has reserved.
+    #[arg(long)]
+    pub free: bool,
+}
+
+/// What to explain.
+#[derive(Debug, Subcommand)]
+pub enum Explain {
+    /// Every choice of a plan, with the evidence it was made on.
+    Plan {
+        /// Which, `p17`.
+        plan: PlanId,
+    },
+    /// A store as it is now.
+    Store {
+        /// Which.
+        store: StoreName,
+    },
+    /// A slot, and the store on it as it is now.
+    Slot {
+        /// Which, `imap3/07`.
+        slot: SlotId,
+    },
+}
+
+/// What to do with the audit.
+#[derive(Debug, Subcommand)]
+pub enum Audit {
+    /// Read all of it and compute every hash again, here. Exit 1 names the first entry that does not fit.
+    Verify {
+        /// An entry's hash as it was noted before: proves that nothing up to it was changed since.
+        #[arg(long, value_name = "NUMBER=HASH")]
+        noted: Option<Noted>,
+        /// Take the copy of any coordinator, that of --coordinator first, instead of the leader's.
+        #[arg(long)]
+        stale: bool,
+    },
+}
+
+/// Whose loss.
+#[derive(Debug, Subcommand)]
+pub enum Risk {
+    /// One host's.
+    Host {
+        /// Which.
+        host: HostName,
+    },
+    /// That of every host in a failure domain, `ny/r1`, or below it, `ny`.
+    Domain {
+        /// Which.
+        #[arg(value_parser = domain)]
+        domain: Domain,
     },
 }
 
@@ -414,6 +531,14 @@ pub fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse::<SocketAddr>()
         .or_else(|_| text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, COORDINATOR_PORT)))
         .map_err(|_| format!("{text:?} is not an address: write an IP address, with a port or without, no DNS name"))
+}
+
+fn domain(text: &str) -> Result<Domain, String> {
+    let parts: Vec<String> = text.split('/').map(str::to_string).collect();
+    if parts.iter().any(|part| part.trim().is_empty()) {
+        return Err(format!("{text:?} is no failure domain: write it as slotctl hosts shows it, as in ny/r1"));
+    }
+    Ok(Domain(parts))
 }
 
 fn reason(text: &str) -> Result<String, String> {

@@ -29,6 +29,9 @@ const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// How often a hint is followed before the next pause: hints may point in a circle during an election.
 const HINTS_MAX: u32 = 4;
+/// A coordinator that has not answered a connection for so long is overtaken by the next: one that is off must not make
+/// every command slow on the very night it is off.
+const CONNECT_STAGGER: Duration = Duration::from_millis(250);
 /// How the planner's refusal begins when what is asked for is so already.
 const NOTHING_TO_DO: &str = "nothing to do: ";
 /// When a watched plan says nothing for this long, it is looked at: the stream may hang on a node that is cut off.
@@ -155,6 +158,28 @@ impl Client {
         self.first.iter().cloned().chain(others).collect()
     }
 
+    /// Connects to the first that answers, each one a little after the one before, and puts it in front.
+    async fn race(&mut self, queue: &mut Vec<(CoordinatorName, SocketAddr)>) {
+        let mut tries = tokio::task::JoinSet::new();
+        for (number, at) in (0u32..).zip(queue.iter().cloned()) {
+            let dialer = self.dialer.clone();
+            tries.spawn(async move {
+                tokio::time::sleep(CONNECT_STAGGER * number).await;
+                let expected = Identity::new(Role::Coordinator, at.0.as_str()).ok()?;
+                let channel = dialer.connect(at.1, &expected).await.ok()?;
+                Some((at, channel))
+            });
+        }
+        while let Some(tried) = tries.join_next().await {
+            if let Ok(Some((at, channel))) = tried {
+                queue.retain(|other| *other != at);
+                queue.insert(0, at.clone());
+                self.channels.insert(at, channel);
+                return;
+            }
+        }
+    }
+
     /// Asks until somebody answers or the time is over.
     async fn call<T>(
         &mut self,
@@ -166,6 +191,10 @@ impl Client {
         let mut causes = BTreeMap::new();
         loop {
             let mut queue = self.candidates();
+            if self.channels.is_empty() && queue.len() > 1 && causes.is_empty() {
+                // Nobody at all in time: each is asked once more below, for the cause.
+                let _ = tokio::time::timeout_at(end, self.race(&mut queue)).await;
+            }
             let mut hints = 0;
             while !queue.is_empty() {
                 let at = queue.remove(0);

@@ -4,6 +4,7 @@
 //! control and direction characters are replaced before anything reaches the terminal.
 
 use crate::failure::Failure;
+use crate::json;
 use std::collections::VecDeque;
 use std::io::{self, IsTerminal, Write};
 
@@ -60,9 +61,14 @@ impl Console {
         let _ = self.out.write_all(printable(text).as_bytes()).and_then(|()| self.out.flush());
     }
 
+    /// Data made here, byte for byte.
+    pub fn bytes(&mut self, data: &[u8]) {
+        let _ = self.out.write_all(data).and_then(|()| self.out.flush());
+    }
+
     /// Data, as one JSON document on one line.
-    pub fn document(&mut self, value: &serde_json::Value) {
-        let _ = writeln!(self.out, "{value}").and_then(|()| self.out.flush());
+    pub fn document(&mut self, document: &json::Document) {
+        let _ = writeln!(self.out, "{document}").and_then(|()| self.out.flush());
     }
 
     /// A remark that is no data.
@@ -73,7 +79,7 @@ impl Console {
     /// A failure, on stderr.
     pub fn failure(&mut self, failure: &Failure) {
         if self.json {
-            let _ = writeln!(self.err, "{}", serde_json::json!({ "error": failure }));
+            let _ = writeln!(self.err, "{}", json::error(failure));
         } else {
             self.remark(&failure.text());
         }

@@ -1,15 +1,120 @@
 //! Every answer as one JSON document.
 //!
-//! What always holds: plans and loss cases are named as a person types them (`p17`, `L12`); a plan's content is what its
+//! What always holds: a document says its schema and the schema's version, and is described in `docs/json.md`; plans and loss cases are named as a person types them (`p17`, `L12`); a plan's content is what its
 //! bytes say, and its digest is computed here (R15).
 
-use crate::failure::Exit;
+use crate::commands::audit::Verified;
+use crate::failure::{Exit, Failure};
 use crate::text::plan::Ending;
 use serde::Serialize;
 use serde_json::{Value, json};
+use slot_net::Initialized;
+use slot_proto::pb;
+use slot_types::ids::Epoch;
 use slot_types::plan::Plan;
 use slot_types::position::Digest;
 use slot_types::view::*;
+use std::fmt;
+
+macro_rules! schemas {
+    ($($(#[$doc:meta])* $name:ident = $text:literal, $version:literal;)*) => {
+        /// What a document is. Its version grows when a field goes away or changes its meaning, not when one is added.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Schema {
+            $($(#[$doc])* $name,)*
+        }
+        impl Schema {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$name),*];
+            /// As the documents say it.
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$name => $text),* }
+            }
+            /// As the documents say it.
+            pub fn version(self) -> u32 {
+                match self { $(Self::$name => $version),* }
+            }
+        }
+    };
+}
+
+schemas! {
+    /// `status`.
+    Status = "status", 1;
+    /// `hosts`.
+    Hosts = "hosts", 1;
+    /// `stores`.
+    Stores = "stores", 1;
+    /// `slots`.
+    Slots = "slots", 1;
+    /// `show host`.
+    Host = "host", 1;
+    /// `show store`.
+    Store = "store", 1;
+    /// `show slot`.
+    Slot = "slot", 1;
+    /// `risk`.
+    Risks = "risks", 1;
+    /// `risk host` and `risk domain`.
+    Risk = "risk", 1;
+    /// `explain`.
+    Explain = "explain", 1;
+    /// `plan list`.
+    Plans = "plans", 1;
+    /// `plan show`.
+    Plan = "plan", 1;
+    /// A plan that waits for people.
+    Proposal = "proposal", 1;
+    /// A plan that was approved and is not waited for.
+    Approved = "approved", 1;
+    /// A plan that ended.
+    PlanEnded = "plan-ended", 1;
+    /// `loss list`.
+    LossCases = "loss-cases", 1;
+    /// `loss show`.
+    LossCase = "loss-case", 1;
+    /// `audit`.
+    Audit = "audit", 1;
+    /// `audit verify`.
+    AuditVerified = "audit-verified", 1;
+    /// A line of `events`.
+    Event = "event", 1;
+    /// `routes`.
+    Routes = "routes", 1;
+    /// A line of `routes --watch`.
+    RoutesChange = "routes-change", 1;
+    /// A change that has nothing more to tell.
+    Done = "done", 1;
+    /// `init`.
+    Init = "init", 1;
+    /// A failure, on stderr.
+    Error = "error", 1;
+}
+
+/// A document as it is printed; only this module makes one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Document(Value);
+
+impl Document {
+    fn new(schema: Schema, mut body: Value) -> Self {
+        if let Value::Object(map) = &mut body {
+            map.insert("schema".into(), schema.name().into());
+            map.insert("version".into(), schema.version().into());
+        }
+        Self(body)
+    }
+}
+impl fmt::Display for Document {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+impl std::ops::Deref for Document {
+    type Target = Value;
+    fn deref(&self) -> &Value {
+        &self.0
+    }
+}
 
 /// Any value as JSON; a value that has no JSON form says so instead.
 fn value(of: &impl Serialize) -> Value {
@@ -17,7 +122,7 @@ fn value(of: &impl Serialize) -> Value {
 }
 
 /// What a plan says.
-pub fn document(plan: &Plan) -> Value {
+fn document(plan: &Plan) -> Value {
     let facts: Vec<Value> =
         plan.facts.iter().map(|(of, version)| json!({ "of": of.to_string(), "version": version })).collect();
     json!({
@@ -41,7 +146,11 @@ pub fn document(plan: &Plan) -> Value {
 }
 
 /// A plan and how far it is.
-pub fn plan(view: &PlanView, plan: &Plan, digest: &Digest) -> Value {
+pub fn plan(view: &PlanView, plan: &Plan, digest: &Digest) -> Document {
+    Document::new(Schema::Plan, standing(view, plan, digest))
+}
+
+fn standing(view: &PlanView, plan: &Plan, digest: &Digest) -> Value {
     json!({
         "plan": view.id.to_string(),
         "digest": digest.to_string(),
@@ -61,8 +170,8 @@ pub fn plan(view: &PlanView, plan: &Plan, digest: &Digest) -> Value {
 }
 
 /// A plan that waits for people.
-pub fn proposal(id: &str, plan: &Plan, digest: &Digest, missing: u32, approve: &str) -> Value {
-    json!({
+pub fn proposal(id: &str, plan: &Plan, digest: &Digest, missing: u32, approve: &str) -> Document {
+    let body = json!({
         "plan": id,
         "digest": digest.to_string(),
         "digest_full": digest.hex(),
@@ -71,19 +180,25 @@ pub fn proposal(id: &str, plan: &Plan, digest: &Digest, missing: u32, approve: &
         "people_missing": missing,
         "approve": approve,
         "document": document(plan),
-    })
+    });
+    Document::new(Schema::Proposal, body)
+}
+
+/// A plan that runs, and is not waited for.
+pub fn approved(id: &str, by: &str) -> Document {
+    Document::new(Schema::Approved, json!({ "plan": id, "approved_by": by, "state": "Running" }))
 }
 
 /// A plan that ended, and what that means.
-pub fn ending(view: &PlanView, of: &Plan, digest: &Digest, ending: &Ending) -> Value {
-    let mut value = plan(view, of, digest);
+pub fn ending(view: &PlanView, of: &Plan, digest: &Digest, ending: &Ending) -> Document {
+    let mut value = standing(view, of, digest);
     if let Value::Object(map) = &mut value {
         map.insert("exit".into(), ending.exit.code().into());
         if let Some(safe) = ending.safe {
             map.insert("safe_to_switch_off".into(), safe.into());
         }
     }
-    value
+    Document::new(Schema::PlanEnded, value)
 }
 
 /// A line of `plan list`.
@@ -122,27 +237,109 @@ fn loss_case(view: &LossCaseView) -> Value {
 }
 
 /// Any view that is not a plan; `confirmed` says whether it is surely the present state.
-pub fn view(of: &View, confirmed: bool) -> Value {
-    let mut value = match of {
-        View::Status(status) => value(status),
-        View::Host(host) => value(host),
-        View::Store(store) => value(store),
-        View::Slot(slot) => value(slot),
-        View::Plans(lines) => json!({ "plans": lines.iter().map(plan_line).collect::<Vec<_>>() }),
-        View::LossCases(cases) => json!({ "loss_cases": cases.iter().map(loss_case).collect::<Vec<_>>() }),
-        View::LossCase(case) => loss_case(case),
-        View::Audit(audit) => value(audit),
-        View::Routes(routes) => value(routes),
-        View::Plan(plan) => json!({ "plan": plan.id.to_string() }),
-        View::NotFound { subject } => json!({ "not_found": subject }),
+pub fn view(of: &View, confirmed: bool) -> Document {
+    let (schema, mut value) = match of {
+        View::Status(status) => (Schema::Status, value(status)),
+        View::Host(host) => (Schema::Host, value(host)),
+        View::Store(store) => (Schema::Store, value(store)),
+        View::Slot(slot) => (Schema::Slot, value(slot)),
+        View::Plans(lines) => (Schema::Plans, json!({ "plans": lines.iter().map(plan_line).collect::<Vec<_>>() })),
+        View::LossCases(cases) => {
+            (Schema::LossCases, json!({ "loss_cases": cases.iter().map(loss_case).collect::<Vec<_>>() }))
+        }
+        View::LossCase(case) => (Schema::LossCase, loss_case(case)),
+        View::Audit(audit) => (Schema::Audit, value(audit)),
+        View::Routes(routes) => (Schema::Routes, value(routes)),
+        View::Stores(stores) => (Schema::Stores, value(stores)),
+        View::Slots(slots) => (Schema::Slots, value(slots)),
+        View::Risks(risks) => (Schema::Risks, value(risks)),
+        View::Risk(risk) => (Schema::Risk, value(risk)),
+        View::Explain(explain) => (Schema::Explain, value(explain)),
+        View::Plan(plan) => (Schema::Plan, json!({ "plan": plan.id.to_string() })),
+        View::NotFound { subject } => (Schema::Error, json!({ "not_found": subject })),
     };
     if let Value::Object(map) = &mut value {
         map.insert("confirmed".into(), confirmed.into());
     }
-    value
+    Document::new(schema, value)
+}
+
+/// One event.
+pub fn event(entry: &AuditLine) -> Document {
+    Document::new(Schema::Event, value(entry))
+}
+
+/// What was found of the audit.
+pub fn verified(of: &Verified) -> Document {
+    let found = of.broken.as_ref();
+    let body = json!({
+        "whole": found.is_none(),
+        "archived_through": of.archived_through,
+        "whole_through": of.end.number,
+        "hash": of.end.hash.to_string(),
+        "hash_full": of.end.hash.hex(),
+        "first_bad": found.map(ChainBreak::number),
+        "why": found.map(ToString::to_string),
+        "noted_found": of.noted,
+        "answered_by": of.answered_by,
+    });
+    Document::new(Schema::AuditVerified, body)
+}
+
+/// The table of hosts.
+pub fn hosts(of: &StatusView, confirmed: bool) -> Document {
+    let body = json!({
+        "cluster": value(&of.cluster),
+        "revision": of.revision.0,
+        "wall": of.wall.0,
+        "hosts": value(&of.hosts),
+        "confirmed": confirmed,
+    });
+    Document::new(Schema::Hosts, body)
+}
+
+/// Routes as they are now; one of many while they are watched.
+pub fn routes_change(reply: &pb::RoutesReply) -> Document {
+    let route = |r: &pb::StoreRoute| {
+        let epoch = Epoch { generation: r.epoch_generation, n: r.epoch_n };
+        json!({ "store": r.store, "slot": r.slot, "address": r.address, "epoch": epoch })
+    };
+    let routes: Vec<Value> = reply.routes.iter().map(route).collect();
+    Document::new(Schema::RoutesChange, json!({ "revision": reply.revision, "routes": routes }))
 }
 
 /// A change that has nothing more to tell.
-pub fn done(what: &str, subject: &str, exit: Exit) -> Value {
-    json!({ "done": what, "subject": subject, "exit": exit.code() })
+pub fn done(what: &str, subject: &str, exit: Exit) -> Document {
+    Document::new(Schema::Done, json!({ "done": what, "subject": subject, "exit": exit.code() }))
+}
+
+/// A change that was so already.
+pub fn nothing_to_do(what: &str, subject: &str, because: &str, safe_to_switch_off: Option<bool>) -> Document {
+    let mut body = json!({ "done": what, "subject": subject, "exit": Exit::Done.code(), "nothing_to_do": because });
+    if let Some(safe) = safe_to_switch_off {
+        body["safe_to_switch_off"] = safe.into();
+    }
+    Document::new(Schema::Done, body)
+}
+
+/// A new cluster.
+pub fn initialized(made: &Initialized) -> Document {
+    let folders: Vec<Value> = made
+        .folders
+        .iter()
+        .map(|(path, who)| json!({ "role": who.role().as_str(), "name": who.name(), "folder": path }))
+        .collect();
+    let body = json!({
+        "cluster": made.membership.cluster,
+        "cluster_id": made.membership.cluster_id,
+        "coordinators": made.membership.coordinators,
+        "ca": made.ca,
+        "folders": folders,
+    });
+    Document::new(Schema::Init, body)
+}
+
+/// Why a command failed, and what to do next.
+pub fn error(failure: &Failure) -> Document {
+    Document::new(Schema::Error, json!({ "error": failure }))
 }

@@ -10,6 +10,7 @@ pub mod commands;
 pub mod console;
 pub mod failure;
 pub mod json;
+pub mod since;
 pub mod text;
 
 use crate::args::{Cli, Output};

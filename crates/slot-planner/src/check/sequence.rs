@@ -91,24 +91,7 @@ fn wanted(ground: &Ground<'_>, task: &Task) -> Wanted {
             }
             steps
         }
-        TaskKind::SettleLoss { slot: at, how, .. } => {
-            let mut steps = Vec::new();
-            if *how == Settlement::Reinject {
-                // R24: with too few others the master takes the records only once this copy counts.
-                let quarantined =
-                    store.is_some_and(|s| s.copies.get(at).is_some_and(|c| c.state == CopyState::Quarantined));
-                let others = store.map_or(0, |s| {
-                    let serving = s.copies.iter().filter(|(_, copy)| copy.state == CopyState::Serving);
-                    serving.filter(|(other, _)| *other != at && s.master.as_ref() != Some(*other)).count()
-                });
-                if quarantined && others < store.map_or(0, |s| usize::from(s.spec.sync_copies)) {
-                    steps.push(slot(StepKind::Follow, at));
-                }
-                steps.push(slot(StepKind::Reinject, at));
-            }
-            steps.extend([(StepKind::CloseLossCase, None), slot(StepKind::Follow, at)]);
-            steps
-        }
+        TaskKind::SettleLoss { slot: at, how, .. } => settle_loss(store, at, *how),
         TaskKind::HostState { host: name, to } => {
             // S8: Maintenance and Empty are declared on the agent's own word.
             let proof =
@@ -116,6 +99,25 @@ fn wanted(ground: &Ground<'_>, task: &Task) -> Wanted {
             proof.into_iter().chain([(StepKind::DeclareHost, None)]).collect()
         }
     }
+}
+
+fn settle_loss(store: Option<&Store>, at: &SlotId, how: Settlement) -> Wanted {
+    let slot = |kind, slot: &SlotId| (kind, Some(Place::Slot(slot.clone())));
+    let mut steps = Vec::new();
+    if how == Settlement::Reinject {
+        // R24: with too few others the master takes the records only once this copy counts.
+        let quarantined = store.is_some_and(|s| s.copies.get(at).is_some_and(|c| c.state == CopyState::Quarantined));
+        let others = store.map_or(0, |s| {
+            let serving = s.copies.iter().filter(|(_, copy)| copy.state == CopyState::Serving);
+            serving.filter(|(other, _)| *other != at && s.master.as_ref() != Some(*other)).count()
+        });
+        if quarantined && others < store.map_or(0, |s| usize::from(s.spec.sync_copies)) {
+            steps.push(slot(StepKind::Follow, at));
+        }
+        steps.push(slot(StepKind::Reinject, at));
+    }
+    steps.extend([(StepKind::CloseLossCase, None), slot(StepKind::Follow, at)]);
+    steps
 }
 
 fn fail_over(ground: &Ground<'_>, store: &Store, kind: &TaskKind) -> Wanted {

@@ -1,9 +1,11 @@
 //! The planner as its callers see it: a small fleet, an intent, and the plan or the refusal that comes of it.
 
 mod copies;
+mod explain;
 mod golden;
 mod intents;
 mod mutations;
 mod random;
 mod refusals;
+mod risk;
 mod world;

@@ -120,6 +120,19 @@ fn apply(world: &mut World, upset: &Upset) {
             (case.store, case.slot) = (name(s), slot);
             world.cluster.loss_cases.insert(LossCaseId(*x as u64), case);
         }
+        Upset::Unwhole(..) | Upset::Retired(..) | Upset::Wanted(..) => copies(world, upset),
+        Upset::AllowUnfenced => world.cluster.policy.allow_unfenced = true,
+    }
+}
+
+fn copies(world: &mut World, upset: &Upset) {
+    let stores: Vec<StoreName> = world.cluster.stores.keys().cloned().collect();
+    let name = |n: &usize| stores[n % stores.len()].clone();
+    let at = |world: &World, s: &usize, c: &usize| {
+        let copies: Vec<SlotId> = world.cluster.stores[&name(s)].copies.keys().cloned().collect();
+        copies[c % copies.len()].clone()
+    };
+    match upset {
         Upset::Unwhole(s, c, gone) => {
             let slot = at(world, s, c);
             let copy = world.store_mut(&name(s)).copies.get_mut(&slot).unwrap();
@@ -138,7 +151,7 @@ fn apply(world: &mut World, upset: &Upset) {
             }
         }
         Upset::Wanted(s, n) => world.store_mut(&name(s)).spec.copies = *n,
-        Upset::AllowUnfenced => world.cluster.policy.allow_unfenced = true,
+        _ => {}
     }
 }
 

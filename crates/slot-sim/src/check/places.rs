@@ -104,7 +104,8 @@ impl Places {
                 }
                 if before.is_none() {
                     // R4, R11: a slot is free by its agent's word, not by anybody's plan.
-                    if let Some(other) = facts.ledgers.held_on(slot).find(|held| *held != name) {
+                    let known = !facts.ledgers.is_touched(&slot.host);
+                    if let Some(other) = facts.ledgers.held_on(slot).find(|held| known && *held != name) {
                         found.say("R11", format!("{slot} is given to {name}, its agent holds a copy of {other}"));
                     }
                     self.begins(store, &key, engines);

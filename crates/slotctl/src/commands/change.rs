@@ -80,12 +80,7 @@ async fn refused(
     let safe = host.as_ref().map(|(_, now)| now.as_ref().is_some_and(|h| text::plan::is_safe(h.declared)));
     if nothing_to_do || safe == Some(true) {
         if console.json {
-            let mut value = json::done(&task.operation, &task.subject, Exit::Done);
-            value["nothing_to_do"] = failure.cause.clone().into();
-            if let Some(safe) = safe {
-                value["safe_to_switch_off"] = safe.into();
-            }
-            console.document(&value);
+            console.document(&json::nothing_to_do(&task.operation, &task.subject, &failure.cause, safe));
         } else {
             console.text(&text::layout::wrap("nothing to do: ", &failure.cause));
         }
@@ -153,7 +148,7 @@ async fn go_on(
     }
     if no_wait {
         if console.json {
-            console.document(&serde_json::json!({ "plan": id.to_string(), "approved_by": who, "state": "Running" }));
+            console.document(&json::approved(&id.to_string(), &who));
         } else {
             console.text(&format!("{id} approved by {who}; it runs: slotctl plan watch {id}\n"));
         }

@@ -5,8 +5,8 @@
 use crate::args::{CoordinatorAt, Init};
 use crate::console::Console;
 use crate::failure::{Exit, Failure};
+use crate::json;
 use crate::text::layout::{Table, wrap};
-use serde_json::json;
 use slot_net::{CaError, Initialized, Role, init_cluster};
 use slot_types::cluster::FleetSpec;
 use slot_types::ids::{ClusterName, CoordinatorName, HostName};
@@ -76,26 +76,11 @@ pub fn init(args: &Init, coordinators: &[String], console: &mut Console) -> Resu
             if matches!(e, CaError::Operators { .. }) { failure.usage() } else { failure }
         })?;
     if console.json {
-        console.document(&document(&made));
+        console.document(&json::initialized(&made));
     } else {
         console.text(&text(&made));
     }
     Ok(Exit::Done)
-}
-
-fn document(made: &Initialized) -> serde_json::Value {
-    let folders: Vec<_> = made
-        .folders
-        .iter()
-        .map(|(path, who)| json!({ "role": who.role().as_str(), "name": who.name(), "folder": path }))
-        .collect();
-    json!({
-        "cluster": made.membership.cluster,
-        "cluster_id": made.membership.cluster_id,
-        "coordinators": made.membership.coordinators,
-        "ca": made.ca,
-        "folders": folders,
-    })
 }
 
 /// What was made, and what to do with it.

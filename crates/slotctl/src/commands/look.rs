@@ -9,7 +9,7 @@ use crate::failure::{Exit, Failure};
 use crate::{json, text};
 use slot_proto::pb;
 use slot_types::ids::PlanId;
-use slot_types::view::{PlanState, Query, View};
+use slot_types::view::{Lost, PlanState, Query, View};
 use std::time::Duration;
 
 /// How long any coordinator is asked for an unconfirmed answer when no confirmed one was to be had.
@@ -37,6 +37,38 @@ pub async fn status(client: &mut Client, console: &mut Console, check: bool, sta
     Ok(if check && !well { Exit::Failed } else { Exit::Done })
 }
 
+/// `hosts`: the table of `status`, whole.
+pub async fn hosts(client: &mut Client, console: &mut Console) -> Result<Exit, Failure> {
+    let task = Task::look("list", "hosts");
+    let answer = client.view(&task, &Query::Status, false).await?;
+    let View::Status(status) = &answer.view else { return Err(unexpected(&task)) };
+    if console.json {
+        console.document(&json::hosts(status, answer.confirmed));
+    } else {
+        console.text(&text::fleet::hosts(status, answer.confirmed));
+    }
+    Ok(Exit::Done)
+}
+
+/// `risk`: one loss, or all of them.
+pub async fn risk(client: &mut Client, console: &mut Console, lost: Option<Lost>) -> Result<Exit, Failure> {
+    let subject = lost.as_ref().map_or("any host or rack".to_string(), ToString::to_string);
+    let task = Task::look("say what is lost with", subject);
+    let query = lost.clone().map_or(Query::Risks, Query::Risk);
+    let answer = client.view(&task, &query, false).await?;
+    if console.json {
+        console.document(&json::view(&answer.view, answer.confirmed));
+        return Ok(Exit::Done);
+    }
+    let text = match (&answer.view, lost) {
+        (View::Risks(risks), None) => text::risk::table(risks, answer.confirmed),
+        (View::Risk(risk), Some(lost)) => text::risk::one(risk, &lost),
+        _ => return Err(unexpected(&task)),
+    };
+    console.text(&text);
+    Ok(Exit::Done)
+}
+
 /// Reads one document and prints it.
 pub async fn look(client: &mut Client, console: &mut Console, task: &Task, query: &Query) -> Result<Exit, Failure> {
     let answer = client.view(task, query, false).await?;
@@ -53,7 +85,12 @@ pub async fn look(client: &mut Client, console: &mut Console, task: &Task, query
         View::LossCase(case) => text::loss::show(case),
         View::Audit(audit) => text::audit::audit(audit),
         View::Routes(routes) => text::audit::routes(routes),
-        View::Status(_) | View::Plan(_) | View::NotFound { .. } => return Err(unexpected(task)),
+        View::Stores(stores) => text::fleet::stores(stores, answer.confirmed),
+        View::Explain(explain) => text::explain::explain(explain),
+        View::Slots(slots) => text::fleet::slots(slots, answer.confirmed),
+        View::Status(_) | View::Plan(_) | View::Risks(_) | View::Risk(_) | View::NotFound { .. } => {
+            return Err(unexpected(task));
+        }
     };
     console.text(&text);
     Ok(Exit::Done)
@@ -88,12 +125,7 @@ fn print_routes(console: &mut Console, reply: &pb::RoutesReply) {
     let epoch =
         |route: &pb::StoreRoute| slot_types::ids::Epoch { generation: route.epoch_generation, n: route.epoch_n };
     if console.json {
-        let routes: Vec<_> = reply
-            .routes
-            .iter()
-            .map(|r| serde_json::json!({ "store": r.store, "slot": r.slot, "address": r.address, "epoch": epoch(r) }))
-            .collect();
-        console.document(&serde_json::json!({ "revision": reply.revision, "routes": routes }));
+        console.document(&json::routes_change(reply));
         return;
     }
     let mut table = text::layout::Table::new(&["STORE", "ADDRESS", "SLOT", "EPOCH"]);

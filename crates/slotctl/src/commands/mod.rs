@@ -3,18 +3,23 @@
 //! What always holds: what is only looked at goes through [`look`], what changes something through [`change`]; nothing
 //! else dials a coordinator.
 
+pub mod audit;
 pub mod change;
+pub mod generate;
 pub mod init;
 pub mod look;
 pub mod shown;
 pub mod watch;
 
-use crate::args::{Admit, Cli, Command, Drain, Failover, Global, Loss, Move, Off, OnHost, Plan, Rebuild, Show};
+use crate::args::{
+    Admit, Audit, Cli, Command, Drain, Explain, Failover, Global, Loss, Move, Off, OnHost, Plan, Rebuild, Risk, Show,
+    Slots, Stores,
+};
 use crate::client::{Client, Task};
 use crate::console::Console;
 use crate::failure::{Exit, Failure};
 use slot_types::plan::{Intent, Scope, Settlement};
-use slot_types::view::Query;
+use slot_types::view::{ExplainWhat, Lost, Query, SlotFilter, StoreFilter};
 use std::path::PathBuf;
 
 fn client(global: &Global) -> Result<Client, Failure> {
@@ -31,52 +36,54 @@ fn client(global: &Global) -> Result<Client, Failure> {
 
 /// Carries a command out.
 pub async fn dispatch(cli: Cli, console: &mut Console) -> Result<Exit, Failure> {
-    if let Command::Init(args) = &cli.command {
-        return init::init(args, &cli.global.coordinator, console);
+    match &cli.command {
+        Command::Init(args) => return init::init(args, &cli.global.coordinator, console),
+        Command::Completions { shell } => return Ok(generate::completions(*shell, console)),
+        Command::Man { dir } => return generate::man(dir, console),
+        _ => {}
     }
     let mut client = client(&cli.global)?;
     let client = &mut client;
     match cli.command {
-        Command::Init(_) => Ok(Exit::Usage),
+        Command::Init(_) | Command::Completions { .. } | Command::Man { .. } => Ok(Exit::Usage),
         Command::Apply { file, change } => {
             let spec = init::read_file(&file)?;
             let task = Task::change("apply", file.display());
             change::plan_and_ask(client, console, &task, &Intent::Apply(Box::new(spec)), &change.message).await
         }
         Command::Status { check, stale } => look::status(client, console, check, stale).await,
-        Command::Show(what) => {
-            let (task, query) = match what {
-                Show::Host { host } => (Task::look("show host", &host), Query::Host(host)),
-                Show::Store { store } => (Task::look("show store", &store), Query::Store(store)),
-                Show::Slot { slot } => (Task::look("show slot", &slot), Query::Slot(slot)),
+        Command::Show(what) => show(client, console, what).await,
+        Command::Hosts => look::hosts(client, console).await,
+        Command::Stores(Stores { host, not_served, store: name }) => {
+            let filter = StoreFilter { host, not_served, name };
+            look::look(client, console, &Task::look("list", "stores"), &Query::Stores(filter)).await
+        }
+        Command::Slots(Slots { host, free }) => {
+            let filter = SlotFilter { host, free };
+            look::look(client, console, &Task::look("list", "slots"), &Query::Slots(filter)).await
+        }
+        Command::Risk { of } => {
+            let lost = of.map(|of| match of {
+                Risk::Host { host } => Lost::Host(host),
+                Risk::Domain { domain } => Lost::Domain(domain),
+            });
+            look::risk(client, console, lost).await
+        }
+        Command::Explain(what) => {
+            let (task, what) = match what {
+                Explain::Plan { plan } => (Task::look("explain plan", plan), ExplainWhat::Plan(plan)),
+                Explain::Store { store } => (Task::look("explain store", &store), ExplainWhat::Store(store)),
+                Explain::Slot { slot } => (Task::look("explain slot", &slot), ExplainWhat::Slot(slot)),
             };
-            look::look(client, console, &task, &query).await
+            look::look(client, console, &task, &Query::Explain(what)).await
         }
         Command::Drain(Drain::Host { host, empty, change }) => {
             let task = Task::change(if empty { "empty host" } else { "drain host" }, &host);
             let intent = if empty { Intent::EmptyHost(host) } else { Intent::DrainHost(host) };
             change::plan_and_ask(client, console, &task, &intent, &change.message).await
         }
-        Command::Move(Move::Slot { slot, to, change }) => {
-            let task = Task::change("move slot", &slot);
-            change::plan_and_ask(client, console, &task, &Intent::MoveCopy { slot, to }, &change.message).await
-        }
-        Command::Rebuild(what) => {
-            let (scope, change) = match what {
-                Rebuild::Store { store, change } => (Scope::Store(store), change),
-                Rebuild::Host { host, change } => (Scope::Host(host), change),
-                Rebuild::All { change } => (Scope::All, change),
-            };
-            let task = Task::change("rebuild", &scope);
-            change::plan_and_ask(client, console, &task, &Intent::Rebuild(scope), &change.message).await
-        }
-        Command::Rebalance { change } => {
-            let task = Task::change("rebalance", "the hosts");
-            change::plan_and_ask(client, console, &task, &Intent::Rebalance, &change.message).await
-        }
-        Command::Retire(OnHost::Host { host, change }) => {
-            let task = Task::change("retire host", &host);
-            change::plan_and_ask(client, console, &task, &Intent::RetireHost(host), &change.message).await
+        command @ (Command::Move(_) | Command::Rebuild(_) | Command::Rebalance { .. } | Command::Retire(_)) => {
+            copies(client, console, command).await
         }
         Command::Undrain(OnHost::Host { host, change }) => {
             let task = Task::change("undrain host", &host);
@@ -91,7 +98,11 @@ pub async fn dispatch(cli: Cli, console: &mut Console) -> Result<Exit, Failure> 
         }
         Command::Plan(what) => plan(client, console, what).await,
         Command::Loss(what) => loss(client, console, what).await,
-        Command::Audit { after, limit } => {
+        Command::Events { since, follow } => audit::events(client, console, since, follow).await,
+        Command::Audit { what: Some(Audit::Verify { noted, stale }), .. } => {
+            audit::verify(client, console, noted, stale).await
+        }
+        Command::Audit { what: None, after, limit } => {
             look::look(client, console, &Task::look("read", "the audit"), &Query::Audit { after, limit }).await
         }
         Command::Routes { watch: false } => {
@@ -99,6 +110,38 @@ pub async fn dispatch(cli: Cli, console: &mut Console) -> Result<Exit, Failure> 
         }
         Command::Routes { watch: true } => look::watch_routes(client, console).await,
     }
+}
+
+async fn show(client: &mut Client, console: &mut Console, what: Show) -> Result<Exit, Failure> {
+    let (task, query) = match what {
+        Show::Host { host } => (Task::look("show host", &host), Query::Host(host)),
+        Show::Store { store } => (Task::look("show store", &store), Query::Store(store)),
+        Show::Slot { slot } => (Task::look("show slot", &slot), Query::Slot(slot)),
+    };
+    look::look(client, console, &task, &query).await
+}
+
+/// Copies that come and go.
+async fn copies(client: &mut Client, console: &mut Console, command: Command) -> Result<Exit, Failure> {
+    let (task, intent, change) = match command {
+        Command::Move(Move::Slot { slot, to, change }) => {
+            (Task::change("move slot", &slot), Intent::MoveCopy { slot, to }, change)
+        }
+        Command::Rebuild(what) => {
+            let (scope, change) = match what {
+                Rebuild::Store { store, change } => (Scope::Store(store), change),
+                Rebuild::Host { host, change } => (Scope::Host(host), change),
+                Rebuild::All { change } => (Scope::All, change),
+            };
+            (Task::change("rebuild", &scope), Intent::Rebuild(scope), change)
+        }
+        Command::Rebalance { change } => (Task::change("rebalance", "the hosts"), Intent::Rebalance, change),
+        Command::Retire(OnHost::Host { host, change }) => {
+            (Task::change("retire host", &host), Intent::RetireHost(host), change)
+        }
+        _ => return Ok(Exit::Usage),
+    };
+    change::plan_and_ask(client, console, &task, &intent, &change.message).await
 }
 
 async fn failover(client: &mut Client, console: &mut Console, what: Failover) -> Result<Exit, Failure> {

@@ -9,36 +9,69 @@ use crate::console::Console;
 use crate::failure::{Exit, Failure};
 use crate::{json, text};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use slot_types::ids::{HostName, PlanId};
+use slot_types::ids::{HostName, LogTime, PlanId};
 use slot_types::plan::Intent;
 use slot_types::view::{HostView, PlanView, Query, View};
 use std::collections::BTreeSet;
 
+/// Nothing moved for so long: the cause is drawn below the bar.
+const STALL_MS: u64 = 5_000;
+/// The bar, how far it is, and how long it still takes.
+const MOVING: &str = "{bar:24} {wide_msg}";
+/// The same, and below it why nothing moves.
+const STALLED: &str = "{bar:24} {wide_msg}\n{prefix}";
+
 /// Draws a plan's progress, and says each complaint once.
-struct Progress {
+pub struct Progress {
     bar: ProgressBar,
     said: BTreeSet<String>,
+    /// What was done when something last moved, and when that was.
+    moved: Option<(u64, LogTime)>,
 }
 
 impl Progress {
+    /// On the terminal behind stderr, or nowhere.
     fn new(draws: bool) -> Self {
-        let bar = if draws {
-            ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr())
-        } else {
-            ProgressBar::hidden()
-        };
-        // The template is a constant, and the default one does as well.
-        if let Ok(style) = ProgressStyle::with_template("{bar:24} {wide_msg}") {
-            bar.set_style(style);
-        }
-        Self { bar, said: BTreeSet::new() }
+        Self::drawn_on(if draws { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() })
     }
 
-    fn show(&mut self, view: &PlanView) {
+    /// Drawn there.
+    pub fn drawn_on(target: ProgressDrawTarget) -> Self {
+        let progress = Self { bar: ProgressBar::with_draw_target(Some(0), target), said: BTreeSet::new(), moved: None };
+        progress.style(MOVING);
+        progress
+    }
+
+    fn style(&self, template: &str) {
+        // The templates are constants, and the default one does as well.
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            self.bar.set_style(style);
+        }
+    }
+
+    /// How long nothing has moved.
+    fn idle_ms(&mut self, view: &PlanView) -> u64 {
+        let done = view.tasks.iter().map(|task| u64::from(task.steps_done) + u64::from(task.state.is_ended())).sum();
+        match self.moved {
+            Some((before, since)) if before == done => view.now.since(since),
+            _ => {
+                self.moved = Some((done, view.now));
+                0
+            }
+        }
+    }
+
+    /// Draws it as it is now.
+    pub fn show(&mut self, view: &PlanView) {
+        let idle_ms = self.idle_ms(view);
+        let stall = if idle_ms < STALL_MS { String::new() } else { text::plan::stall(view, idle_ms) };
         let (done, given_up) = text::plan::tally(view);
-        self.bar.set_message(text::plan::progress(view));
+        self.style(if stall.is_empty() { MOVING } else { STALLED });
+        // The length first: a bar of no length is drawn as a full one.
         self.bar.set_length(view.tasks.len() as u64);
         self.bar.set_position(done + given_up);
+        self.bar.set_prefix(crate::console::printable(&stall));
+        self.bar.set_message(text::plan::progress(view));
         for complaint in view.tasks.iter().map(text::plan::complaint).filter(|text| !text.is_empty()) {
             if !self.said.contains(&complaint) {
                 let line = crate::console::printable(complaint.trim_end());

@@ -119,6 +119,11 @@ pub fn date_and_time(wall: WallTime) -> String {
     stamp(wall, "%Y-%m-%d %H:%M:%S")
 }
 
+/// `Tue 2026-11-24`, in UTC.
+pub fn day(wall: WallTime) -> String {
+    stamp(wall, "%a %Y-%m-%d")
+}
+
 /// `10:02:14`, in UTC.
 pub fn time(wall: WallTime) -> String {
     stamp(wall, "%H:%M:%S")

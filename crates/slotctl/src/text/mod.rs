@@ -4,8 +4,11 @@
 //! same view is the same text; nothing is left out because it is unknown, it is said to be unknown.
 
 pub mod audit;
+pub mod explain;
+pub mod fleet;
 pub mod layout;
 pub mod loss;
 pub mod plan;
+pub mod risk;
 pub mod show;
 pub mod status;

@@ -123,6 +123,22 @@ pub fn progress(view: &PlanView) -> String {
     parts.join(" · ")
 }
 
+/// Why nothing has moved for so long, on one line: the first task that says what it waits for, else what is under way.
+pub fn stall(view: &PlanView, idle_ms: u64) -> String {
+    let under_way = || view.tasks.iter().filter(|t| matches!(t.state, TaskProgress::Running | TaskProgress::Unwinding));
+    let waits = under_way().find(|t| !t.why.is_empty()).or_else(|| under_way().next());
+    let cause = match (waits, &view.state) {
+        (Some(task), _) if !task.why.is_empty() => format!("{}: {}", task.title, task.why),
+        (Some(task), _) if !task.step_now.is_empty() => format!("{}: waits for {}", task.title, task.step_now),
+        (Some(task), _) => format!("{}: waits for its next step", task.title),
+        (None, PlanState::Proposed) => format!("waits for {}", count(view.people_missing.into(), "approval")),
+        (None, _) => "nothing is under way: does a coordinator lead? slotctl status".into(),
+    };
+    let line = format!("nothing moved for {} · {cause}", span(idle_ms));
+    let line: String = line.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
+    if line.chars().count() <= COLUMNS { line } else { line.chars().take(COLUMNS - 1).chain(['…']).collect() }
+}
+
 /// What a task that gave up, or waits too long, says; empty for the others.
 pub fn complaint(task: &TaskLine) -> String {
     let gave_up = task.state.is_ended() && task.state != TaskProgress::Done;

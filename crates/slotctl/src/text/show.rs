@@ -78,7 +78,7 @@ fn next(view: &HostView) -> String {
     format!("\nnext  {command}\n")
 }
 
-fn slots(lines: &[SlotLine], name: impl Fn(&SlotLine) -> String, title: &'static str) -> String {
+pub(super) fn slots(lines: &[SlotLine], name: impl Fn(&SlotLine) -> String, title: &'static str) -> String {
     let mut table = Table::new(&[title, "STORE", "ROLE", "STATE", "POSITION", ">BEHIND", "ENGINE"]);
     for line in lines {
         let Some(copy) = &line.copy else {
@@ -112,7 +112,7 @@ fn role(role: Role) -> &'static str {
     }
 }
 
-fn state(state: CopyState) -> &'static str {
+pub(super) fn state(state: CopyState) -> &'static str {
     match state {
         CopyState::Serving => "serving",
         CopyState::Frozen => "frozen",

@@ -3,6 +3,7 @@
 //! What always holds: when something needs a person, that comes first and what is well shrinks to a line.
 
 use super::layout::*;
+use super::risk;
 use slot_types::cluster::HostState;
 use slot_types::evidence::Seen;
 use slot_types::view::*;
@@ -127,7 +128,7 @@ fn summary(view: &StatusView) -> String {
     stores.push(count(counts.open_plans, "open plan"));
     let mut text = join("stores         ", &stores);
     text += &wrap("replication    ", &replication(view));
-    text += &wrap("one host dies  ", &one_host_dies(view));
+    text += &losses(view);
     text += &wrap("room           ", &room(counts));
     let coordinators: Vec<String> = view.coordinators.iter().map(|c| coordinator(view, c)).collect();
     text += &join("coordinators   ", &coordinators);
@@ -145,17 +146,10 @@ fn replication(view: &StatusView) -> String {
     if unknown == 0 { worst } else { format!("{worst} · unknown on {}", count(unknown, "host")) }
 }
 
-fn one_host_dies(view: &StatusView) -> String {
-    // From the end, since of equals the last is taken: the first in the table.
-    let cases = view.hosts.iter().filter_map(|h| h.fullest_if_dies.as_ref().map(|(n, on)| (*n, on, h)));
-    match cases.rev().max_by_key(|(n, _, _)| *n) {
-        Some((n, on, host)) => format!(
-            "worst {}: {} {} elsewhere, fullest {n} on {on}",
-            host.host,
-            count(u64::from(host.masters), "master"),
-            if host.masters == 1 { "goes" } else { "go" }
-        ),
-        None => "nothing to go elsewhere".into(),
+fn losses(view: &StatusView) -> String {
+    match &view.worst_losses {
+        Seen::Known { value, .. } => risk::lines(value.iter()),
+        Seen::Unknown { reason } => wrap("one host dies  ", &format!("not known: {reason}")),
     }
 }
 
@@ -177,7 +171,7 @@ fn coordinator(view: &StatusView, line: &CoordinatorLine) -> String {
     format!("{}{leads}{state}", line.name)
 }
 
-fn hosts<'a>(lines: impl Iterator<Item = &'a HostLine>) -> String {
+pub(super) fn hosts<'a>(lines: impl Iterator<Item = &'a HostLine>) -> String {
     let mut table = Table::new(&[
         "HOST",
         "AT",
@@ -217,8 +211,10 @@ fn remark(host: &HostLine) -> String {
     if let Some(why) = &host.quarantined {
         parts.push(format!("QUARANTINED: {why}"));
     }
-    match &host.fullest_if_dies {
-        Some((n, on)) if parts.is_empty() => parts.push(format!("{n} on {on}")),
+    match (host.stop_if_dies, &host.fullest_if_dies) {
+        _ if !parts.is_empty() => {}
+        (Some(stop @ 1..), _) => parts.push(format!("{} STOP", count(stop.into(), "store"))),
+        (_, Some((n, on))) => parts.push(format!("{n} on {on}")),
         _ => {}
     }
     parts.extend(host.coordinator.clone());

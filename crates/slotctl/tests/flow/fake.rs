@@ -7,7 +7,7 @@ use slot_types::codec::{decode, encode};
 use slot_types::ids::*;
 use slot_types::plan::{Intent, Plan};
 use slot_types::position::Digest;
-use slot_types::view::{HostView, PlanState, PlanView, Query, TaskProgress, View};
+use slot_types::view::{AuditLine, AuditView, HostView, PlanState, PlanView, Query, TaskProgress, View};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -39,6 +39,12 @@ pub struct Script {
     pub calls: Vec<String>,
     /// Digests approved.
     pub approved: Vec<Vec<u8>>,
+    /// The audit it has, and the number and hash of the last entry archived.
+    pub audit: Vec<AuditLine>,
+    /// See `audit`.
+    pub archived: (u64, Digest),
+    /// Answers nobody and names no leader.
+    pub away: bool,
     /// Intents asked for.
     pub intents: Vec<Intent>,
 }
@@ -52,6 +58,9 @@ impl Fake {
         let mut script = self.0.lock().unwrap();
         let name = name.map(|n| format!(" {} {}", n.session, n.sequence)).unwrap_or_default();
         script.calls.push(format!("{rpc}{name} by {who}"));
+        if script.away {
+            return Err(Status::unavailable("it is away"));
+        }
         match &script.follower_of {
             Some(leader) => {
                 let mut status = Status::unavailable("not the leader");
@@ -74,6 +83,19 @@ impl Fake {
     }
     fn view_reply(&self, view: View) -> pb::ViewReply {
         pb::ViewReply { view: encode(&view), revision: 7, answered_by: "c1".into(), confirmed: true }
+    }
+    fn audit(&self, after: u64, limit: u32) -> AuditView {
+        let script = self.0.lock().unwrap();
+        let mut later = script.audit.iter().filter(|entry| entry.number > after);
+        let entries = later.by_ref().take(limit as usize).cloned().collect();
+        AuditView {
+            trimmed_through: script.archived.0,
+            trimmed_hash: script.archived.1,
+            entries,
+            last: script.audit.last().map_or(script.archived.0, |entry| entry.number),
+            chain_ok: true,
+            more: later.next().is_some(),
+        }
     }
     fn plan_view(&self) -> PlanView {
         let (bytes, script) = (self.bytes(), self.0.lock().unwrap());
@@ -145,6 +167,14 @@ impl Control for Fake {
                 Some(view) => View::Host(Box::new(view.clone())),
                 None => View::NotFound { subject: format!("host {host}") },
             },
+            Query::Audit { after, limit } => View::Audit(self.audit(after, limit)),
+            Query::AuditSince { wall, limit } => {
+                let script = self.0.lock().unwrap();
+                let first = script.audit.iter().find(|entry| entry.wall >= wall).map(|entry| entry.number - 1);
+                let last = script.audit.last().unwrap().number;
+                drop(script);
+                View::Audit(self.audit(first.unwrap_or(last), limit))
+            }
             other => View::NotFound { subject: format!("{other:?}") },
         };
         Ok(Response::new(self.view_reply(view)))

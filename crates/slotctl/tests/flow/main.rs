@@ -1,9 +1,12 @@
 //! Whole commands against scripted coordinators over real mutual TLS.
 
+mod audit;
+mod coordinators;
 mod fake;
 #[expect(dead_code, reason = "shared with the tests of texts, which use all of it")]
 #[path = "../text/fixtures.rs"]
 mod fixtures;
+mod generate;
 
 use clap::Parser;
 use fake::Rig;
@@ -126,6 +129,16 @@ async fn two_people_are_never_asked_at_one_terminal() {
     assert_eq!(ended.exit, Exit::NeedsApproval);
     assert!(ended.out.contains("p17 needs 2 people, 2 more; oncall asked for it and is not one"), "{}", ended.out);
     assert!(!ended.err.contains("Carry out") && rig.script("c1").approved.is_empty());
+}
+
+#[tokio::test]
+async fn without_a_terminal_watching_is_quiet() {
+    let (rig, digest) = drains().await;
+    let approve = format!("slotctl plan approve p17 --digest {digest} -m yes");
+    assert_eq!(run(&rig, &approve, None).await.exit, Exit::Done);
+    let ended = run(&rig, "slotctl plan watch p17", None).await;
+    assert_eq!((ended.exit, ended.err.as_str()), (Exit::Done, ""));
+    assert!(ended.out.ends_with("0 masters, 0 engines running\n"), "{}", ended.out);
 }
 
 #[tokio::test]

@@ -33,7 +33,7 @@ pub fn known<T>(value: T, age_ms: u64) -> Seen<T> {
 pub fn unknown<T>(reason: &str) -> Seen<T> {
     Seen::Unknown { reason: reason.into() }
 }
-fn rack(h: u16) -> Domain {
+pub fn rack(h: u16) -> Domain {
     Domain(vec!["ny".into(), format!("r{}", (h - 1) / 4 + 1)])
 }
 
@@ -49,6 +49,7 @@ fn host_line(h: u16) -> HostLine {
         seen: known(BootId([7; 16]), 1_200),
         silent: false,
         quarantined: None,
+        stop_if_dies: Some(0),
         fullest_if_dies: Some((23, host(if h > 8 { h - 8 } else { h + 4 }))),
         coordinator: match h {
             3 => Some("c1".into()),
@@ -56,6 +57,23 @@ fn host_line(h: u16) -> HostLine {
             11 => Some("c3".into()),
             _ => None,
         },
+    }
+}
+
+pub fn loss_line(lost: Lost, masters: u32) -> LossLine {
+    let after = if masters > 20 { 30 } else { 23 };
+    LossLine {
+        lost,
+        masters,
+        moves: masters,
+        to_hosts: 8,
+        stops: 0,
+        single: 2 * masters,
+        short: 0,
+        fullest: Some(Fullest { host: host(11), before: 20, after }),
+        served: 240,
+        stores: 240,
+        coordinators: vec![CoordinatorName::new("c2").unwrap()],
     }
 }
 
@@ -89,6 +107,7 @@ pub fn quiet() -> StatusView {
             slots_free: 0,
         },
         hosts: (1..=12).map(host_line).collect(),
+        worst_losses: known(vec![loss_line(Lost::Host(host(7)), 20), loss_line(Lost::Domain(rack(5)), 80)], 0),
     }
 }
 

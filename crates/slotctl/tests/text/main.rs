@@ -10,6 +10,7 @@ use slot_types::ids::*;
 use slot_types::plan::{Intent, Plan, Task, TaskKind};
 use slot_types::position::Digest;
 use slot_types::view::*;
+use slotctl::commands::audit::Verified;
 use slotctl::failure::{Exit, Failure};
 use slotctl::{json, text};
 
@@ -24,6 +25,12 @@ macro_rules! golden {
         insta::assert_snapshot!(text);
     }};
 }
+
+mod explain;
+mod fleet;
+mod progress;
+mod risk;
+mod schema;
 
 #[test]
 fn status_on_a_quiet_day() {
@@ -48,6 +55,7 @@ fn status_without_a_leader() {
         host.worst_lag_records = unknown("c3 does not lead");
     }
     view.hosts.truncate(2);
+    view.worst_losses = unknown("only the leader hears agents");
     golden!(text::status::status(&view, false));
 }
 
@@ -82,8 +90,7 @@ fn an_engine_that_does_not_do_what_was_committed_stands_out() {
     assert!(text.contains("NOT SERVED") && text.contains("idle (!), 9.0 s ago"), "{text}");
 }
 
-#[test]
-fn plan_list() {
+fn plans() -> Vec<PlanLine> {
     let line = |id, title: &str, state, why: &str, done, missing| PlanLine {
         id: PlanId(id),
         digest: Digest([id as u8; 32]),
@@ -96,12 +103,17 @@ fn plan_list() {
         people_missing: missing,
         created: NOW,
     };
-    golden!(text::plan::list(&[
+    vec![
         line(20, "fail over host imap3", PlanState::Proposed, "", 0, 2),
         line(19, "start master imap2/05", PlanState::Done, "", 63, 0),
         line(18, "undrain imap4", PlanState::Running, "", 12, 0),
         line(17, "drain imap3", PlanState::Stopped, "copies differ after 3 looks", 62, 0),
-    ]));
+    ]
+}
+
+#[test]
+fn plan_list() {
+    golden!(text::plan::list(&plans()));
 }
 
 #[test]
@@ -215,6 +227,7 @@ fn audit() -> AuditView {
     let entry = |number: u64, actor: &str, event: &str| AuditLine {
         number,
         index: LogIndex(number * 3),
+        log_time: LogTime(number * 1_000),
         wall: NOW,
         actor: actor.into(),
         event: event.into(),
@@ -222,6 +235,8 @@ fn audit() -> AuditView {
     };
     AuditView {
         trimmed_through: 40,
+        trimmed_hash: Digest([40; 32]),
+        last: 99,
         entries: vec![
             entry(41, "oncall", "approved p17 (drain imap3), digest 9f3c-41d0-77ab-e215: replace PSU 2, ticket 8812"),
             entry(42, "slotd", "p17.0.0#1 started"),
@@ -235,18 +250,49 @@ fn audit() -> AuditView {
 fn audit_chain() {
     golden!(text::audit::audit(&audit()));
     assert!(text::audit::audit(&AuditView { chain_ok: false, ..audit() }).starts_with("CHAIN BROKEN"));
+    let later = text::audit::audit(&AuditView { trimmed_through: 12, ..audit() });
+    let none = text::audit::audit(&AuditView { entries: Vec::new(), more: false, ..audit() });
+    assert!(!none.contains("chain whole") && none.ends_with("no entries\n"), "{none}");
+    assert!(later.starts_with("these entries fit the chain; all of it: slotctl audit verify"), "{later}");
 }
 
 #[test]
-fn routes() {
-    let view = RoutesView {
+fn events() {
+    let mut events = text::audit::Events::default();
+    let later = AuditLine { number: 43, wall: WallTime(NOW.0 + 86_400_000), ..audit().entries[1].clone() };
+    let all: Vec<AuditLine> = audit().entries.into_iter().chain([later]).collect();
+    golden!(all.iter().map(|entry| events.line(entry)).collect::<String>());
+}
+
+fn verified(broken: Option<ChainBreak>) -> Verified {
+    let end = ChainEnd { number: 412, hash: Digest([7; 32]) };
+    Verified { archived_through: 40, end, broken, noted: Some(100), answered_by: "c2".into() }
+}
+
+#[test]
+fn audit_verified() {
+    golden!(text::audit::verified(&verified(None)));
+}
+
+#[test]
+fn audit_broken() {
+    let broken = ChainBreak::Hash { number: 413, said: Digest([8; 32]), computed: Digest([9; 32]) };
+    golden!(text::audit::verified(&verified(Some(broken))));
+}
+
+fn routes_view() -> RoutesView {
+    RoutesView {
         revision: Revision(48_211),
         routes: vec![
             RouteLine { store: store(23), route: store_view().route },
             RouteLine { store: store(58), route: None },
         ],
-    };
-    golden!(text::audit::routes(&view));
+    }
+}
+
+#[test]
+fn routes() {
+    golden!(text::audit::routes(&routes_view()));
 }
 
 #[test]

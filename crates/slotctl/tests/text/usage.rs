@@ -48,6 +48,10 @@ fn names_slots_numbers_and_digests_are_checked() {
         ("slotctl admit host imap3 --incarnation 00 -m x", "32 hex digits"),
         ("slotctl audit --limit 501", "501 is not in 1..=500"),
         ("slotctl --timeout soon status", "soon"),
+        ("slotctl events --since soon", "is no time and no number"),
+        ("slotctl audit verify --noted 412", "is not NUMBER=HASH"),
+        ("slotctl stores --store Store1", "is no pattern of names"),
+        ("slotctl slots --host imap3/07", "is not a name"),
     ] {
         let (kind, text) = refused(line);
         assert_eq!(kind, ErrorKind::ValueValidation, "{line}: {text}");

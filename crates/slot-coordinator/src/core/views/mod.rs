@@ -3,7 +3,10 @@
 //! What always holds: a view decides nothing and changes nothing; what is declared and what is seen stand side by side;
 //! a node that does not lead sees no agents and says so.
 
+mod explain;
+mod fleet;
 mod plans;
+mod risk;
 mod status;
 mod trouble;
 
@@ -59,7 +62,13 @@ impl Eyes<'_> {
             Query::LossCases => Some(View::LossCases(fleet.loss_cases())),
             Query::LossCase(id) => fleet.loss_case(*id).map(|v| View::LossCase(Box::new(v))),
             Query::Audit { after, limit } => Some(View::Audit(self.audit(*after, *limit))),
+            Query::AuditSince { wall, limit } => Some(View::Audit(self.audit(self.before(*wall), *limit))),
             Query::Routes => Some(View::Routes(self.routes(cluster))),
+            Query::Stores(filter) => fleet.stores(filter).map(View::Stores),
+            Query::Slots(filter) => fleet.slots(filter).map(View::Slots),
+            Query::Explain(what) => fleet.explain(what).map(|v| View::Explain(Box::new(v))),
+            Query::Risks => Some(View::Risks(Box::new(fleet.risks()))),
+            Query::Risk(lost) => fleet.risk(lost).map(|v| View::Risk(Box::new(v))),
         };
         found.unwrap_or_else(|| View::NotFound { subject: subject(query) })
     }
@@ -67,10 +76,32 @@ impl Eyes<'_> {
     fn audit(&self, after: u64, limit: u32) -> AuditView {
         let limit = limit.clamp(1, AUDIT_LINES_MAX) as usize;
         let chain = &self.state.audit;
-        let mut later = chain.entries.iter().filter(|e| e.number > after);
-        let entries: Vec<AuditLine> = later.by_ref().take(limit).map(audit_line).collect();
-        let chain_ok = chain.first_broken().is_none();
-        AuditView { trimmed_through: chain.trimmed_through, entries, chain_ok, more: later.next().is_some() }
+        let first = chain.entries.partition_point(|entry| entry.number <= after);
+        let entries: Vec<AuditLine> = chain.entries.iter().skip(first).take(limit).map(audit_line).collect();
+        let more = first + entries.len() < chain.entries.len();
+        // The whole chain is computed for who reads from its beginning, not again for each page behind it.
+        let chain_ok = match first.checked_sub(1).and_then(|before| chain.entries.get(before)) {
+            None => chain.first_broken().is_none(),
+            Some(before) => {
+                let mut end = ChainEnd { number: before.number, hash: before.hash };
+                entries.iter().all(|entry| end.follow(entry).is_ok())
+            }
+        };
+        AuditView {
+            trimmed_through: chain.trimmed_through,
+            trimmed_hash: chain.trimmed_hash,
+            entries,
+            last: chain.last_number(),
+            chain_ok,
+            more,
+        }
+    }
+
+    /// The number of the entry before the first of this wall time or a later one.
+    fn before(&self, wall: WallTime) -> u64 {
+        let chain = &self.state.audit;
+        let first = chain.entries.iter().find(|entry| entry.wall >= wall);
+        first.map_or(chain.last_number(), |entry| entry.number.saturating_sub(1))
     }
 
     fn routes(&self, cluster: &Cluster) -> RoutesView {
@@ -87,6 +118,7 @@ fn audit_line(entry: &AuditEntry) -> AuditLine {
     AuditLine {
         number: entry.number,
         index: entry.index,
+        log_time: entry.log_time,
         wall: entry.wall,
         actor: entry.actor.clone(),
         event: entry.event.clone(),
@@ -97,11 +129,21 @@ fn audit_line(entry: &AuditEntry) -> AuditLine {
 fn subject(query: &Query) -> String {
     match query {
         Query::Host(host) => format!("host {host}"),
-        Query::Store(store) => format!("store {store}"),
-        Query::Slot(slot) => format!("slot {slot}"),
-        Query::Plan(plan) => format!("plan {plan}"),
+        Query::Store(store) | Query::Explain(ExplainWhat::Store(store)) => format!("store {store}"),
+        Query::Slot(slot) | Query::Explain(ExplainWhat::Slot(slot)) => format!("slot {slot}"),
+        Query::Plan(plan) | Query::Explain(ExplainWhat::Plan(plan)) => format!("plan {plan}"),
         Query::LossCase(case) => format!("loss case {case}"),
-        Query::Status | Query::Plans | Query::LossCases | Query::Audit { .. } | Query::Routes => "nothing".into(),
+        Query::Stores(StoreFilter { host: Some(host), .. }) | Query::Slots(SlotFilter { host: Some(host), .. }) => {
+            format!("host {host}")
+        }
+        Query::Risk(lost) => lost.to_string(),
+        Query::Stores(_) | Query::Slots(_) | Query::Risks => "nothing".into(),
+        Query::Status
+        | Query::Plans
+        | Query::LossCases
+        | Query::Audit { .. }
+        | Query::AuditSince { .. }
+        | Query::Routes => "nothing".into(),
     }
 }
 

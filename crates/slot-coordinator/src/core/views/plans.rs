@@ -146,7 +146,7 @@ fn step_now(task: &Task, run: &TaskRun) -> String {
     }
 }
 
-fn title(task: &Task) -> String {
+pub(super) fn title(task: &Task) -> String {
     let what = match &task.kind {
         TaskKind::Fleet => "hosts, slots and policy".to_string(),
         TaskKind::CreateStore { master, .. } => format!("make, master {master}"),

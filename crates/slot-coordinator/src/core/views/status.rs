@@ -14,6 +14,7 @@ const PEER_SILENT_MS: u64 = 2_000;
 impl Fleet<'_> {
     pub(super) fn status(&self) -> StatusView {
         let eyes = self.eyes;
+        let losses = self.losses();
         StatusView {
             cluster: self.cluster.name.clone(),
             id: self.cluster.id,
@@ -25,7 +26,8 @@ impl Fleet<'_> {
             wall: eyes.now.wall,
             needs_you: self.needs_you(),
             counts: self.counts(),
-            hosts: self.host_lines(),
+            hosts: self.host_lines(losses.value()),
+            worst_losses: worst(losses),
         }
     }
 
@@ -74,12 +76,21 @@ impl Fleet<'_> {
         masters
     }
 
-    fn host_lines(&self) -> Vec<HostLine> {
+    fn host_lines(&self, losses: Option<&Losses>) -> Vec<HostLine> {
         let masters = self.masters();
-        self.cluster.hosts.iter().map(|(name, host)| self.host_line(name, host, &masters)).collect()
+        let dies: BTreeMap<String, &LossLine> =
+            losses.into_iter().flat_map(|l| &l.hosts).map(|line| (line.lost.name(), line)).collect();
+        let lines = self.cluster.hosts.iter();
+        lines.map(|(name, host)| self.host_line(name, host, &masters, dies.get(name.as_str()).copied())).collect()
     }
 
-    fn host_line(&self, name: &HostName, host: &Host, masters: &BTreeMap<&HostName, u32>) -> HostLine {
+    fn host_line(
+        &self,
+        name: &HostName,
+        host: &Host,
+        masters: &BTreeMap<&HostName, u32>,
+        dies: Option<&LossLine>,
+    ) -> HostLine {
         let slots = || host.slots.keys().map(|n| SlotId::new(name.clone(), *n));
         let replicas = slots().filter(|s| self.on.get(s).is_some_and(|(_, _, c)| c.role == Role::Replica)).count();
         let free = slots().filter(|s| !self.on.contains_key(s)).count();
@@ -95,7 +106,8 @@ impl Fleet<'_> {
             seen: self.seen(name),
             silent: self.silent(name, host),
             quarantined: host.quarantined.as_ref().map(super::trouble::quarantine),
-            fullest_if_dies: self.fullest_if_dies(name, masters),
+            fullest_if_dies: dies.and_then(|d| d.fullest.as_ref()).map(|f| (f.after, f.host.clone())),
+            stop_if_dies: dies.map(|d| d.stops),
             coordinator: self.coordinator_at(host),
         }
     }
@@ -117,28 +129,20 @@ impl Fleet<'_> {
         worst
     }
 
-    /// Its masters go where the survivors are emptiest: how full the fullest of those then is.
-    fn fullest_if_dies(&self, name: &HostName, masters: &BTreeMap<&HostName, u32>) -> Option<(u32, HostName)> {
-        let mut after = masters.clone();
-        after.remove(name);
-        let mut moved = false;
-        for (_, store) in self.cluster.masters_on(name) {
-            let survivors = store.copies.iter().filter(|(slot, copy)| {
-                slot.host != *name && copy.role == Role::Replica && copy.state == CopyState::Serving
-            });
-            let emptiest = survivors.map(|(slot, _)| &slot.host).min_by_key(|h| (after.get(h).copied(), *h));
-            if let Some(host) = emptiest {
-                *after.entry(host).or_default() += 1;
-                moved = true;
-            }
-        }
-        let fullest = after.into_iter().max_by_key(|(host, n)| (*n, std::cmp::Reverse(*host)));
-        fullest.filter(|_| moved).map(|(host, n)| (n, host.clone()))
-    }
-
     fn coordinator_at(&self, host: &Host) -> Option<String> {
         let (name, _) = self.eyes.config.members.values().find(|(_, address)| address.ip() == host.address.ip())?;
         let leads = self.eyes.leader == Some(name);
         Some(if leads { format!("{name} leader") } else { name.to_string() })
+    }
+}
+
+/// The worst host and the worst rack.
+fn worst(losses: Seen<Losses>) -> Seen<Vec<LossLine>> {
+    match losses {
+        Seen::Known { value, age_ms } => {
+            let worst = [LossLine::worst(&value.hosts), LossLine::worst(&value.racks)];
+            Seen::Known { value: worst.into_iter().flatten().cloned().collect(), age_ms }
+        }
+        Seen::Unknown { reason } => Seen::Unknown { reason },
     }
 }

@@ -113,7 +113,7 @@ fn aborted_destroy(sim: &mut Sim, dice: &mut Stream) {
 fn dies_while_built(sim: &mut Sim, dice: &mut Stream) {
     sim.run_for(3_000);
     let Some((_, b, t)) = places(sim) else { return };
-    sim.trap("calls-follow", 0, Injection::Kill(Node::Engine(t.clone()), dice.within(10, 400)));
+    sim.trap("records-follow", 0, Injection::Kill(Node::Engine(t.clone()), dice.within(10, 400)));
     let Ok(id) = sim.order(away(&b, &t)) else { return };
     sim.run_until(20_000, |sim| sim.triggers.is_empty());
     sim.run_plan(id, 200_000);

@@ -1,0 +1,77 @@
+//! What losses would do, and why things are where they are: the planner's own words.
+
+use super::Fleet;
+use slot_planner::{Inputs, WhatIf};
+use slot_types::cluster::Host;
+use slot_types::evidence::Seen;
+use slot_types::ids::*;
+use slot_types::view::*;
+
+impl Fleet<'_> {
+    /// What the planner needs besides cluster and evidence; nobody asks for a plan here.
+    pub(super) fn inputs(&self) -> Inputs {
+        let state = self.eyes.state;
+        Inputs {
+            requested_by: None,
+            reason: String::new(),
+            revision: state.revision,
+            now: self.eyes.log_now,
+            wall: self.eyes.now.wall,
+            busy_stores: state.store_claims.keys().cloned().collect(),
+            busy_hosts: state.host_claims.keys().cloned().collect(),
+            busy_slots: self.eyes.state.slot_claims.keys().cloned().collect(),
+            fleet_version: state.fleet_version,
+        }
+    }
+
+    /// Whether what is seen is enough to conclude from: a leader that has heard every agent, or has listened for it so long
+    /// that it counts as silent (R14). A new leader would else call everything lost.
+    pub(super) fn sees(&self) -> Result<(), String> {
+        let unheard = |name: &&HostName| !self.eyes.evidence.hosts.contains_key(*name);
+        if !self.eyes.leads {
+            return Err("only the leader hears agents".into());
+        }
+        match self.cluster.hosts.keys().find(unheard) {
+            Some(host) => Err(format!("this leader is new and has not listened for {host} long enough")),
+            None => Ok(()),
+        }
+    }
+
+    /// Each loss in numbers.
+    pub(super) fn losses(&self) -> Seen<Losses> {
+        if let Err(reason) = self.sees() {
+            return Seen::Unknown { reason };
+        }
+        let inputs = self.inputs();
+        let mut losses = WhatIf::new(self.cluster, self.eyes.evidence, &inputs).each();
+        for line in losses.hosts.iter_mut().chain(&mut losses.racks) {
+            line.coordinators = self.coordinators_on(&line.lost);
+        }
+        Seen::Known { value: losses, age_ms: 0 }
+    }
+
+    pub(super) fn risks(&self) -> RisksView {
+        RisksView { revision: self.eyes.state.revision, losses: self.losses() }
+    }
+
+    /// One loss in full; `None` when it names nothing of the fleet.
+    pub(super) fn risk(&self, lost: &Lost) -> Option<RiskView> {
+        let inputs = self.inputs();
+        let loss = WhatIf::new(self.cluster, self.eyes.evidence, &inputs).of(lost)?;
+        let loss = match self.sees() {
+            Ok(()) => Seen::Known { value: loss, age_ms: 0 },
+            Err(reason) => Seen::Unknown { reason },
+        };
+        let voters = u32::try_from(self.eyes.config.members.len()).unwrap_or(u32::MAX);
+        Some(RiskView { revision: self.eyes.state.revision, loss, coordinators: self.coordinators_on(lost), voters })
+    }
+
+    /// Coordinators with the address of a host that is lost.
+    fn coordinators_on(&self, lost: &Lost) -> Vec<CoordinatorName> {
+        let hosts = self.cluster.hosts.iter().filter(|(name, host)| lost.takes(name, &host.at));
+        let hosts: Vec<&Host> = hosts.map(|(_, host)| host).collect();
+        let members = self.eyes.config.members.values();
+        let gone = members.filter(|(_, address)| hosts.iter().any(|host| host.address.ip() == address.ip()));
+        gone.map(|(name, _)| name.clone()).collect()
+    }
+}

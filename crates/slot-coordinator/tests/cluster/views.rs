@@ -1,0 +1,212 @@
+//! What is read of a running cluster.
+
+use super::world::World;
+use super::{built, host};
+use slot_coordinator::core::{ControlRequest, Reply};
+use slot_types::codec;
+use slot_types::evidence::Seen;
+use slot_types::ids::*;
+use slot_types::plan::Intent;
+use slot_types::view::*;
+
+fn stores(world: &mut World, filter: StoreFilter) -> StoresView {
+    let View::Stores(view) = world.view(Query::Stores(filter)) else { panic!("stores") };
+    view
+}
+
+fn slots(world: &mut World, filter: SlotFilter) -> SlotsView {
+    let View::Slots(view) = world.view(Query::Slots(filter)) else { panic!("slots") };
+    view
+}
+
+/// What a node that does not lead says when asked for an unconfirmed answer.
+fn of_a_follower(world: &mut World, query: Query) -> View {
+    let leader = world.leader().unwrap();
+    let follower = world.nodes.keys().find(|id| **id != leader).copied().unwrap();
+    match world.ask(follower, "alice", ControlRequest::View { query, stale_ok: true }) {
+        Ok(Reply::View { bytes, confirmed: false, .. }) => codec::decode(&bytes).unwrap(),
+        other => panic!("an unconfirmed view, not {other:?}"),
+    }
+}
+
+#[test]
+fn stores_and_slots_are_listed_and_narrowed() {
+    let mut world = built(21, 3);
+    world.run_for(5_000);
+    let all = stores(&mut world, StoreFilter::default());
+    assert_eq!((all.all, all.stores.len()), (3, 3));
+    for line in &all.stores {
+        assert_eq!(
+            (&line.served, &line.live),
+            (&Seen::Known { value: true, age_ms: 0 }, &Seen::Known { value: 2, age_ms: 0 })
+        );
+        assert_eq!((line.copies, line.others.len()), (2, 1), "{line:?}");
+        assert_eq!(line.worst_lag_records.value(), Some(&0));
+    }
+    let on_imap1 = StoreFilter { host: Some(host("imap1")), ..StoreFilter::default() };
+    let there = stores(&mut world, on_imap1.clone());
+    let holds = |line: &&StoreLine| line.master.iter().chain(&line.others).any(|slot| slot.host == host("imap1"));
+    assert_eq!(there.stores.len(), all.stores.iter().filter(holds).count());
+    assert_eq!((there.all, stores(&mut world, StoreFilter { not_served: true, ..on_imap1 }).stores), (3, Vec::new()));
+    let by_name = StoreFilter { name: Some("*2".parse().unwrap()), ..StoreFilter::default() };
+    let names: Vec<StoreName> = stores(&mut world, by_name).stores.into_iter().map(|line| line.store).collect();
+    assert_eq!(names, [StoreName::new("store2").unwrap()]);
+
+    let every = slots(&mut world, SlotFilter::default());
+    let free = slots(&mut world, SlotFilter { free: true, ..SlotFilter::default() });
+    assert_eq!((every.all, every.slots.len(), free.slots.len()), (12, 12, 6));
+    let of_one = slots(&mut world, SlotFilter { host: Some(host("imap1")), free: false });
+    assert!(of_one.slots.len() == 4 && of_one.slots.iter().all(|line| line.slot.host == host("imap1")));
+    for query in [
+        Query::Stores(StoreFilter { host: Some(host("imap9")), ..StoreFilter::default() }),
+        Query::Slots(SlotFilter { host: Some(host("imap9")), free: false }),
+    ] {
+        assert_eq!(world.view(query), View::NotFound { subject: "host imap9".into() });
+    }
+}
+
+#[test]
+fn a_store_whose_master_is_silent_is_among_those_not_served() {
+    let mut world = built(22, 3);
+    world.run_for(5_000);
+    let all = stores(&mut world, StoreFilter::default());
+    let victim = all.stores[0].master.clone().unwrap().host;
+    world.agents.get_mut(&victim).unwrap().up = false;
+    world.run_for(20_000);
+    let gone = stores(&mut world, StoreFilter { not_served: true, ..StoreFilter::default() });
+    let expected: Vec<&StoreName> =
+        all.stores.iter().filter(|l| l.master.as_ref().unwrap().host == victim).map(|l| &l.store).collect();
+    assert_eq!(gone.stores.iter().map(|line| &line.store).collect::<Vec<_>>(), expected);
+    assert!(gone.stores.iter().all(|line| line.served == Seen::Known { value: false, age_ms: 0 }));
+}
+
+#[test]
+fn a_plan_and_what_it_did_are_explained() {
+    let mut world = built(25, 3);
+    world.run_for(5_000);
+    let all = stores(&mut world, StoreFilter::default());
+    let (store, master) = (all.stores[0].store.clone(), all.stores[0].master.clone().unwrap());
+    let drain = world.plan(Intent::DrainHost(master.host.clone())).unwrap();
+    let explain = |world: &mut World, what| {
+        let View::Explain(view) = world.view(Query::Explain(what)) else { panic!("an explanation") };
+        view.explained.value().cloned().expect("it is known")
+    };
+    let Explained::Plan(plan) = explain(&mut world, ExplainWhat::Plan(drain)) else { panic!("of a plan") };
+    let choice = plan.tasks.iter().find(|task| task.store == store).expect("its master is moved");
+    assert_eq!((choice.from.as_ref(), choice.changed.as_str()), (Some(&master), ""), "{choice:?}");
+    assert_eq!(choice.because, ["no other copy can become master as well"]);
+    let to = choice.to.clone();
+    world.approve(drain).unwrap();
+    world.until("the drain is done", |w| w.plan_status(drain).as_deref() == Some("done"));
+    world.run_for(3_000);
+    let Explained::Plan(plan) = explain(&mut world, ExplainWhat::Plan(drain)) else { panic!("of a plan") };
+    assert!(plan.tasks.iter().all(|task| task.changed.contains("has changed since the plan was made")), "{plan:?}");
+    let Explained::Store(now) = explain(&mut world, ExplainWhat::Store(store.clone())) else { panic!("of a store") };
+    let made = now.made_by.expect("the drain is remembered");
+    assert_eq!(
+        (now.master.as_ref(), made.plan, now.if_host_dies),
+        (Some(&to), drain, None),
+        "its other copy is stopped"
+    );
+    let former = now.candidates.iter().find(|c| c.slot == master).unwrap();
+    assert_eq!(former.planned, Verdict::No { why: "is Stopped".into() });
+    let Explained::Slot { store: Some(on), .. } = explain(&mut world, ExplainWhat::Slot(to)) else {
+        panic!("of a slot")
+    };
+    assert_eq!(on.store, store);
+    assert_eq!(
+        world.view(Query::Explain(ExplainWhat::Plan(PlanId(99)))),
+        View::NotFound { subject: "plan p99".into() }
+    );
+}
+
+#[test]
+fn s12_the_chain_as_it_is_read_can_be_computed_again() {
+    let mut world = built(26, 3);
+    world.run_for(5_000);
+    let View::Audit(first) = world.view(Query::Audit { after: 0, limit: 5 }) else { panic!("an audit") };
+    assert!(first.more && first.last > 5 && first.entries.len() == 5);
+    let mut end = ChainEnd { number: first.trimmed_through, hash: first.trimmed_hash };
+    let mut audit = first.clone();
+    loop {
+        assert!(audit.chain_ok && audit.entries.len() <= 5);
+        audit.entries.iter().for_each(|entry| end.follow(entry).unwrap());
+        if !audit.more {
+            break;
+        }
+        let View::Audit(next) = world.view(Query::Audit { after: end.number, limit: 5 }) else { panic!("an audit") };
+        audit = next;
+    }
+    let head = world.core(world.leader().unwrap()).state().audit.head();
+    assert_eq!((end.number, end.hash), (audit.last, head));
+    let wall = first.entries[2].wall;
+    let View::Audit(since) = world.view(Query::AuditSince { wall, limit: 500 }) else { panic!("an audit") };
+    assert!(since.entries[0].wall >= wall && since.entries[0].number <= first.entries[2].number);
+    let View::Audit(none) = world.view(Query::AuditSince { wall: WallTime(u64::MAX), limit: 500 }) else { panic!() };
+    assert!(none.entries.is_empty() && !none.more && none.last >= end.number);
+}
+
+#[test]
+fn a_new_leader_calls_nothing_lost_before_it_has_listened() {
+    let mut world = built(27, 3);
+    world.run_for(5_000);
+    for agent in world.agents.values_mut() {
+        agent.up = false;
+    }
+    let former = world.leader().unwrap();
+    world.crash(former);
+    let mut unknown = 0;
+    world.until("another leader", |w| w.leader().is_some_and(|l| l != former));
+    for _ in 0..40 {
+        let View::Status(status) = world.view(Query::Status) else { panic!("a status") };
+        match &status.worst_losses {
+            Seen::Unknown { reason } => {
+                assert!(reason.contains("has not listened for imap"), "{reason}");
+                assert!(status.hosts.iter().all(|line| line.stop_if_dies.is_none()));
+                unknown += 1;
+            }
+            // Once it has, every host is silent, and what is down already can't be lost.
+            Seen::Known { value, .. } => assert!(value.iter().all(|line| (line.stops, line.served) == (0, 0))),
+        }
+        world.run_for(200);
+    }
+    assert!((1..40).contains(&unknown), "{unknown}");
+}
+
+#[test]
+fn a_loss_is_said_before_it_happens() {
+    let mut world = built(24, 3);
+    world.run_for(5_000);
+    let View::Status(status) = world.view(Query::Status) else { panic!("a status") };
+    let worst = status.worst_losses.value().expect("the leader hears agents");
+    assert_eq!(worst.len(), 1, "each host is a rack of its own: {worst:?}");
+    assert_eq!((worst[0].stops, worst[0].served, worst[0].stores), (0, 3, 3));
+    for line in &status.hosts {
+        let View::Risk(risk) = world.view(Query::Risk(Lost::Host(line.host.clone()))) else { panic!("a risk") };
+        let loss = risk.loss.value().expect("the leader hears agents");
+        assert_eq!(loss.masters, line.masters);
+        let fullest = loss.fullest.as_ref().map(|f| (f.after, f.host.clone()));
+        assert_eq!((fullest, Some(0)), (line.fullest_if_dies.clone(), line.stop_if_dies));
+    }
+    let victim = worst[0].lost.clone();
+    let Lost::Host(name) = &victim else { panic!("a host") };
+    world.agents.get_mut(name).unwrap().up = false;
+    world.run_for(20_000);
+    // What only that host had a live copy of can't be lost again; the others now hang on one host.
+    let View::Risks(risks) = world.view(Query::Risks) else { panic!("risks") };
+    let losses = risks.losses.value().unwrap();
+    assert!(LossLine::worst(&losses.hosts).unwrap().stops > 0, "{losses:?}");
+    let nowhere = Lost::Host(host("imap9"));
+    assert_eq!(world.view(Query::Risk(nowhere)), View::NotFound { subject: "host imap9".into() });
+    let View::Risks(risks) = of_a_follower(&mut world, Query::Risks) else { panic!("risks") };
+    assert!(risks.losses.value().is_none());
+}
+
+#[test]
+fn a_node_that_does_not_lead_says_that_it_hears_no_agents() {
+    let mut world = built(23, 3);
+    world.run_for(5_000);
+    let View::Stores(view) = of_a_follower(&mut world, Query::Stores(StoreFilter::default())) else { panic!("stores") };
+    let unknown = |seen: &dyn std::fmt::Debug| format!("{seen:?}").contains("only the leader hears agents");
+    assert!(view.stores.iter().all(|l| unknown(&l.served) && unknown(&l.live) && unknown(&l.worst_lag_records)));
+}

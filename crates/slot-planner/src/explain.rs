@@ -1,0 +1,262 @@
+//! Why a master is where it is, and why each other copy is not it.
+//!
+//! What always holds: every verdict comes from the function that plans with it, worded by its own refusal; a plan is
+//! explained with the evidence that is inside it, and only as far as the cluster has not changed since (R14).
+
+use crate::refusal::WhyNot;
+use crate::view::View;
+use crate::{Inputs, WhatIf, failover};
+use slot_types::cluster::*;
+use slot_types::engine::EngineStatus;
+use slot_types::evidence::Evidence;
+use slot_types::ids::*;
+use slot_types::plan::{EntityRef, Intent, Plan, Task, TaskKind};
+use slot_types::position::Position;
+use slot_types::view::{Candidate, ExplainedStore, ExplainedTask, Lost, Verdict};
+use std::collections::BTreeMap;
+
+/// One store as it is now; `None` when there is none of that name. Which plan made it so is for who remembers plans.
+pub fn explain_store(
+    cluster: &Cluster,
+    evidence: &Evidence,
+    inputs: &Inputs,
+    name: &StoreName,
+) -> Option<ExplainedStore> {
+    let (name, store) = cluster.stores.get_key_value(name)?;
+    let view = View { cluster, evidence, inputs };
+    let leader = store.pending.as_ref().or(store.master.as_ref());
+    let dies = leader.and_then(|slot| WhatIf::new(cluster, evidence, inputs).of(&Lost::Host(slot.host.clone())));
+    let goes = dies.and_then(|loss| loss.moves.into_iter().find(|m| m.store == *name)).map(|m| m.to);
+    Some(ExplainedStore {
+        store: name.clone(),
+        epoch: store.epoch,
+        master: store.master.clone(),
+        pending: store.pending.clone(),
+        not_well: view.master_well(name, store).err().map(|why| why.to_string()),
+        made_by: None,
+        candidates: candidates(&view, name, store, leader, &view.masters()),
+        if_host_dies: goes,
+        claimed_by: None,
+    })
+}
+
+/// Every copy of a store, as a choice for master in place of `from`.
+fn candidates(
+    view: &View<'_>,
+    name: &StoreName,
+    store: &Store,
+    from: Option<&SlotId>,
+    masters: &BTreeMap<HostName, u32>,
+) -> Vec<Candidate> {
+    let unplanned: BTreeMap<&SlotId, Result<(&EngineStatus, u64), WhyNot>> =
+        store.copies.keys().map(|slot| (slot, unplanned(view, name, store, from, slot))).collect();
+    let furthest = unplanned.values().filter_map(|v| v.as_ref().ok()).map(|(s, _)| s.tip.position).max();
+    let no = |why: WhyNot| Verdict::No { why: why.to_string() };
+    let candidate = |(slot, copy): (&SlotId, &Copy)| Candidate {
+        slot: slot.clone(),
+        role: copy.role,
+        state: copy.state,
+        host_masters: masters.get(&slot.host).copied().unwrap_or(0),
+        ends_at: view.evidence.last_status(slot).map(|(status, _)| status.tip.position),
+        planned: match from {
+            Some(from) if from == slot => Verdict::Master,
+            Some(from) => match view.handover_target(name, store, from, slot) {
+                Ok(()) => Verdict::Can,
+                Err(why) => no(why),
+            },
+            None => Verdict::No { why: crate::NotWell::NoMaster.to_string() },
+        },
+        unplanned: match &unplanned[slot] {
+            _ if from == Some(slot) => Verdict::Master,
+            Ok((status, _)) => by_position(status.tip.position, furthest),
+            Err(_) if furthest.is_none() && view.last_resort(name, store, slot).is_some() => Verdict::LastResort,
+            Err(why) => no(why.clone()),
+        },
+    };
+    store.copies.iter().map(candidate).collect()
+}
+
+fn by_position(ends_at: Position, furthest: Option<Position>) -> Verdict {
+    match furthest {
+        Some(furthest) if ends_at < furthest => Verdict::NotFurthest { furthest },
+        _ => Verdict::Can,
+    }
+}
+
+fn unplanned<'a>(
+    view: &View<'a>,
+    name: &StoreName,
+    store: &Store,
+    from: Option<&SlotId>,
+    slot: &SlotId,
+) -> Result<(&'a EngineStatus, u64), WhyNot> {
+    // Without a master, any slot stands for the one that is replaced, as long as it is none of the copies that may.
+    match from.or(store.copies.keys().find(|other| failover::leads(store, other))) {
+        Some(from) => view.failover_target(name, store, from, slot),
+        None => Err(WhyNot::NoCopy),
+    }
+}
+
+/// A plan's choices. `cluster` is as it is now; the evidence is the plan's own. `busy` are hosts that other plans hold.
+pub fn explain_plan(cluster: &Cluster, inputs: &Inputs, plan: &Plan) -> Vec<ExplainedTask> {
+    let inputs = Inputs { now: plan.created, wall: plan.created_wall, revision: plan.revision, ..inputs.clone() };
+    let view = View { cluster, evidence: &plan.evidence, inputs: &inputs };
+    let load = loads(&view, plan);
+    let number = |n: usize| u32::try_from(n + 1).unwrap_or(u32::MAX);
+    let tasks = plan.tasks.iter().enumerate();
+    tasks.filter_map(|(n, task)| explain_task(&view, plan, task, &load, number(n))).collect()
+}
+
+/// Masters by host before the plan and after it.
+struct Loads {
+    before: BTreeMap<HostName, u32>,
+    after: BTreeMap<HostName, u32>,
+}
+
+impl Loads {
+    fn after(&self, host: &HostName) -> u32 {
+        self.after.get(host).copied().unwrap_or(0)
+    }
+}
+
+fn loads(view: &View<'_>, plan: &Plan) -> Loads {
+    let before = view.masters();
+    let mut after = before.clone();
+    for task in &plan.tasks {
+        let (from, to) = match &task.kind {
+            TaskKind::HandOver { from, to } | TaskKind::FailOver { from, to, .. } => (Some(from), to),
+            TaskKind::CreateStore { master, .. } => (None, master),
+            _ => continue,
+        };
+        // What this task, or another plan, has moved already is in the count.
+        if task.store.as_ref().is_some_and(|name| version_changed(view, plan, &EntityRef::Store(name.clone()))) {
+            continue;
+        }
+        if let Some(count) = from.and_then(|slot| after.get_mut(&slot.host)) {
+            *count = count.saturating_sub(1);
+        }
+        *after.entry(to.host.clone()).or_default() += 1;
+    }
+    Loads { before, after }
+}
+
+fn explain_task(view: &View<'_>, plan: &Plan, task: &Task, load: &Loads, number: u32) -> Option<ExplainedTask> {
+    let name = task.store.as_ref()?;
+    let empty = |from: Option<&SlotId>, to: &SlotId| ExplainedTask {
+        task: number,
+        store: name.clone(),
+        from: from.cloned(),
+        to: to.clone(),
+        planned: matches!(task.kind, TaskKind::HandOver { .. }),
+        because: Vec::new(),
+        others: Vec::new(),
+        changed: String::new(),
+    };
+    match &task.kind {
+        TaskKind::CreateStore { spec, copies, master } => {
+            let mut made = empty(None, master);
+            if view.cluster.stores.contains_key(name) {
+                made.changed = "it is made: slotctl explain store says what its copies are good for now".into();
+            } else {
+                made.because = placed(view, spec, copies.keys(), master, load);
+            }
+            Some(made)
+        }
+        TaskKind::HandOver { from, to } => Some(moved(view, plan, task, load, (from, to), empty(Some(from), to))),
+        TaskKind::FailOver { from, to, .. } => Some(moved(view, plan, task, load, (from, to), empty(Some(from), to))),
+        _ => None,
+    }
+}
+
+/// Why a new store's copies are apart, and how full its master's host is.
+fn placed<'b>(
+    view: &View<'_>,
+    spec: &StoreSpec,
+    copies: impl Iterator<Item = &'b SlotId>,
+    master: &SlotId,
+    load: &Loads,
+) -> Vec<String> {
+    let at = |slot: &SlotId| view.cluster.hosts.get(&slot.host).map_or("a new host".into(), |h| h.at.to_string());
+    let apart: Vec<String> = copies.map(|slot| format!("{slot} in {}", at(slot))).collect();
+    let rule = match spec.spread {
+        Spread::Host => "on different hosts",
+        Spread::Rack => "in different racks",
+    };
+    let most = load.after.values().copied().max().unwrap_or(0);
+    vec![
+        format!("its {} copies must be {rule}: {}", spec.copies, apart.join(", ")),
+        format!(
+            "with it {} has {} masters; the fullest host of the fleet has {most}",
+            master.host,
+            load.after(&master.host)
+        ),
+    ]
+}
+
+fn version_changed(view: &View<'_>, plan: &Plan, of: &EntityRef) -> bool {
+    let now = match of {
+        EntityRef::Store(name) => view.cluster.stores.get(name).map_or(0, |s| s.version),
+        EntityRef::Host(name) => view.cluster.hosts.get(name).map_or(0, |h| h.version),
+        EntityRef::LossCase(_) | EntityRef::Fleet => return false,
+    };
+    plan.facts.get(of).is_some_and(|then| *then != now)
+}
+
+/// Whether anything the choice was made from has changed since (R14).
+fn changed(view: &View<'_>, plan: &Plan, name: &StoreName) -> Option<String> {
+    let store = view.cluster.stores.get(name);
+    let hosts = store.into_iter().flat_map(|s| s.copies.keys()).map(|slot| &slot.host);
+    let of: Vec<EntityRef> =
+        [EntityRef::Store(name.clone())].into_iter().chain(hosts.cloned().map(EntityRef::Host)).collect();
+    let differs = of.iter().find(|of| version_changed(view, plan, of))?;
+    Some(format!(
+        "{differs} has changed since the plan was made, so the other copies can't be judged as they were then"
+    ))
+}
+
+fn moved(
+    view: &View<'_>,
+    plan: &Plan,
+    task: &Task,
+    load: &Loads,
+    (from, to): (&SlotId, &SlotId),
+    mut explained: ExplainedTask,
+) -> ExplainedTask {
+    let planned = explained.planned;
+    if matches!(&plan.intent, Intent::FailOverSlot { to: Some(asked), .. } if asked == to) {
+        explained.because.push("asked for by name, with --to".into());
+    }
+    let store = task.store.as_ref().and_then(|name| view.cluster.stores.get_key_value(name));
+    let Some((name, store)) = store else {
+        explained.changed = "the store is not there any more".into();
+        return explained;
+    };
+    if let Some(changed) = changed(view, plan, name) {
+        explained.changed = changed;
+        return explained;
+    }
+    let all = candidates(view, name, store, Some(from), &load.before);
+    let verdict = |c: &Candidate| if planned { c.planned.clone() } else { c.unplanned.clone() };
+    let (chosen, others): (Vec<Candidate>, Vec<Candidate>) = all.into_iter().partition(|c| c.slot == *to);
+    if chosen.iter().any(|c| verdict(c) == Verdict::LastResort) {
+        explained.because.push("no other copy can become master, so one with an open loss case has to".into());
+    }
+    explained.others = others.into_iter().filter(|c| c.slot != *from).collect();
+    let able: Vec<&Candidate> = explained.others.iter().filter(|c| verdict(c) == Verdict::Can).collect();
+    if !planned && explained.others.iter().any(|c| matches!(c.unplanned, Verdict::NotFurthest { .. })) {
+        explained.because.push("its data ends furthest of all copies that were seen".into());
+    }
+    if able.is_empty() {
+        explained.because.push("no other copy can become master as well".into());
+    } else {
+        let with = load.after(&to.host);
+        let than = able.iter().map(|c| format!("{} would have {}", c.slot.host, load.after(&c.slot.host) + 1));
+        let than: Vec<String> = than.collect();
+        explained.because.push(format!(
+            "after the whole plan {} has {with} masters with it; {}",
+            to.host,
+            than.join(", ")
+        ));
+    }
+    explained
+}

@@ -1,0 +1,131 @@
+//! Explanations, held against what the planner does.
+
+use super::world::*;
+use slot_planner::{explain_plan, explain_store};
+use slot_types::cluster::CopyState;
+use slot_types::ids::*;
+use slot_types::plan::{Intent, TaskKind};
+use slot_types::position::Position;
+use slot_types::view::{Candidate, ExplainedStore, ExplainedTask, Verdict};
+
+fn of_store(world: &World, n: usize) -> ExplainedStore {
+    explain_store(&world.cluster, &world.evidence, &world.inputs, &store(n)).expect("it is there")
+}
+fn at<'a>(explained: &'a ExplainedStore, slot: &SlotId) -> &'a Candidate {
+    explained.candidates.iter().find(|c| c.slot == *slot).expect("every copy is named")
+}
+fn replicas(world: &World, n: usize) -> Vec<SlotId> {
+    let known = &world.cluster.stores[&store(n)];
+    known.copies.keys().filter(|slot| Some(*slot) != known.master.as_ref()).cloned().collect()
+}
+fn no(why: &str) -> Verdict {
+    Verdict::No { why: why.into() }
+}
+
+/// Whatever is wrong, a copy that the explanation calls able is one that the planner takes, and no other is.
+#[test]
+fn a_verdict_is_what_the_planner_does_when_it_is_told_the_target() {
+    let well = World::running(4, 12, 4, 3);
+    let master = well.cluster.stores[&store(1)].master.clone().unwrap();
+    let [first, second] = replicas(&well, 1).try_into().expect("two replicas");
+    let mut worlds = vec![well.clone()];
+    for change in 0..6 {
+        let mut world = well.clone();
+        match change {
+            0 => world.said(&first, |s| s.behind = Some(5_000)),
+            1 => world.said(&first, |s| s.verified_ms = None),
+            2 => world.silent(&first.host, 60_000),
+            3 => world.store_mut(&store(1)).copies.get_mut(&second).unwrap().state = CopyState::Stopped,
+            4 => world.host_mut(&second.host).declared = slot_types::cluster::HostState::Maintenance,
+            _ => world.said(&second, |s| s.following = None),
+        }
+        worlds.push(world);
+    }
+    for (number, world) in worlds.iter().enumerate() {
+        let explained = of_store(world, 1);
+        assert_eq!(explained.not_well, None);
+        for to in [&first, &second] {
+            let intent = Intent::FailOverSlot { slot: master.clone(), to: Some(to.clone()) };
+            let takes = world.plan(intent).is_ok();
+            assert_eq!(at(&explained, to).planned == Verdict::Can, takes, "world {number}, {to}: {explained:?}");
+        }
+        assert_eq!(at(&explained, &master).planned, Verdict::Master);
+    }
+}
+
+#[test]
+fn reasons_are_the_planners_own_and_the_furthest_is_named() {
+    let mut world = World::running(4, 12, 4, 3);
+    let [first, second] = replicas(&world, 1).try_into().expect("two replicas");
+    world.said(&first, |s| (s.tip.position.length, s.behind) = (90, Some(10)));
+    world.said(&second, |s| s.verified_ms = None);
+    let explained = of_store(&world, 1);
+    assert_eq!(at(&explained, &second).planned, no("it was never verified"));
+    assert_eq!(at(&explained, &second).unplanned, Verdict::Can);
+    let furthest = Position { epoch: explained.epoch, length: 100 };
+    assert_eq!(at(&explained, &first).unplanned, Verdict::NotFurthest { furthest });
+    assert_eq!(at(&explained, &first).planned, Verdict::Can, "a hand-over waits until it has caught up");
+    assert_eq!(explained.if_host_dies.as_ref(), Some(&second));
+    world.silent(&first.host, 60_000);
+    world.silent(&second.host, 60_000);
+    let explained = of_store(&world, 1);
+    assert_eq!(at(&explained, &second).unplanned, no("its host's agent is silent"));
+    assert_eq!(explained.if_host_dies, None);
+    assert!(explain_store(&world.cluster, &world.evidence, &world.inputs, &store(9)).is_none());
+}
+
+fn of_plan(world: &World, plan: &slot_types::plan::Plan) -> Vec<ExplainedTask> {
+    explain_plan(&world.cluster, &world.inputs, plan)
+}
+
+#[test]
+fn each_choice_of_a_plan_is_explained_with_the_plans_own_evidence() {
+    let mut world = World::running(4, 12, 8, 3);
+    let plan = world.plan(Intent::DrainHost(host(1))).unwrap().plan().clone();
+    // What is seen later does not change why the plan is as it is.
+    for name in [host(2), host(3), host(4)] {
+        world.silent(&name, 60_000);
+    }
+    let explained = of_plan(&world, &plan);
+    let moved: Vec<&SlotId> = plan
+        .tasks
+        .iter()
+        .filter_map(|t| if let TaskKind::HandOver { to, .. } = &t.kind { Some(to) } else { None })
+        .collect();
+    assert_eq!(explained.iter().map(|t| &t.to).collect::<Vec<_>>(), moved);
+    for task in &explained {
+        assert_eq!(task.others.len(), 1, "three copies: the old master, the new one, and one more");
+        assert_eq!((&task.others[0].planned, task.changed.as_str()), (&Verdict::Can, ""));
+        let other = &task.others[0].slot.host;
+        assert_eq!(task.because.len(), 1);
+        assert!(task.because[0].contains(&format!("{other} would have")), "{:?}", task.because);
+        // The choice is one that no other choice betters.
+        let numbers: Vec<u32> = task.because[0].split(' ').filter_map(|word| word.parse().ok()).collect();
+        assert!(numbers[0] <= numbers[1], "{:?}", task.because);
+    }
+    // R14: the store has changed, so nothing is pretended.
+    world.store_mut(&explained[0].store.clone()).version += 1;
+    let later = of_plan(&world, &plan);
+    assert!(later[0].changed.starts_with(explained[0].store.as_str()) && later[0].others.is_empty());
+    assert_eq!(later[1].others.len(), 1, "the others have not");
+}
+
+#[test]
+fn a_new_stores_place_and_a_target_asked_for_are_explained() {
+    let mut world = World::empty();
+    let file = file(3, 4, 3, 2);
+    world.add_hosts(&file);
+    world.see_all();
+    let plan = world.plan(Intent::Apply(Box::new(file))).unwrap().plan().clone();
+    let explained = of_plan(&world, &plan);
+    assert_eq!(explained.len(), 3);
+    assert!(explained[0].because[0].contains("must be in different racks"), "{:?}", explained[0].because);
+    world.complete(&plan);
+    assert!(of_plan(&world, &plan).iter().all(|task| task.changed.starts_with("it is made")));
+
+    let world = World::running(4, 12, 4, 3);
+    let slot = world.cluster.stores[&store(1)].master.clone().unwrap();
+    let to = replicas(&world, 1).pop();
+    let plan = world.plan(Intent::FailOverSlot { slot, to }).unwrap().plan().clone();
+    assert_eq!(of_plan(&world, &plan)[0].because[0], "asked for by name, with --to");
+}

@@ -1,0 +1,163 @@
+//! Why a master is where it is, and why no other copy was or would be chosen.
+//!
+//! What always holds: every reason is the planner's own, worded by the planner; what can no longer be looked at is said so
+//! and not guessed.
+
+use crate::cluster::{CopyState, Role};
+use crate::evidence::Seen;
+use crate::ids::*;
+use crate::position::Position;
+use borsh::{BorshDeserialize, BorshSerialize};
+use serde::{Deserialize, Serialize};
+
+/// Whether a copy could become master.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub enum Verdict {
+    /// It is the master.
+    Master,
+    /// It could.
+    Can,
+    /// It could, as nothing else can.
+    LastResort,
+    /// It could, and another copy has more: a failover takes the furthest.
+    NotFurthest {
+        /// Where the furthest ends.
+        furthest: Position,
+    },
+    /// It can't.
+    No {
+        /// Why.
+        why: String,
+    },
+}
+
+/// A copy, as a choice for master.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub struct Candidate {
+    /// Where.
+    pub slot: SlotId,
+    /// Its committed role.
+    pub role: Role,
+    /// Its committed state.
+    pub state: CopyState,
+    /// Masters its host has, promised ones included.
+    pub host_masters: u32,
+    /// Where its data was seen to end; `None` when it was not seen.
+    pub ends_at: Option<Position>,
+    /// By a hand-over from a master that is well.
+    pub planned: Verdict,
+    /// By a failover from a master that is gone.
+    pub unplanned: Verdict,
+}
+
+/// The plan that made a slot the master.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub struct MadeBy {
+    /// Which.
+    pub plan: PlanId,
+    /// What it was for: `drain imap3`.
+    pub title: String,
+    /// What it did with the store: `imap3/07 -> imap7/31`.
+    pub task: String,
+    /// Who asked; `None` for everyday recovery.
+    pub requested_by: Option<OperatorName>,
+    /// Why that person asked.
+    pub reason: String,
+}
+
+/// One store: its master, and what each copy is good for now.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub struct ExplainedStore {
+    /// Which.
+    pub store: StoreName,
+    /// The committed epoch.
+    pub epoch: Epoch,
+    /// Its master.
+    pub master: Option<SlotId>,
+    /// The slot the epoch was allocated to that is not master yet (S3).
+    pub pending: Option<SlotId>,
+    /// Why its master can't be handed over as a planned thing; `None` when it can.
+    pub not_well: Option<String>,
+    /// The plan that made it master, if it is remembered.
+    pub made_by: Option<MadeBy>,
+    /// Its copies.
+    pub candidates: Vec<Candidate>,
+    /// Where it would go if its master's host were lost now; `None` when nowhere.
+    pub if_host_dies: Option<SlotId>,
+    /// The running plan that holds it.
+    pub claimed_by: Option<PlanId>,
+}
+
+/// One choice of a plan.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub struct ExplainedTask {
+    /// Its number, from 1, as `plan show` counts.
+    pub task: u32,
+    /// The store it is about.
+    pub store: StoreName,
+    /// The old master; `None` when the store is made.
+    pub from: Option<SlotId>,
+    /// The master it chose.
+    pub to: SlotId,
+    /// Whether it is a hand-over from a master that was well; else a failover, or a new store.
+    pub planned: bool,
+    /// Why this one.
+    pub because: Vec<String>,
+    /// Every other copy, and why not that one. Empty when that can't be looked at any more.
+    pub others: Vec<Candidate>,
+    /// Why the others can't be looked at any more; empty when they can.
+    pub changed: String,
+}
+
+/// One plan's choices.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub struct ExplainedPlan {
+    /// Which.
+    pub plan: PlanId,
+    /// What it is for.
+    pub title: String,
+    /// The revision it was computed from.
+    pub planned_at: Revision,
+    /// Tasks that do not choose: they follow from the intent.
+    pub without_choice: u32,
+    /// Tasks that chose a master.
+    pub tasks: Vec<ExplainedTask>,
+}
+
+/// What is explained.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub enum Explained {
+    /// A plan.
+    Plan(ExplainedPlan),
+    /// A store.
+    Store(ExplainedStore),
+    /// A slot, and the store that has a copy on it.
+    Slot {
+        /// The slot.
+        slot: SlotId,
+        /// The plan that has reserved it.
+        claimed_by: Option<PlanId>,
+        /// The store on it; `None` when it is free.
+        store: Option<ExplainedStore>,
+    },
+}
+
+/// What to explain.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub enum ExplainWhat {
+    /// A plan.
+    Plan(PlanId),
+    /// A store.
+    Store(StoreName),
+    /// A slot.
+    Slot(SlotId),
+}
+
+/// Why things are where they are.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub struct ExplainView {
+    /// The revision the answer is of.
+    pub revision: Revision,
+    /// Why; unknown when it depends on what agents report and the answering node hears none.
+    pub explained: Seen<Explained>,
+}

@@ -1,0 +1,130 @@
+//! `slotctl explain`.
+//!
+//! What always holds: each copy is named, with the planner's reason why it was or was not chosen; what can't be judged any
+//! more is said so.
+
+use super::layout::*;
+use super::show;
+use slot_types::cluster::Role;
+use slot_types::evidence::Seen;
+use slot_types::view::*;
+
+/// The whole answer.
+pub fn explain(view: &ExplainView) -> String {
+    match &view.explained {
+        Seen::Unknown { reason } => wrap("explain  ", &format!("NOT KNOWN: {reason}")),
+        Seen::Known { value: Explained::Plan(plan), .. } => explained_plan(plan),
+        Seen::Known { value: Explained::Store(store), .. } => explained_store(store),
+        Seen::Known { value: Explained::Slot { slot, claimed_by, store }, .. } => {
+            let what = match (store, claimed_by) {
+                (Some(store), _) => format!("holds a copy of {}", store.store),
+                (None, Some(plan)) => format!("is free, reserved by {plan}"),
+                (None, None) => "is free".into(),
+            };
+            let text = wrap(&format!("{slot}   "), &what);
+            store.as_ref().map_or_else(|| text.clone(), |store| format!("{text}\n{}", explained_store(store)))
+        }
+    }
+}
+
+fn explained_store(store: &ExplainedStore) -> String {
+    let master = match (&store.master, &store.pending) {
+        (_, Some(pending)) => format!("epoch {} was given to {pending}, which is not master yet", store.epoch),
+        (Some(master), None) => format!("master {master} at epoch {}", store.epoch),
+        (None, None) => "NO MASTER".into(),
+    };
+    let mut parts = vec![master];
+    parts.extend(store.claimed_by.map(|plan| format!("held by {plan}")));
+    let mut text = join(&format!("{}   ", store.store), &parts);
+    text.push('\n');
+    text += &wrap("why there    ", &made_by(store));
+    let takers = store.candidates.iter().filter(|c| c.planned == Verdict::Can).count() as u64;
+    let hand_over = match (&store.not_well, takers) {
+        (Some(why), _) => format!("not now: {why}"),
+        (None, 0) => "its master is well, and no other copy can take it now".into(),
+        (None, n) => format!("its master is well, and {} can take it", count(n, "copy")),
+    };
+    text += &wrap("hand-over    ", &hand_over);
+    let dies = match &store.if_host_dies {
+        Some(slot) => format!("its master would go to {slot}, once a person approves it"),
+        None => "NOTHING could become master".into(),
+    };
+    text += &wrap("if it dies   ", &dies);
+    text.push('\n');
+    text + &store.candidates.iter().map(|c| candidate(c, true, true)).collect::<String>()
+}
+
+fn made_by(store: &ExplainedStore) -> String {
+    match (&store.made_by, &store.master) {
+        (Some(made), _) => {
+            let who = made.requested_by.as_ref().map_or("everyday recovery".into(), ToString::to_string);
+            let reason = if made.reason.is_empty() { String::new() } else { format!(": {}", made.reason) };
+            format!(
+                "{} ({}) for {who}{reason}; why it chose so: slotctl explain plan {}",
+                made.plan, made.title, made.plan
+            )
+        }
+        (None, Some(_)) => "the plan that put it there is no longer remembered; slotctl events has what is kept".into(),
+        (None, None) => "it has no master now".into(),
+    }
+}
+
+/// A copy, with what it is good for.
+fn candidate(candidate: &Candidate, planned: bool, unplanned: bool) -> String {
+    let role = match candidate.role {
+        Role::Master => "master",
+        Role::Replica => "replica",
+    };
+    let host = format!("{} has {}", candidate.slot.host, count(candidate.host_masters.into(), "master"));
+    let ends = candidate.ends_at.map_or("its end was not seen".into(), |at| format!("ends at {at}"));
+    let what = format!("{role}, {}", show::state(candidate.state));
+    let mut text = join(&format!("{:<11}  ", candidate.slot.to_string()), &[what, ends, host]);
+    let verdicts = [(planned, "hand-over", &candidate.planned), (unplanned, "failover", &candidate.unplanned)];
+    for (_, name, verdict) in verdicts.into_iter().filter(|(wanted, _, _)| *wanted) {
+        text += &wrap(&format!("  {name:<9}  "), &said(verdict));
+    }
+    text
+}
+
+fn said(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Master => "it is the master".into(),
+        Verdict::Can => "could take it".into(),
+        Verdict::LastResort => "could take it, as nothing else can: a loss case is open there".into(),
+        Verdict::NotFurthest { furthest } => format!("no: another copy has more, it ends at {furthest}"),
+        Verdict::No { why } => format!("no: {why}"),
+    }
+}
+
+fn explained_plan(plan: &ExplainedPlan) -> String {
+    let chosen = count(plan.tasks.len() as u64, "choice");
+    let follows = match plan.without_choice {
+        0 => String::new(),
+        n => format!("{} from the intent alone", count(n.into(), "task") + if n == 1 { " follows" } else { " follow" }),
+    };
+    let mut parts = vec![plan.title.clone(), format!("planned at revision {}", plan.planned_at), chosen];
+    parts.extend(Some(follows).filter(|text| !text.is_empty()));
+    let mut text = join(&format!("{}   ", plan.plan), &parts);
+    for task in &plan.tasks {
+        text.push('\n');
+        let way = match &task.from {
+            Some(from) => format!("{from} -> {}", task.to),
+            None => format!("made, master {}", task.to),
+        };
+        text += &wrap(&format!("{:>3}  ", task.task), &format!("{}  {way}", task.store));
+        for because in &task.because {
+            text += &wrap("     because  ", because);
+        }
+        if !task.changed.is_empty() {
+            text += &wrap("     now      ", &task.changed);
+        }
+        for other in &task.others {
+            text += &indented(&candidate(other, task.planned, !task.planned));
+        }
+    }
+    text
+}
+
+fn indented(text: &str) -> String {
+    text.lines().map(|line| format!("     {line}\n")).collect()
+}

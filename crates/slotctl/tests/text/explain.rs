@@ -1,0 +1,162 @@
+//! Explanations, as they are said.
+
+use super::fixtures::*;
+use slot_types::cluster::{CopyState, Role};
+use slot_types::ids::*;
+use slot_types::position::Position;
+use slot_types::view::*;
+use slotctl::text;
+
+fn at(n: u64) -> Position {
+    Position { epoch: epoch(9), length: n }
+}
+fn no(why: &str) -> Verdict {
+    Verdict::No { why: why.into() }
+}
+
+fn candidate(slot: SlotId, role: Role, planned: Verdict, unplanned: Verdict) -> Candidate {
+    let state = CopyState::Serving;
+    Candidate { slot, role, state, host_masters: 20, ends_at: Some(at(1_204_118)), planned, unplanned }
+}
+
+pub fn explained_store() -> ExplainedStore {
+    let stopped = Candidate {
+        state: CopyState::Quarantined,
+        ends_at: None,
+        ..candidate(slot(3, 7), Role::Replica, no("is Quarantined"), no("its host's agent is silent"))
+    };
+    let lagging = Candidate {
+        ends_at: Some(at(1_200_000)),
+        ..candidate(
+            slot(9, 4),
+            Role::Replica,
+            no("it is 4118 records behind, allowed are 1000"),
+            Verdict::NotFurthest { furthest: at(1_204_118) },
+        )
+    };
+    ExplainedStore {
+        store: store(23),
+        epoch: epoch(9),
+        master: Some(slot(7, 31)),
+        pending: None,
+        not_well: None,
+        made_by: Some(MadeBy {
+            plan: PlanId(18),
+            title: "fail over slot imap3/07".into(),
+            task: "store23  imap3/07 => imap7/31".into(),
+            requested_by: Some(who("oncall")),
+            reason: "imap3 is dead, ticket 8813".into(),
+        }),
+        candidates: vec![
+            stopped,
+            candidate(slot(7, 31), Role::Master, Verdict::Master, Verdict::Master),
+            lagging,
+            candidate(slot(11, 5), Role::Replica, Verdict::Can, Verdict::Can),
+        ],
+        if_host_dies: Some(slot(11, 5)),
+        claimed_by: Some(PlanId(20)),
+    }
+}
+
+fn view(explained: Explained) -> ExplainView {
+    ExplainView { revision: Revision(48_211), explained: known(explained, 0) }
+}
+
+pub fn explain_plan_view() -> ExplainView {
+    let other = candidate(slot(9, 4), Role::Replica, Verdict::Can, Verdict::Can);
+    let lagging = candidate(
+        slot(11, 5),
+        Role::Replica,
+        no("it was never verified"),
+        Verdict::NotFurthest { furthest: at(1_204_118) },
+    );
+    let task = ExplainedTask {
+        task: 2,
+        store: store(57),
+        from: Some(slot(3, 7)),
+        to: slot(8, 2),
+        planned: true,
+        because: vec!["after the whole plan imap8 has 22 masters with it; imap9 would have 23".into()],
+        others: vec![other, lagging.clone()],
+        changed: String::new(),
+    };
+    let failed_over = ExplainedTask {
+        task: 3,
+        planned: false,
+        because: vec![
+            "its data ends furthest of all copies that were seen".into(),
+            "no other copy can become master as well".into(),
+        ],
+        others: vec![lagging],
+        ..task.clone()
+    };
+    let changed = ExplainedTask {
+        task: 4,
+        because: Vec::new(),
+        others: Vec::new(),
+        changed: "store58 has changed since the plan was made, so the other copies can't be judged as they were then"
+            .into(),
+        store: store(58),
+        ..task.clone()
+    };
+    let made = ExplainedTask {
+        task: 5,
+        store: store(59),
+        from: None,
+        planned: false,
+        because: vec!["its 2 copies must be in different racks: imap3/01 in ny/r1, imap8/02 in ny/r2".into()],
+        others: Vec::new(),
+        ..task.clone()
+    };
+    view(Explained::Plan(ExplainedPlan {
+        plan: PlanId(17),
+        title: "drain imap3".into(),
+        planned_at: Revision(48_211),
+        without_choice: 42,
+        tasks: vec![task, failed_over, changed, made],
+    }))
+}
+
+pub fn explain_store_view() -> ExplainView {
+    view(Explained::Store(explained_store()))
+}
+
+pub fn explain_slot_view() -> ExplainView {
+    view(Explained::Slot { slot: slot(7, 31), claimed_by: None, store: Some(explained_store()) })
+}
+
+#[test]
+fn why_a_master_is_there() {
+    golden!(text::explain::explain(&explain_store_view()));
+}
+
+#[test]
+fn why_a_plan_chose_so() {
+    golden!(text::explain::explain(&explain_plan_view()));
+}
+
+#[test]
+fn a_slot_and_the_store_on_it() {
+    let on = text::explain::explain(&explain_slot_view());
+    assert!(on.starts_with("imap7/31   holds a copy of store23\n\nstore23   master imap7/31 at epoch 9"), "{on}");
+    let free =
+        |claimed_by| text::explain::explain(&view(Explained::Slot { slot: slot(3, 6), claimed_by, store: None }));
+    assert_eq!(free(None), "imap3/06   is free\n");
+    assert_eq!(free(Some(PlanId(17))), "imap3/06   is free, reserved by p17\n");
+}
+
+#[test]
+fn a_store_that_nothing_can_take_over() {
+    let alone = ExplainedStore {
+        master: None,
+        pending: Some(slot(7, 31)),
+        not_well: Some("epoch was given to imap7/31, which is not master yet".into()),
+        made_by: None,
+        if_host_dies: None,
+        ..explained_store()
+    };
+    let text = text::explain::explain(&view(Explained::Store(alone)));
+    assert!(text.contains("NOTHING could become master") && text.contains("hand-over    not now: "), "{text}");
+    let unknown = ExplainView { explained: unknown("only the leader hears agents"), ..explain_store_view() };
+    assert_eq!(text::explain::explain(&unknown), "explain  NOT KNOWN: only the leader hears agents\n");
+}
