@@ -8,6 +8,7 @@ pub mod aside;
 pub mod audit;
 pub mod command;
 mod effects;
+mod fence;
 pub mod guard;
 mod hosts;
 pub mod plans;

@@ -74,7 +74,7 @@ pub struct State {
 
 impl Versioned for State {
     const NAME: &'static str = "snapshot";
-    const VERSION: u16 = 1;
+    const VERSION: u16 = 2;
 }
 
 impl Default for State {

@@ -10,6 +10,7 @@ pub mod check;
 mod drain;
 mod everyday;
 mod failover;
+mod fence;
 mod loss;
 mod place;
 mod refusal;
@@ -23,6 +24,7 @@ pub use refusal::{DrainBlock, NotWell, Nothing, Refusal, WhyNot};
 
 use slot_types::cluster::Cluster;
 use slot_types::evidence::Evidence;
+use slot_types::fence::SwitchOff;
 use slot_types::ids::*;
 use slot_types::plan::{EntityRef, Intent, Note, Plan, Task, TaskKind, people_needed, two_people_because};
 use std::collections::{BTreeMap, BTreeSet};
@@ -72,6 +74,7 @@ pub fn plan(cluster: &Cluster, evidence: &Evidence, intent: Intent, inputs: Inpu
 /// Tasks and notes, before they are a plan.
 #[derive(Default)]
 pub(crate) struct Draft {
+    switch_off: BTreeMap<HostName, SwitchOff>,
     tasks: Vec<Task>,
     notes: Vec<Note>,
 }
@@ -108,6 +111,7 @@ fn finish(view: &View<'_>, intent: Intent, mut draft: Draft) -> Result<CheckedPl
         silent_hosts: view.silent_hosts(),
         people: 0,
         two_because: Vec::new(),
+        switch_off: draft.switch_off,
         tasks: draft.tasks,
         notes: draft.notes,
     };

@@ -121,6 +121,7 @@ impl AgentCore {
             cancelled: false,
             role_before: None,
             catching_up: CatchingUp::NotAsked,
+            fencing: super::fence::Fencing::default(),
             provisioned: false,
             asked: false,
             killed: false,
@@ -300,7 +301,8 @@ impl AgentCore {
             && active.phase != Phase::Recording
         {
             active.cancelled = true;
-            let out = matches!(active.phase, Phase::Calling | Phase::Launching | Phase::Killing | Phase::Provisioning);
+            let out = matches!(active.phase, Phase::Calling | Phase::Launching | Phase::Killing | Phase::Provisioning)
+                || active.device_asked();
             if let Some(active) = self.active.get_mut(&id) {
                 active.phase = Phase::Watching(target);
                 active.why = format!("order {target} has a call under way");

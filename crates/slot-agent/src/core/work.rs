@@ -11,16 +11,18 @@ use super::{
 };
 use slot_planted::planted;
 use slot_types::engine::{EngineCall, EngineDone, EngineError};
+use slot_types::fence::{FenceAction, FenceSpec};
 use slot_types::ids::*;
 use slot_types::order::{Action, Answer, Done, NeverWill, Order, Outcome, Subject};
 
 /// The next thing to do for an order.
-enum Deed {
+pub(super) enum Deed {
     Call(Option<u16>, EngineCall),
     Launch(Subject),
     Kill,
     Provision(Subject),
     AwaitGone,
+    Fence { host: HostName, action: FenceAction, device: Box<FenceSpec>, budget_ms: u64 },
     Finish(Outcome),
 }
 
@@ -34,6 +36,11 @@ impl AgentCore {
     /// Does the next thing for an order that has nothing out.
     pub(super) fn advance(&mut self, id: OrderId) {
         let Some(active) = self.active.get(&id).filter(|active| active.phase == Phase::Ready) else { return };
+        if active.device_asked() {
+            // R26: what was begun is seen through, whoever leads now; the rest only asks for the device's word.
+            let deed = self.next_fence_deed(active);
+            return self.perform(id, deed);
+        }
         if active.cancelled {
             return self.finish(id, Outcome::NeverWill(NeverWill::Cancelled), false);
         }
@@ -101,6 +108,9 @@ impl AgentCore {
 
     fn next_deed(&self, active: &Active) -> Deed {
         let order = &active.order;
+        if matches!(order.action, Action::Fence { .. }) {
+            return self.next_fence_deed(active);
+        }
         let (Some(slot), Some(subject)) = (active.slot, &order.subject) else {
             return match canary_call(order) {
                 Some(call) => Deed::Call(None, call),
@@ -142,6 +152,9 @@ impl AgentCore {
             || (matches!(active.order.action, Action::Demote) && !active.killed);
         let phase = match deed {
             Deed::Finish(outcome) => return self.finish(id, outcome, false),
+            Deed::Fence { host, action, device, budget_ms } => {
+                return self.ask_device(id, host, action, device, budget_ms);
+            }
             Deed::Call(target, engine_call) => {
                 let budget = if impatient { left.min(patience) } else { left };
                 let call = self.emit_call(target, engine_call, budget);
@@ -323,7 +336,11 @@ fn engine_call(order: &Order, subject: &Subject, catching_up: CatchingUp) -> Opt
         Action::Stop => EngineCall::Stop,
         Action::ListStranded { against } => EngineCall::ListStranded { epoch, against: against.clone() },
         Action::Reinject { to } => EngineCall::Reinject { epoch, to: to.clone() },
-        Action::Provision | Action::Canary { .. } | Action::ConfirmStopped | Action::Cancel { .. } => return None,
+        Action::Provision
+        | Action::Canary { .. }
+        | Action::ConfirmStopped
+        | Action::Cancel { .. }
+        | Action::Fence { .. } => return None,
     })
 }
 
