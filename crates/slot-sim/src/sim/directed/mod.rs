@@ -4,6 +4,7 @@
 //! checkers as any other, and is clean without a planted bug.
 
 mod coordinator;
+mod fence;
 mod hosts;
 mod logs;
 mod raft;
@@ -23,11 +24,17 @@ pub struct Script {
 
 /// Every schedule.
 pub fn all() -> impl Iterator<Item = &'static Script> {
-    [coordinator::SCRIPTS, raft::SCRIPTS, hosts::SCRIPTS, logs::SCRIPTS, schedules::SCRIPTS].into_iter().flatten()
+    [coordinator::SCRIPTS, raft::SCRIPTS, hosts::SCRIPTS, logs::SCRIPTS, fence::SCRIPTS, schedules::SCRIPTS]
+        .into_iter()
+        .flatten()
 }
 
-/// The schedule that a campaign plays with a seed: every sixth seed has one, the others are random worlds.
+/// The schedule that a campaign plays with a seed: every sixth seed has one, and every thirtieth one of power that is cut; the
+/// others are random worlds.
 pub fn of_seed(seed: u64) -> Option<&'static Script> {
+    if seed % 30 == 8 {
+        return fence::SCRIPTS.get(usize::try_from(seed / 30).unwrap_or(0) % fence::SCRIPTS.len());
+    }
     let turn = usize::try_from(seed / 6).unwrap_or(0) % schedules::SCRIPTS.len();
     schedules::SCRIPTS.get(turn).filter(|_| seed % 6 == 5)
 }
