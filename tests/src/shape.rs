@@ -23,17 +23,35 @@ pub struct Shape {
     pub copies: u8,
     /// Lines added to the `[policy]` section.
     pub policy: String,
+    /// The `fence` of every host, and the table it names; empty for none.
+    pub fence: (String, String),
 }
 
 impl Shape {
     /// What the demo shows.
     pub fn demo() -> Self {
-        Self { coordinators: 3, hosts: 4, slots: 8, stores: 12, copies: 2, policy: String::new() }
+        Self {
+            coordinators: 3,
+            hosts: 4,
+            slots: 8,
+            stores: 12,
+            copies: 2,
+            policy: String::new(),
+            fence: Default::default(),
+        }
     }
 
     /// Enough for most tests.
     pub fn small() -> Self {
-        Self { coordinators: 3, hosts: 3, slots: 4, stores: 3, copies: 2, policy: String::new() }
+        Self {
+            coordinators: 3,
+            hosts: 3,
+            slots: 4,
+            stores: 3,
+            copies: 2,
+            policy: String::new(),
+            fence: Default::default(),
+        }
     }
 
     /// The cluster file, on this block of addresses.
@@ -51,6 +69,9 @@ impl Shape {
         );
         let _ = writeln!(text, "[kind.box]\nslots = {}", self.slots);
         let _ = writeln!(text, "slot = {{ size = \"1 GB\", address = \"127.{x}.{{n}}.{{slot}}\" }}\n");
+        if !self.fence.0.is_empty() {
+            let _ = writeln!(text, "fence = {}\n\n[fence_options.trial]\n{}\n", self.fence.0, self.fence.1);
+        }
         let _ = writeln!(text, "[stores]");
         let _ = writeln!(
             text,

@@ -11,6 +11,7 @@ use crate::ready;
 use crate::state::{PlanRecord, TaskRun};
 use slot_planted::planted;
 use slot_types::cluster::*;
+use slot_types::fence::Device;
 use slot_types::ids::*;
 use slot_types::order::Done;
 use slot_types::plan::{Place, StepKind, Task, TaskKind};
@@ -319,10 +320,12 @@ fn change_fleet(cluster: &mut Cluster, spec: &FleetSpec) {
                 for (number, slot) in &host.slots {
                     slots.entry(*number).or_insert_with(|| slot.clone());
                 }
-                if (&host.at, host.address, &host.slots) != (&wanted.at, wanted.address, &slots) {
+                let same = (&host.at, host.address, &host.slots) == (&wanted.at, wanted.address, &slots);
+                if !same || host.device.spec != wanted.fence {
                     host.at = wanted.at.clone();
                     host.address = wanted.address;
                     host.slots = slots;
+                    host.device.spec = wanted.fence.clone();
                     host.version += 1;
                 }
             }
@@ -339,6 +342,7 @@ fn change_fleet(cluster: &mut Cluster, spec: &FleetSpec) {
                         quarantined: None,
                         acknowledged: LogIndex(0),
                         drained_masters: BTreeSet::new(),
+                        device: Device { spec: wanted.fence.clone(), ..Device::default() },
                         version: 1,
                     },
                 );

@@ -74,6 +74,7 @@ pub(crate) fn seen(
         audit(state, stamp, "slotd", what);
     }
     void_attestation(state, stamp, name, "its agent answered");
+    crate::fence::sign_of_life(state, stamp, name, Some(boot), "its agent answered");
     Ok(Answer::Done)
 }
 
@@ -83,6 +84,7 @@ pub(crate) fn sign_of_life(state: &mut State, stamp: Stamp, name: &HostName, see
         return Ok(Answer::Done);
     }
     void_attestation(state, stamp, name, &bounded(seen));
+    crate::fence::sign_of_life(state, stamp, name, None, &bounded(seen));
     Ok(Answer::Done)
 }
 

@@ -9,6 +9,7 @@ pub mod audit;
 pub mod command;
 mod copies;
 mod effects;
+mod fence;
 pub mod guard;
 mod hosts;
 pub mod plans;

@@ -199,8 +199,10 @@ fn failover_guards(state: &State, record: &PlanRecord, guards: &Evidence) -> Res
             ));
         }
         for slot in waived {
-            guard::still_silent(cluster, slot, guards).map_err(Refused::Guard)?;
-            if *fence == FenceLevel::Attested {
+            guard::still_silent(cluster, &slot.host, guards).map_err(Refused::Guard)?;
+            if record.plan.switch_off.contains_key(&slot.host) || *fence == FenceLevel::Device {
+                crate::fence::approvable(cluster, &record.plan, &slot.host).map_err(Refused::Guard)?;
+            } else if *fence == FenceLevel::Attested {
                 ready::attested(cluster, &slot.host, state.log_time).map_err(Refused::Guard)?;
             }
         }

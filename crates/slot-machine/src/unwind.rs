@@ -35,6 +35,7 @@ fn must_be_over(kind: StepKind) -> bool {
             | StepKind::StartMaster
             | StepKind::Promote
             | StepKind::Demote
+            | StepKind::FenceHost
     )
 }
 
@@ -124,6 +125,10 @@ pub(crate) fn abort_committed(
     let kind = task.steps.get(number).map(|s| s.kind);
     let promoted = is_done(run, task, StepKind::Promote);
     match (kind, &step.state, &step.stuck) {
+        // R4, R6: an order to cut a host's power must not come late; it is cancelled, or its outcome learnt.
+        (Some(StepKind::FenceHost), StepState::Started { .. }, Some(stuck)) => {
+            begin(cluster, task, run, stamp, &format!("{why}; the store has no master: {stuck}"));
+        }
         // The master serves and clients are routed; followers come back by everyday recovery.
         (Some(kind), state, Some(stuck))
             if promoted

@@ -542,5 +542,5 @@ pub(crate) fn count(view: &View<'_>, slot: &SlotId) -> Result<Draft, Refusal> {
         epoch: store.epoch,
         after: Vec::new(),
     };
-    Ok(Draft { tasks: vec![task], notes: Vec::new() })
+    Ok(Draft { tasks: vec![task], ..Draft::default() })
 }

@@ -448,6 +448,9 @@ pub enum Plan {
         /// The digest shown with it, `9f3c-41d0-77ab-e215`.
         #[arg(long, value_name = "DIGEST")]
         digest: ShortDigest,
+        /// The host that the plan switches off by its device; needed for such a plan when no terminal can ask.
+        #[arg(long, value_name = "HOST")]
+        switch_off: Vec<HostName>,
         /// Do not wait for its end.
         #[arg(long)]
         no_wait: bool,

@@ -121,6 +121,7 @@ impl AgentCore {
             cancelled: false,
             role_before: None,
             catching_up: CatchingUp::NotAsked,
+            fencing: super::fence::Fencing::default(),
             provisioned: false,
             removed: false,
             asked: false,
@@ -306,7 +307,7 @@ impl AgentCore {
             let out = matches!(
                 active.phase,
                 Phase::Calling | Phase::Launching | Phase::Killing | Phase::Provisioning | Phase::Removing
-            );
+            ) || active.device_asked();
             if let Some(active) = self.active.get_mut(&id) {
                 active.phase = Phase::Watching(target);
                 active.why = format!("order {target} has a call under way");

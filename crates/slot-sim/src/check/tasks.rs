@@ -96,7 +96,8 @@ impl Tasks {
                 | StepKind::CloseLossCase
                 | StepKind::ChangeFleet
         );
-        if !internal {
+        let started = state.step(at).is_some_and(|(_, _, run)| matches!(run.state, StepState::Started { .. }));
+        if !internal && (started || step.kind != StepKind::FenceHost) {
             let epoch = store.map_or(Epoch::ZERO, |s| s.epoch);
             let order = Outstanding { kind: step.kind, store: task.store.clone(), slot: slot.clone(), epoch };
             self.outstanding.insert(id, order);
@@ -155,7 +156,10 @@ impl Tasks {
     ) {
         let TaskKind::FailOver { waived, fence: FenceLevel::Attested, .. } = kind else { return };
         let (Some(cluster), Some(possible)) = (&state.cluster, self.possible.get(name)) else { return };
-        for slot in waived.iter().filter(|slot| possible.get(*slot).is_some_and(|was| *was < store.epoch)) {
+        let by_device = state.plans.get(&id.plan).map(|record| &record.plan.switch_off);
+        let by_word = |slot: &&SlotId| !by_device.is_some_and(|off| off.contains_key(&slot.host));
+        let waived = waived.iter().filter(by_word);
+        for slot in waived.filter(|slot| possible.get(*slot).is_some_and(|was| *was < store.epoch)) {
             let boot = cluster.hosts.get(&slot.host).and_then(|host| host.boot);
             let word = cluster.attestations.get(&slot.host);
             if !word.is_some_and(|word| Some(word.boot) == boot && word.expires > state.log_time) {

@@ -46,6 +46,7 @@ impl Fleet<'_> {
                 hurts.push(format!("{} with one copy less: {}", stores(replicas.len()), names(&replicas)));
             }
             let what = match self.seen(name) {
+                _ if host.device.off.is_some() => "OFF: its device switched it off and says so".to_string(),
                 Seen::Known { age_ms, .. } => format!("SILENT for {}", span(age_ms)),
                 Seen::Unknown { reason } => format!("SILENT: {reason}"),
             };
