@@ -157,6 +157,8 @@ pub(crate) fn done(
         (StepKind::Follow, _) if store.master.as_ref() != Some(slot) && store.pending.as_ref() != Some(slot) => {
             copy.role = Role::Replica;
             // R16: one that never held everything is not counted by following alone.
+            // In a store that is being made it has nothing to catch up with.
+            copy.whole |= matches!(task.kind, TaskKind::CreateStore { .. });
             let counts = copy.whole || planted("r16-building-copy-counted");
             copy.state = if counts { CopyState::Serving } else { CopyState::Building };
             copy.follows = store.master.clone().map(|master| (master, store.epoch));
@@ -358,6 +360,9 @@ pub(crate) fn copies_start(cluster: &mut Cluster, task: &Task, kind: StepKind) {
         (TaskKind::CreateStore { .. }, ..) => create_store(cluster, task),
         (TaskKind::BuildCopy { slot, generation, .. }, StepKind::Provision, Some(store)) => {
             copies::build_starts(store, slot, *generation);
+            if let Some(host) = cluster.hosts.get_mut(&slot.host) {
+                host.version += 1;
+            }
         }
         (TaskKind::DestroyCopy { slot, .. }, StepKind::Destroy, Some(store)) => copies::destroy_starts(store, slot),
         _ => {}
@@ -378,13 +383,13 @@ fn create_store(cluster: &mut Cluster, task: &Task) {
         copy.state = CopyState::Retired;
     }
     for (slot, generation) in copies {
-        // An empty copy of a store without records is whole.
+        // Whole with its first Follow, or as the first master: until then nobody saw that it holds anything (R16).
         let copy = Copy {
             role: Role::Replica,
             state: CopyState::Building,
             generation: *generation,
             follows: None,
-            whole: true,
+            whole: false,
         };
         all.insert(slot.clone(), copy);
     }

@@ -37,7 +37,12 @@ pub fn guard(state: &State, at: StepRef, evidence: &Evidence) -> Result<(), Stri
         {
             copies::holds_everything(cluster, store, slot, evidence)
         }
-        (TaskKind::DestroyCopy { slot, .. }, StepKind::Destroy) => copies::others_live(cluster, store, slot, evidence),
+        // An order that nobody answers would hold its store for ever.
+        (TaskKind::BuildCopy { slot, .. }, StepKind::Provision) => heard(cluster, slot, evidence),
+        (TaskKind::DestroyCopy { slot, .. }, StepKind::Destroy) => {
+            heard(cluster, slot, evidence)?;
+            copies::others_live(cluster, store, slot, evidence)
+        }
         (TaskKind::FailOver { fence: FenceLevel::Attested, waived, .. }, StepKind::Raise) => {
             let by_word = waived.iter().filter(|slot| !record.plan.switch_off.contains_key(&slot.host));
             by_word.into_iter().try_for_each(|slot| listened(cluster, slot, evidence))
@@ -49,6 +54,23 @@ pub fn guard(state: &State, at: StepRef, evidence: &Evidence) -> Result<(), Stri
         (TaskKind::FailOver { fence, waived, .. }, StepKind::Promote) if *fence != FenceLevel::Demoted => {
             waived.iter().try_for_each(|slot| still_silent(cluster, &slot.host, evidence))
         }
+        _ => Ok(()),
+    }
+}
+
+/// Whether the agent of a slot's host was heard lately.
+fn heard(cluster: &Cluster, slot: &SlotId, evidence: &Evidence) -> Result<(), String> {
+    let silent = cluster.policy.silent_ms.min(GUARD_AGE_MS_MAX);
+    if evidence.agent_alive(&slot.host, silent) { Ok(()) } else { Err(format!("the agent of {} is silent", slot.host)) }
+}
+
+/// Whether an order that is under way may be sent once more, as far as observation goes (R14): what destroys data is looked at
+/// again each time.
+pub fn may_send(state: &State, at: StepRef, evidence: &Evidence) -> Result<(), String> {
+    let (Some(cluster), Some(record)) = (&state.cluster, state.plans.get(&at.plan)) else { return Ok(()) };
+    let Some(task) = record.plan.tasks.get(usize::from(at.task)) else { return Ok(()) };
+    match (&task.kind, task.store.as_ref().and_then(|name| cluster.stores.get(name))) {
+        (TaskKind::DestroyCopy { slot, .. }, Some(store)) => copies::others_live(cluster, store, slot, evidence),
         _ => Ok(()),
     }
 }

@@ -134,6 +134,7 @@ pub(crate) fn admit(
         for (_, copy) in store.copies.iter_mut().filter(|(slot, _)| slot.host == *name) {
             // What it holds, it holds no more: it is built anew before it counts again.
             copy.whole = false;
+            copy.follows = None;
             if matches!(copy.state, CopyState::Serving | CopyState::Frozen | CopyState::Stopped) {
                 copy.state = CopyState::Building;
                 copy.follows = None;

@@ -92,6 +92,7 @@ pub(crate) fn ready(at: &At<'_>) -> Result<(), String> {
             _ => return Err(format!("task {} is not done", dep + 1)),
         }
     }
+    copies::recovered(at)?;
     if let Some(host) = at.host() {
         reachable(at.state, at.cluster, host)?;
         if wakes_engine(at.step.kind) {

@@ -326,11 +326,13 @@ fn finish_never(
     let text = crate::hosts::bounded(&format!("{:?} was refused: {why}", step.kind));
     let committed = unwind::is_committed(task, run);
     let hands_over = matches!(task.kind, TaskKind::HandOver { .. });
+    // Whom it follows is told a copy again and again while it is built.
+    let builds = matches!(task.kind, TaskKind::BuildCopy { .. }) && step.kind == StepKind::Follow;
     let next = StepState::Waiting { attempt: attempt.saturating_add(1) };
     if !committed && hands_over {
         // Before the commit every failure returns to the old state.
         unwind::begin(cluster, task, run, stamp, &text);
-    } else if again && attempt < ATTEMPTS_MAX && (committed || !aborting) {
+    } else if again && (attempt < ATTEMPTS_MAX || builds) && (committed || !aborting) {
         run.steps[usize::from(at.step)].state = next;
     } else if committed {
         run.state = TaskState::NeedsHuman { why: text };

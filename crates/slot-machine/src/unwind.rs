@@ -39,6 +39,13 @@ fn must_be_over(kind: StepKind) -> bool {
     )
 }
 
+/// What builds or destroys one copy matters no more once its task is given up: the slot is neither present nor free until a later
+/// order is done there (R4), and an agent that is gone must not hold the store for ever.
+fn matters_late(task: &Task, kind: StepKind) -> bool {
+    let alone = matches!(task.kind, TaskKind::BuildCopy { .. } | TaskKind::DestroyCopy { .. });
+    must_be_over(kind) && !alone
+}
+
 /// Whether an engine may be frozen although its agent says that the freeze never will be: it may have been asked before the
 /// order lost. A thaw of a freeze that never was does no harm, and ends its id for good (R1).
 fn may_be_frozen(why: &NeverWill) -> bool {
@@ -57,7 +64,7 @@ pub(crate) fn begin(cluster: &mut Cluster, task: &Task, run: &mut TaskRun, stamp
     for (number, (step, at)) in task.steps.iter().zip(&run.steps).enumerate() {
         let number = u16::try_from(number).unwrap_or(u16::MAX);
         match &at.state {
-            StepState::Started { .. } if must_be_over(step.kind) && !planted("r4-abort-forgets-started") => {
+            StepState::Started { .. } if matters_late(task, step.kind) && !planted("r4-abort-forgets-started") => {
                 unwind.cancel.push(number);
             }
             StepState::Started { .. } => uncount(cluster, task, step),

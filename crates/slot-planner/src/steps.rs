@@ -86,7 +86,8 @@ pub(crate) fn build_copy(slot: &SlotId, begin: bool) -> Vec<Step> {
 }
 
 pub(crate) fn count_copy() -> Vec<Step> {
-    vec![internal(StepKind::Count)]
+    // It holds everything already, or the store is wanted for something else.
+    vec![Step { deadline_ms: INTERNAL_MS, ..internal(StepKind::Count) }]
 }
 
 pub(crate) fn destroy_copy(slot: &SlotId) -> Vec<Step> {

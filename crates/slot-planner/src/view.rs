@@ -35,6 +35,8 @@ impl<'a> View<'a> {
         matches!(copy.state, CopyState::Serving | CopyState::Frozen | CopyState::Building)
             && self.answers(&slot.host)
             && !self.is_gone(slot, copy)
+            // What was begun and has no engine holds nothing, and may have no folder to start one in.
+            && (copy.whole || self.evidence.running(slot, self.policy().silent_ms).is_some())
     }
 
     /// Whether a copy that is to be built is not there at all, since its disk was replaced: its agent, which answers, holds

@@ -90,6 +90,8 @@ impl AgentCore {
             Some((key, _)) => {
                 Err(Halt::Never(NeverWill::OtherCopy { held: format!("{} {}", key.store, key.generation) }))
             }
+            // What is destroyed may be a tombstone already.
+            None if order.action == Action::Destroy => Ok(()),
             None => Err(Halt::Never(NeverWill::OtherCopy { held: "nothing".into() })),
         }
     }

@@ -333,6 +333,18 @@ fn loss_cases(before: &State, state: &State) {
     }
 }
 
+fn recovers_beside(state: &State, a: PlanId, b: PlanId, store: &StoreName) -> bool {
+    let everyday = |id: PlanId| state.plans[&id].plan.intent.is_everyday();
+    let builds = |id: PlanId| {
+        let record = &state.plans[&id];
+        record.plan.tasks.iter().zip(&record.tasks).all(|(task, run)| {
+            let moves = matches!(task.kind, TaskKind::BuildCopy { .. } | TaskKind::DestroyCopy { .. });
+            moves || task.store.as_ref() != Some(store) || run.state.is_ended() || run.state == TaskState::Waiting
+        })
+    };
+    (everyday(a) && builds(b)) || (everyday(b) && builds(a)) || (everyday(a) && everyday(b))
+}
+
 /// R13: a store belongs to one running plan, and to none when nothing of it is under way.
 fn claims(after: &State) {
     let mut stores: BTreeMap<&StoreName, PlanId> = BTreeMap::new();
@@ -340,8 +352,13 @@ fn claims(after: &State) {
     for record in after.running() {
         for (task, run) in record.plan.tasks.iter().zip(&record.tasks) {
             if let (Some(name), false) = (&task.store, run.state.is_ended()) {
-                let other = stores.insert(name, record.id);
-                assert!(other.is_none_or(|o| o == record.id), "R13: {name} in two running plans");
+                let other = stores.insert(name, record.id).filter(|o| *o != record.id);
+                // R25, R8: recovery may act beside a build or a destruction.
+                let beside = |o: PlanId| recovers_beside(after, o, record.id, name);
+                assert!(other.is_none_or(beside), "R13: {name} in two running plans");
+                if let Some(holder) = other.filter(|o| after.store_claims.get(name) == Some(o)) {
+                    stores.insert(name, holder);
+                }
             }
             if let TaskKind::HostState { host, .. } = &task.kind {
                 let other = hosts.insert(host, record.id);

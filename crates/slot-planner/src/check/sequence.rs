@@ -196,6 +196,7 @@ impl Ground<'_> {
     pub(super) fn follows_orders(&self, slot: &SlotId, copy: &Copy) -> bool {
         !matches!(copy.state, CopyState::Stopped | CopyState::Quarantined | CopyState::Retired)
             && self.hears(&slot.host)
+            && (copy.whole || self.evidence.running(slot, self.cluster.policy.silent_ms).is_some())
             // A disk that was replaced holds none of the copies, and nothing can be ordered of them.
             && !(copy.state == CopyState::Building && matches!(self.evidence.copy(slot).value(), Some(CopyEvidence::Absent)))
     }
