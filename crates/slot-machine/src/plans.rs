@@ -215,6 +215,10 @@ fn failover_guards(state: &State, record: &PlanRecord, guards: &Evidence) -> Res
 /// would send its order: orders of two plans at one slot would end each other (R4).
 pub fn yields_to_everyday(state: &State, store: &StoreName, slot: &SlotId) -> bool {
     let Some(record) = state.store_claims.get(store).and_then(|plan| state.plans.get(plan)) else { return true };
+    // One at a time: what recovers it already is left to end.
+    if !in_hand(state, store, record.id).is_empty() {
+        return false;
+    }
     let tasks = record
         .plan
         .tasks

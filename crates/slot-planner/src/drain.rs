@@ -209,7 +209,8 @@ pub(crate) fn hand_over_options(
     }
     let mut why = BTreeMap::new();
     let mut options = Vec::new();
-    for to in store.copies.keys().filter(|to| *to != slot) {
+    // A host may hold two copies of a store while one of them moves within its rack.
+    for to in store.copies.keys().filter(|to| to.host != slot.host) {
         match view.handover_target(name, store, slot, to) {
             Ok(()) => options.push(to.clone()),
             Err(reason) => {

@@ -342,7 +342,7 @@ fn recovers_beside(state: &State, a: PlanId, b: PlanId, store: &StoreName) -> bo
             moves || task.store.as_ref() != Some(store) || run.state.is_ended() || run.state == TaskState::Waiting
         })
     };
-    (everyday(a) && builds(b)) || (everyday(b) && builds(a)) || (everyday(a) && everyday(b))
+    (everyday(a) && builds(b)) || (everyday(b) && builds(a))
 }
 
 /// R13: a store belongs to one running plan, and to none when nothing of it is under way.
