@@ -121,3 +121,42 @@ fn what_is_discarded_by_name_stays_away_and_the_copy_follows_again() -> Outcome<
     assert!(verdicts.0.values().all(|verdict| verdict.foreign.is_empty()));
     Ok(())
 }
+
+/// R23: two of five hosts die at once, which is more than policy lets pass: nothing goes past a master until somebody says to
+/// know, and then two others say yes. A store whose both copies are gone stops no other (L2).
+#[test]
+fn r23_many_silent_hosts_brake_until_somebody_says_to_know() -> Outcome<()> {
+    let policy = "brake = { silent_hosts = 1 }\n".into();
+    let mut cluster = Cluster::for_test(Shape { hosts: 5, stores: 5, policy, ..Shape::small() })?;
+    let n = host_number(&cluster.master_of("store1")?).ok_or("a slot names its host")?;
+    let other = (1..=5).find(|other| *other != n).ok_or("there are five")?;
+    for dead in [n, other] {
+        cluster.kill_host(dead)?;
+        loss::wait_silent(&cluster, dead)?;
+        cluster.ctl.json("alice", &["off", "host", &host(dead), "--how", "unplugged", "-m", "dead"])?.expect(DONE)?;
+    }
+    let name = host(n);
+    let masters: Vec<String> = cluster.masters_on(n)?.iter().map(ToString::to_string).collect();
+    let can: Vec<&String> = masters
+        .iter()
+        .filter(|store| cluster.copies_of(store).is_ok_and(|copies| copies.iter().any(|c| !is_on(c, &[n, other]))))
+        .collect();
+    let store = can.first().ok_or("the ring puts no two stores on the same pair")?.as_str();
+    for ask in [vec!["failover", "host", &name, "-m", "dead"], vec!["failover", "store", store, "-m", "dead"]] {
+        let refused = cluster.ctl.json("alice", &ask)?.expect(FAILED)?;
+        assert!(refused.stderr.contains("2 hosts are silent at once (policy allows 1)"), "{}", refused.stderr);
+        assert!(refused.stderr.contains("--mass"), "{}", refused.stderr);
+    }
+    let sheet = cluster.ctl.propose("alice", &["failover", "host", &name, "--mass", "-m", "dead, seen on the spot"])?;
+    assert_eq!(sheet.json["document"]["mass"].as_bool(), Some(true), "{}", sheet.json);
+    cluster.ctl.approve("bob", &sheet)?.expect(NEEDS_APPROVAL)?;
+    cluster.ctl.approve("carol", &sheet)?.expect(DONE)?;
+    for store in can {
+        assert!(!is_on(&cluster.master_of(store)?, &[n, other]), "{store}");
+    }
+    Ok(())
+}
+
+fn is_on(slot: &str, hosts: &[u8]) -> bool {
+    host_number(slot).is_some_and(|n| hosts.contains(&n))
+}

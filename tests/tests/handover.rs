@@ -45,7 +45,7 @@ fn a_master_moves_and_no_client_notices_but_by_a_pause() -> Outcome<()> {
     writers.wait_progress()?;
     // And back again: the old master follows the new one and is its heir.
     cluster.wait_served()?;
-    cluster.ctl.change("alice", &["failover", "slot", &to, "--to", &from, "-m", "test"])?.expect(DONE)?;
+    cluster.ctl.change("alice", &["failover", "store", STORE, "--to", &from, "-m", "test"])?.expect(DONE)?;
     assert_eq!(cluster.master_of(STORE)?, from);
     writers.wait_progress()?;
     writers.stop()?;

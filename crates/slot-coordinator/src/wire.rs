@@ -57,9 +57,9 @@ impl From<ControlRequest> for Asked {
     fn from(request: ControlRequest) -> Self {
         match request {
             ControlRequest::OpenSession => Self::OpenSession(OpenSessionRequest {}),
-            ControlRequest::MakePlan { request, intent, reason } => {
+            ControlRequest::MakePlan { request, intent, reason, mass } => {
                 let intent = codec::encode(intent.as_ref());
-                Self::MakePlan(MakePlanRequest { request: name_of(request), intent, reason })
+                Self::MakePlan(MakePlanRequest { request: name_of(request), intent, reason, mass })
             }
             ControlRequest::ApprovePlan { request, plan, digest, reason } => {
                 let (request, digest) = (name_of(request), digest.0.to_vec());
@@ -117,7 +117,7 @@ impl TryFrom<MakePlanRequest> for ControlRequest {
     type Error = Failure;
     fn try_from(asked: MakePlanRequest) -> Result<Self, Failure> {
         let intent = Box::new(codec::decode::<Intent>(&asked.intent).map_err(invalid)?);
-        Ok(Self::MakePlan { request: id_of(asked.request), intent, reason: asked.reason })
+        Ok(Self::MakePlan { request: id_of(asked.request), intent, reason: asked.reason, mass: asked.mass })
     }
 }
 
@@ -243,7 +243,12 @@ mod tests {
         let incarnation = Incarnation([5; 16]);
         let all = [
             ControlRequest::OpenSession,
-            ControlRequest::MakePlan { request, intent: Box::new(Intent::DrainHost(host())), reason: reason.clone() },
+            ControlRequest::MakePlan {
+                request,
+                intent: Box::new(Intent::DrainHost(host())),
+                reason: reason.clone(),
+                mass: true,
+            },
             ControlRequest::ApprovePlan { request, plan, digest: ShortDigest([1; 8]), reason: reason.clone() },
             ControlRequest::RejectPlan { request: None, plan, reason: reason.clone() },
             ControlRequest::AbortPlan { request, plan, reason: reason.clone() },
@@ -260,7 +265,7 @@ mod tests {
     fn a_request_that_makes_no_sense_is_the_callers_mistake() {
         let reason = String::new();
         let short = ApprovePlanRequest { request: None, plan: 1, digest: vec![0; 7], reason: reason.clone() };
-        let bytes = MakePlanRequest { request: None, intent: vec![9; 3], reason };
+        let bytes = MakePlanRequest { request: None, intent: vec![9; 3], reason, mass: false };
         let name = AttestRequest { request: None, host: "no host!".into(), how: String::new() };
         for asked in [Asked::ApprovePlan(short), Asked::MakePlan(bytes), Asked::Attest(name)] {
             assert!(matches!(ControlRequest::try_from(asked), Err(Failure::Invalid(_))));

@@ -289,6 +289,14 @@ pub enum Refused {
         /// Who.
         by: OperatorName,
     },
+    /// R23: the brake.
+    #[error("{silent} hosts are silent at once and policy brakes above {allowed}: ask again with --mass")]
+    Brake {
+        /// Silent when the plan was made.
+        silent: u16,
+        /// What policy allows.
+        allowed: u16,
+    },
     /// S5: two people are asked, and the requester is neither.
     #[error("plan {plan} needs {people} people besides {by}, who asked for it")]
     RequesterMayNotApprove {

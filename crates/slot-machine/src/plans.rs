@@ -29,6 +29,7 @@ pub(crate) fn record(state: &mut State, stamp: Stamp, bytes: &[u8]) -> Result<An
     shape::facts_hold(state, &plan)?;
     let everyday = plan.intent.is_everyday();
     let people = shape::people(&plan, &cluster.policy);
+    shape::brake(&plan, &cluster.policy)?;
     if !everyday {
         room_to_wait(state)?;
     }
@@ -168,6 +169,7 @@ pub(crate) fn approve(
         return Err(Refused::RequesterMayNotApprove { plan: id, by: by.clone(), people });
     }
     shape::facts_hold(state, &record.plan)?;
+    shape::brake(&record.plan, &cluster(state)?.policy)?;
     failover_guards(state, record, guards)?;
     let given = record.approvals.iter().filter(|a| people < 2 || !is_requester(&a.by)).count() + 1;
     let missing = usize::from(people).saturating_sub(given);

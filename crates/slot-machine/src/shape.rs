@@ -55,6 +55,15 @@ fn shape(plan: &Plan) -> Result<(), String> {
     stores_in_order(plan)
 }
 
+/// R23: many silent hosts at once look like our own partition; only who said to know that goes past a master then.
+pub(crate) fn brake(plan: &Plan, policy: &Policy) -> Result<(), Refused> {
+    let (silent, allowed) = (plan.silent_hosts, policy.brake_silent_hosts);
+    match plan.failovers().next().is_some() && policy.brakes(silent) && !plan.mass {
+        true => Err(Refused::Brake { silent, allowed }),
+        false => Ok(()),
+    }
+}
+
 fn task_shape(plan: &Plan, number: usize, task: &Task) -> Result<(), String> {
     if task.steps.is_empty() || task.steps.len() > STEPS_MAX {
         return Err(format!("has {} steps, allowed are 1 to {STEPS_MAX}", task.steps.len()));

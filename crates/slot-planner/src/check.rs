@@ -79,6 +79,9 @@ pub enum Fault {
         /// By evidence.
         needed: u16,
     },
+    /// R23.
+    #[error("it goes past masters while {0} hosts are silent, which nobody said to know")]
+    Brake(u16),
     /// R25: everyday plans, and only they, are asked for by nobody.
     #[error("it names the wrong one who asks")]
     Requester,
@@ -208,6 +211,9 @@ impl Ground<'_> {
         let needed = self.silent_hosts();
         if plan.silent_hosts != needed {
             return Err(Fault::SilentHosts { named: plan.silent_hosts, needed });
+        }
+        if plan.failovers().next().is_some() && needed > self.cluster.policy.brake_silent_hosts && !plan.mass {
+            return Err(Fault::Brake(needed));
         }
         let needed = people_needed(plan, &self.cluster.policy);
         if plan.people != needed || plan.two_because != two_people_because(plan, &self.cluster.policy) {

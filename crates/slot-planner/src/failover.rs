@@ -5,6 +5,7 @@
 //! left out and said, and stops no other (L2).
 
 use crate::loss::{self, Past};
+use crate::parts::{self, Part};
 use crate::refusal::{Nothing, Refusal, WhyNot};
 use crate::steps::{self, FailOverPlaces};
 use crate::view::View;
@@ -16,12 +17,19 @@ use slot_types::plan::{Task, TaskKind};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One store's way: who gives, who may take, and whether the giver is well.
-struct Way<'a> {
-    name: &'a StoreName,
+pub(crate) struct Way<'a> {
+    pub name: &'a StoreName,
     store: &'a Store,
     from: SlotId,
     planned: bool,
     options: Vec<SlotId>,
+}
+
+impl Way<'_> {
+    /// Whether its host counts it among its masters.
+    fn counted(&self) -> bool {
+        self.store.pending.as_ref().or(self.store.master.as_ref()) == Some(&self.from)
+    }
 }
 
 /// The master on one slot ends.
@@ -37,13 +45,33 @@ pub(crate) fn plan_slot(view: &View<'_>, slot: &SlotId, to: Option<&SlotId>) -> 
     }
     let way = way(view, name, store, slot, to)?;
     let mut draft = Draft::default();
-    carry_out(view, vec![way], &mut draft)?;
+    carry_out(view, vec![way], &Part::All, &mut draft)?;
     sheet::neighbours(view, slot, &mut draft);
     Ok(draft)
 }
 
-/// One sheet for every master of a host.
-pub(crate) fn plan_host(view: &View<'_>, host: &HostName) -> Result<Draft, Refusal> {
+/// The master of one store ends, wherever it is.
+pub(crate) fn plan_store(view: &View<'_>, name: &StoreName, to: Option<&SlotId>) -> Result<Draft, Refusal> {
+    let store = view.cluster.stores.get(name).ok_or_else(|| Refusal::UnknownStore(name.clone()))?;
+    let heads: BTreeSet<&SlotId> = match store.pending.as_ref().or(store.master.as_ref()) {
+        Some(slot) => BTreeSet::from([slot]),
+        None => store.possible_masters.keys().collect(),
+    };
+    let mut slots = heads.iter();
+    match (slots.next(), slots.next()) {
+        (Some(slot), None) => plan_slot(view, slot, to),
+        (None, _) => Err(Refusal::NoHead(name.clone())),
+        _ => Err(Refusal::ManyHeads { store: name.clone(), slots: heads.into_iter().cloned().collect() }),
+    }
+}
+
+/// One sheet for every master of a host. Of those whose loss is of the classes asked for; else of those that need the
+/// fewest people, the others being named with the command that asks for them.
+pub(crate) fn plan_host(
+    view: &View<'_>,
+    host: &HostName,
+    classes: Option<&BTreeSet<LossClass>>,
+) -> Result<Draft, Refusal> {
     view.cluster.hosts.get(host).ok_or_else(|| Refusal::UnknownHost(host.clone()))?;
     let mut ways = Vec::new();
     let mut without = BTreeMap::new();
@@ -62,7 +90,11 @@ pub(crate) fn plan_host(view: &View<'_>, host: &HostName) -> Result<Draft, Refus
         _ => {}
     }
     let mut draft = Draft::default();
-    carry_out(view, ways, &mut draft)?;
+    let whole = carry_out(view, ways, &Part::Host { host, classes }, &mut draft)?;
+    if draft.tasks.is_empty() {
+        let classes = classes.into_iter().flatten().copied().collect();
+        return Err(Refusal::NothingToDo(Nothing::NoneOfClass { host: host.clone(), classes, whole }));
+    }
     for (name, why) in without {
         draft.note("NOT POSSIBLE", format!("{name}: {why}"));
     }
@@ -184,41 +216,63 @@ fn fenced(view: &View<'_>, way: &Way<'_>) -> Result<(), Refusal> {
     }
 }
 
-/// Chooses among the options of all, so that the fullest host stays lowest, and makes the tasks.
-fn carry_out(view: &View<'_>, ways: Vec<Way<'_>>, draft: &mut Draft) -> Result<(), Refusal> {
+/// Chooses among the options of all, so that the fullest host stays lowest, and makes the tasks of those in this part of the
+/// sheet. Answers how many stores of each class the whole sheet has.
+fn carry_out(
+    view: &View<'_>,
+    ways: Vec<Way<'_>>,
+    part: &Part<'_>,
+    draft: &mut Draft,
+) -> Result<BTreeMap<LossClass, usize>, Refusal> {
     let before = view.masters();
     let mut load = before.clone();
     for way in &ways {
-        if let Some(count) = load
-            .get_mut(&way.from.host)
-            .filter(|_| way.store.pending.as_ref().or(way.store.master.as_ref()) == Some(&way.from))
-        {
+        if let Some(count) = load.get_mut(&way.from.host).filter(|_| way.counted()) {
             *count = count.saturating_sub(1);
         }
     }
     let options: Vec<Vec<SlotId>> = ways.iter().map(|w| w.options.clone()).collect();
     let chosen = balance::choose(&options, &mut load);
-    for (turn, (way, to)) in ways.iter().zip(&chosen).enumerate() {
+    let mut made = Vec::new();
+    for (turn, (way, to)) in ways.into_iter().zip(chosen).enumerate() {
         let task = if way.planned {
-            drain::hand_over(view, way.name, way.store, &way.from, to, Vec::new(), turn)
+            drain::hand_over(view, way.name, way.store, &way.from, &to, Vec::new(), turn)
         } else {
-            if let Some(case) = view.open_case(way.name, to) {
-                let text = format!("{}: {to} waits for {case}, and no other copy of it can become master", way.name);
-                draft.note("LAST RESORT", text);
-            }
-            fail_over(view, way, to, turn)?
+            fail_over(view, &way, &to, turn)?
         };
-        draft.push(task);
+        made.push((way, to, task));
     }
+    let mut whole = BTreeMap::new();
+    for class in made.iter().filter_map(|(_, _, task)| parts::class(task)) {
+        *whole.entry(class).or_default() += 1;
+    }
+    let (here, later) = part.split(view.policy(), made);
+    for (way, to, _) in &later {
+        // It stays where it is for now.
+        if let Some(count) = load.get_mut(&to.host) {
+            *count = count.saturating_sub(1);
+        }
+        if let Some(count) = load.get_mut(&way.from.host).filter(|_| way.counted()) {
+            *count += 1;
+        }
+    }
+    parts::name_later(part, &later, draft);
     let taken: Vec<&StoreName> =
-        ways.iter().filter(|w| view.inputs.busy_stores.contains(w.name)).map(|w| w.name).collect();
+        here.iter().map(|(way, _, _)| way.name).filter(|name| view.inputs.busy_stores.contains(*name)).collect();
     if !taken.is_empty() {
         // R13.
         draft.note("TAKES OVER", format!("from running plans: {}", sheet::names(&taken)));
     }
+    for (way, to, task) in here {
+        if let Some(case) = view.open_case(way.name, &to).filter(|_| !way.planned) {
+            let text = format!("{}: {to} waits for {case}, and no other copy of it can become master", way.name);
+            draft.note("LAST RESORT", text);
+        }
+        draft.push(task);
+    }
     fence::name_switched_off(view, draft);
     sheet::after(view, &before, &load, draft);
-    Ok(())
+    Ok(whole)
 }
 
 fn fail_over(view: &View<'_>, way: &Way<'_>, to: &SlotId, turn: usize) -> Result<Task, Refusal> {

@@ -14,6 +14,7 @@ mod explain;
 mod failover;
 mod fence;
 mod loss;
+mod parts;
 mod place;
 mod refusal;
 mod risk;
@@ -57,6 +58,8 @@ pub struct Inputs {
     pub busy_slots: BTreeSet<SlotId>,
     /// The version of the set of hosts and stores and the policy.
     pub fleet_version: u64,
+    /// Whoever asks knows that many hosts are silent at once (R23).
+    pub mass: bool,
 }
 
 /// Computes the plan that fulfils an intent, or says why there is none.
@@ -76,7 +79,9 @@ pub fn plan(cluster: &Cluster, evidence: &Evidence, intent: Intent, inputs: Inpu
         Intent::CountCopy { slot } => copies::count(&view, slot)?,
         Intent::UndrainHost(host) => undrain::plan(&view, host)?,
         Intent::FailOverSlot { slot, to } => failover::plan_slot(&view, slot, to.as_ref())?,
-        Intent::FailOverHost(host) => failover::plan_host(&view, host)?,
+        Intent::FailOverStore { store, to } => failover::plan_store(&view, store, to.as_ref())?,
+        Intent::FailOverHost(host) => failover::plan_host(&view, host, None)?,
+        Intent::FailOverClasses { host, classes } => failover::plan_host(&view, host, Some(classes))?,
         Intent::SettleLoss { case, how } => everyday::settle(&view, *case, *how)?,
         Intent::StartMaster { slot } => everyday::start_master(&view, slot)?,
         Intent::Follow { slot } => everyday::follow(&view, slot)?,
@@ -109,6 +114,8 @@ impl Draft {
 /// Everything around the tasks: facts (R14), evidence, people; then the checker.
 fn finish(view: &View<'_>, intent: Intent, mut draft: Draft) -> Result<CheckedPlan, Refusal> {
     drain::name_left_out(view, &mut draft);
+    let silent = view.silent_hosts();
+    let silent_hosts = u16::try_from(silent.len()).unwrap_or(u16::MAX);
     let mut plan = Plan {
         cluster: view.cluster.id,
         generation: view.cluster.generation,
@@ -122,13 +129,19 @@ fn finish(view: &View<'_>, intent: Intent, mut draft: Draft) -> Result<CheckedPl
         valid_ms: view.cluster.policy.plan_valid_ms,
         facts: BTreeMap::new(),
         evidence: Evidence::default(),
-        silent_hosts: view.silent_hosts(),
+        silent_hosts,
+        mass: view.inputs.mass,
         people: 0,
         two_because: Vec::new(),
         switch_off: draft.switch_off,
         tasks: draft.tasks,
         notes: draft.notes,
     };
+    let policy = view.policy();
+    if plan.failovers().next().is_some() && policy.brakes(silent_hosts) && !plan.mass {
+        let (allowed, hosts) = (policy.brake_silent_hosts, silent);
+        return Err(Refusal::Brake { silent: silent_hosts, allowed, hosts });
+    }
     plan.facts = facts(view, &plan);
     let hosts = plan.facts.keys().filter_map(|e| if let EntityRef::Host(h) = e { Some(h.clone()) } else { None });
     plan.evidence = view.evidence.only(&hosts.collect());

@@ -4,7 +4,7 @@
 //! what to do next, in lines no wider than a terminal as long as names are short.
 
 use crate::check::Fault;
-use slot_types::cluster::{CopyState, HostState, LossState};
+use slot_types::cluster::{CopyState, HostState, LossClass, LossState};
 use slot_types::engine::EngineRole;
 use slot_types::ids::*;
 use slot_types::plan::Scope;
@@ -196,6 +196,17 @@ pub enum Nothing {
     /// No master on it.
     #[error("no store has its master on {0}")]
     NoMasters(HostName),
+    /// No store of a host's sheet is of a class that was asked for.
+    #[error("no master of {host} would be failed over with a loss of {}; its sheet has {}",
+        words(.classes), counted(.whole))]
+    NoneOfClass {
+        /// The host.
+        host: HostName,
+        /// The classes.
+        classes: BTreeSet<LossClass>,
+        /// How many stores of each class there are.
+        whole: BTreeMap<LossClass, usize>,
+    },
     /// It runs as master.
     #[error("{0} runs as master")]
     RunsAsMaster(SlotId),
@@ -314,6 +325,33 @@ pub enum Refusal {
         store: StoreName,
         /// Which slots.
         slots: BTreeSet<SlotId>,
+    },
+    /// A store that has no master, and none that may still be one.
+    #[error(
+        "{0} has no master and no slot that may still be one: a plan that makes it is under way or was given up; \
+        slotctl show store {0}"
+    )]
+    NoHead(StoreName),
+    /// A store without a master, of which several slots may still be one.
+    #[error("{} may all still be the master of {store}; say which one you are about: slotctl failover slot SLOT",
+        list(.slots))]
+    ManyHeads {
+        /// The store.
+        store: StoreName,
+        /// Which slots.
+        slots: BTreeSet<SlotId>,
+    },
+    /// R23: the brake.
+    #[error("{silent} hosts are silent at once (policy allows {allowed}): {}.\nThat looks like our own partition more \
+        than like {silent} deaths. Look at them from another place. If they are dead, ask again with --mass; \
+        two people must then say yes", list(.hosts))]
+    Brake {
+        /// How many.
+        silent: u16,
+        /// What policy allows.
+        allowed: u16,
+        /// Which.
+        hosts: BTreeSet<HostName>,
     },
     /// None of a host's masters can be failed over.
     #[error("none of the masters on {host} can be failed over:{}", sheets(.because))]
@@ -461,6 +499,12 @@ pub enum Refusal {
     Faulty(Fault),
 }
 
+fn words(classes: &BTreeSet<LossClass>) -> String {
+    classes.iter().map(|class| class.word()).collect::<Vec<_>>().join(" or ")
+}
+fn counted(whole: &BTreeMap<LossClass, usize>) -> String {
+    whole.iter().map(|(class, n)| format!("{n} {}", class.word())).collect::<Vec<_>>().join(", ")
+}
 fn list<T: fmt::Display>(things: &BTreeSet<T>) -> String {
     things.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }

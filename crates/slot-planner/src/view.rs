@@ -54,14 +54,12 @@ impl<'a> View<'a> {
     }
 
     /// Hosts that should be heard and are not (R23).
-    pub fn silent_hosts(&self) -> u16 {
+    pub fn silent_hosts(&self) -> BTreeSet<HostName> {
         let expected = |h: &Host| matches!(h.declared, HostState::Active | HostState::Draining | HostState::Empty);
-        let silent = self
-            .cluster
-            .hosts
-            .iter()
-            .filter(|(name, host)| expected(host) && !self.evidence.agent_alive(name, self.policy().silent_ms));
-        u16::try_from(silent.count()).unwrap_or(u16::MAX)
+        let hosts = self.cluster.hosts.iter();
+        let silent =
+            hosts.filter(|(name, host)| expected(host) && !self.evidence.agent_alive(name, self.policy().silent_ms));
+        silent.map(|(name, _)| name.clone()).collect()
     }
 
     /// The slot of a store's master, if it can be handed over as a planned thing.

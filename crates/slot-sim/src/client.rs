@@ -124,6 +124,7 @@ impl World {
             request: None,
             intent: Box::new(intent),
             reason: "simulation".into(),
+            mass: false,
         };
         let coordinator::Reply::Plan { id, bytes, .. } = self.ask("alice", request)? else {
             return Err(coordinator::Failure::Invalid("no plan was answered".into()));
@@ -158,6 +159,7 @@ impl World {
             request: None,
             intent: Box::new(intent),
             reason: "simulation".into(),
+            mass: false,
         };
         let coordinator::Reply::Plan { id, bytes, .. } = self.ask("alice", request)? else {
             return Err(coordinator::Failure::Invalid("no plan was answered".into()));

@@ -342,6 +342,21 @@ pub enum LossClass {
     /// Nothing is known.
     Unknown,
 }
+impl LossClass {
+    /// All of them, the best first.
+    pub const ALL: [Self; 5] = [Self::NoneProvable, Self::CaughtUp, Self::Lagging, Self::Unverified, Self::Unknown];
+
+    /// As it is written on a command line.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::NoneProvable => "none-provable",
+            Self::CaughtUp => "caught-up",
+            Self::Lagging => "lagging",
+            Self::Unverified => "unverified",
+            Self::Unknown => "unknown",
+        }
+    }
+}
 impl fmt::Display for LossClass {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
@@ -406,6 +421,20 @@ pub struct Policy {
     pub copy_at_once: u16,
     /// Copies that are built at once from or onto one host.
     pub copy_per_host: u16,
+}
+impl Policy {
+    /// Whether a loss of this class asks for two people (S5).
+    pub fn loss_asks_two(&self, class: LossClass) -> bool {
+        self.two_if_loss && class > LossClass::CaughtUp
+    }
+    /// Whether a former master that is fenced so well and no better asks for two people (S5).
+    pub fn fence_asks_two(&self, fence: FenceLevel) -> bool {
+        self.two_if_unfenced && fence > FenceLevel::Device
+    }
+    /// Whether so many silent hosts look like our own partition (R23).
+    pub fn brakes(&self, silent_hosts: u16) -> bool {
+        silent_hosts > self.brake_silent_hosts
+    }
 }
 impl Default for Policy {
     fn default() -> Self {

@@ -33,8 +33,22 @@ pub enum Intent {
         /// The slot that should get it.
         to: Option<SlotId>,
     },
-    /// One sheet for every master of a dead host.
+    /// Another master for this store, wherever the present one is.
+    FailOverStore {
+        /// The store.
+        store: StoreName,
+        /// The slot that should get it.
+        to: Option<SlotId>,
+    },
+    /// One sheet for every master of a dead host; of those, the stores that need the fewest people (S5).
     FailOverHost(HostName),
+    /// The stores of that sheet whose loss is of these classes.
+    FailOverClasses {
+        /// The host.
+        host: HostName,
+        /// The classes.
+        classes: BTreeSet<LossClass>,
+    },
     /// Build the copy on this slot on another one, then destroy it here; a master goes along by a hand-over.
     MoveCopy {
         /// From.
@@ -115,7 +129,12 @@ impl fmt::Display for Intent {
             Self::DrainHost(host) => write!(f, "drain {host}"),
             Self::UndrainHost(host) => write!(f, "undrain {host}"),
             Self::FailOverSlot { slot, .. } => write!(f, "fail over {slot}"),
+            Self::FailOverStore { store, .. } => write!(f, "fail over {store}"),
             Self::FailOverHost(host) => write!(f, "fail over host {host}"),
+            Self::FailOverClasses { host, classes } => {
+                let classes: Vec<String> = classes.iter().map(|class| class.word().to_string()).collect();
+                write!(f, "fail over host {host}, {}", classes.join(" and "))
+            }
             Self::SettleLoss { case, how: Settlement::Reinject } => write!(f, "reinject {case}"),
             Self::SettleLoss { case, how: Settlement::Discard } => write!(f, "discard {case}"),
             Self::StartMaster { slot } => write!(f, "start master {slot}"),
@@ -407,6 +426,8 @@ pub struct Plan {
     pub evidence: Evidence,
     /// Hosts that were silent when it was made, in the whole cluster (R23).
     pub silent_hosts: u16,
+    /// Whoever asked knew that many hosts are silent at once, and asks all the same (R23).
+    pub mass: bool,
     /// Approvals it needs.
     pub people: u8,
     /// Why it needs more than one.
@@ -480,13 +501,13 @@ pub fn two_people_because(plan: &Plan, policy: &Policy) -> Vec<String> {
         worst_fence = worst_fence.max(fence);
         worst_loss = worst_loss.max(loss.class);
     }
-    if any && policy.two_if_loss && worst_loss > LossClass::CaughtUp {
+    if any && policy.loss_asks_two(worst_loss) {
         because.push(format!("loss is {worst_loss}"));
     }
-    if any && policy.two_if_unfenced && worst_fence > FenceLevel::Device {
+    if any && policy.fence_asks_two(worst_fence) {
         because.push(format!("the old master is {worst_fence}"));
     }
-    if any && plan.silent_hosts > policy.brake_silent_hosts {
+    if any && policy.brakes(plan.silent_hosts) {
         because.push(format!("{} hosts are silent at once, which looks like our own partition", plan.silent_hosts));
     }
     because

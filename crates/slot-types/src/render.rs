@@ -184,6 +184,9 @@ fn is_it_dead(page: &mut Page, plan: &Plan) {
         let text = format!("  {} hosts are silent at once, seen from the leader alone", plan.silent_hosts);
         page.line(&text, INDENT);
     }
+    if plan.mass {
+        page.line("  whoever asked said --mass: looked from elsewhere, they are dead (R23)", INDENT);
+    }
     page.gap();
 }
 
@@ -269,7 +272,10 @@ fn what_happens(page: &mut Page, plan: &Plan) {
         Intent::EmptyHost(host) => empty_lines(plan, host),
         Intent::MoveCopy { .. } | Intent::Rebuild(_) | Intent::Rebalance => copy_lines(plan),
         Intent::UndrainHost(host) => undrain_lines(plan, host),
-        Intent::FailOverSlot { .. } | Intent::FailOverHost(_) => failover_lines(plan),
+        Intent::FailOverSlot { .. }
+        | Intent::FailOverStore { .. }
+        | Intent::FailOverHost(_)
+        | Intent::FailOverClasses { .. } => failover_lines(plan),
         Intent::Apply(_) => apply_lines(plan),
         _ => plan.tasks.iter().map(small_task).collect(),
     };

@@ -5,10 +5,11 @@
 
 use crate::since::{Noted, Since};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use slot_types::cluster::Domain;
+use slot_types::cluster::{Domain, LossClass};
 use slot_types::ids::*;
 use slot_types::position::ShortDigest;
 use slot_types::view::NamePattern;
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -375,6 +376,26 @@ pub enum OnHost {
     },
 }
 
+/// For every failover.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Mass {
+    /// Many hosts are silent at once, which looks like our own partition; you looked from elsewhere, and they are dead.
+    #[arg(long)]
+    pub mass: bool,
+}
+
+/// One class of losses, or all.
+pub type Classes = BTreeSet<LossClass>;
+
+fn loss_classes(word: &str) -> Result<Classes, String> {
+    let known = || LossClass::ALL.iter().map(|class| class.word()).collect::<Vec<_>>().join(", ");
+    match LossClass::ALL.iter().find(|class| class.word() == word) {
+        Some(class) => Ok(Classes::from([*class])),
+        None if word == "all" => Ok(LossClass::ALL.into()),
+        None => Err(format!("no such class; there are {} and all", known())),
+    }
+}
+
 /// Whose master goes elsewhere.
 #[derive(Debug, Subcommand)]
 pub enum Failover {
@@ -385,14 +406,37 @@ pub enum Failover {
         /// Where to; chosen when not given.
         #[arg(long, value_name = "SLOT")]
         to: Option<SlotId>,
+        /// Many hosts are silent at once, and you know why.
+        #[command(flatten)]
+        mass: Mass,
         /// Why.
         #[command(flatten)]
         change: Change,
     },
-    /// Every master of a host, on one sheet.
+    /// The master of one store, wherever it is.
+    Store {
+        /// Which.
+        store: StoreName,
+        /// Where to; chosen when not given.
+        #[arg(long, value_name = "SLOT")]
+        to: Option<SlotId>,
+        /// Many hosts are silent at once, and you know why.
+        #[command(flatten)]
+        mass: Mass,
+        /// Why.
+        #[command(flatten)]
+        change: Change,
+    },
+    /// Every master of a host, on one sheet: those that the fewest people can approve; the others are named.
     Host {
         /// Which.
         host: HostName,
+        /// Only the stores whose loss is of these classes, or all: none-provable, caught-up, lagging, unverified, unknown.
+        #[arg(long, value_name = "CLASS", value_delimiter = ',', value_parser = loss_classes)]
+        class: Vec<Classes>,
+        /// Many hosts are silent at once, and you know why.
+        #[command(flatten)]
+        mass: Mass,
         /// Why.
         #[command(flatten)]
         change: Change,

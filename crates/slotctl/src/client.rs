@@ -66,6 +66,21 @@ impl Task {
     }
 }
 
+/// What a person says with an intent.
+#[derive(Clone, Copy, Debug)]
+pub struct Why<'a> {
+    /// Their reason.
+    pub reason: &'a str,
+    /// They know that many hosts are silent at once (R23).
+    pub mass: bool,
+}
+
+impl<'a> From<&'a str> for Why<'a> {
+    fn from(reason: &'a str) -> Self {
+        Self { reason, mass: false }
+    }
+}
+
 /// A plan as it was received: its number and its exact bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Received {
@@ -248,9 +263,10 @@ impl Client {
     }
 
     /// Has an intent planned and the plan recorded.
-    pub async fn make_plan(&mut self, task: &Task, intent: &Intent, reason: &str) -> Result<Received, Failure> {
+    pub async fn make_plan(&mut self, task: &Task, intent: &Intent, why: Why<'_>) -> Result<Received, Failure> {
         let request = Some(self.request(task).await?);
-        let ask = pb::MakePlanRequest { request, intent: encode(intent), reason: reason.into() };
+        let (reason, mass) = (why.reason.into(), why.mass);
+        let ask = pb::MakePlanRequest { request, intent: encode(intent), reason, mass };
         let reply = self.call(task, async |mut c: Control| c.make_plan(ask.clone()).await).await?;
         Ok(received(reply))
     }

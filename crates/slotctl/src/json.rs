@@ -138,6 +138,7 @@ fn document(plan: &Plan) -> Value {
         "facts": facts,
         "evidence": value(&plan.evidence),
         "silent_hosts": plan.silent_hosts,
+        "mass": plan.mass,
         "people": plan.people,
         "two_because": plan.two_because,
         "tasks": value(&plan.tasks),

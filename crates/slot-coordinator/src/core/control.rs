@@ -24,7 +24,15 @@ const ENVELOPE_BYTES: usize = 1_024;
 /// What is answered after a read-index round.
 pub(super) enum Question {
     View(Query),
-    Plan { who: OperatorName, request: Option<RequestId>, intent: Box<Intent>, reason: String },
+    Plan { by: Asker, request: Option<RequestId>, intent: Box<Intent>, reason: String },
+}
+
+/// Who asks for a plan.
+pub(super) struct Asker {
+    /// The person.
+    pub who: OperatorName,
+    /// Whether they know that many hosts are silent at once (R23).
+    pub mass: bool,
 }
 
 impl CoordinatorCore {
@@ -59,14 +67,14 @@ impl CoordinatorCore {
                 self.read_index(Read::Answer { token, question });
                 return Ok(());
             }
-            ControlRequest::MakePlan { request, intent, reason } => {
+            ControlRequest::MakePlan { request, intent, reason, mass } => {
                 reason_given(&reason)?;
                 if intent.is_everyday() {
                     let text =
                         format!("{intent}: the coordinator proposes this by itself when it is due; nobody else may");
                     return Err(Failure::Invalid(text));
                 }
-                let question = Box::new(Question::Plan { who, request, intent, reason });
+                let question = Box::new(Question::Plan { by: Asker { who, mass }, request, intent, reason });
                 self.read_index(Read::Answer { token, question });
                 return Ok(());
             }
@@ -124,7 +132,7 @@ impl CoordinatorCore {
                 let reply = Reply::View { bytes: codec::encode(&view), revision: self.state.revision, confirmed };
                 self.reply(token, Ok(reply));
             }
-            Question::Plan { who, request, intent, reason } => {
+            Question::Plan { by, request, intent, reason } => {
                 // R21: the plan made for this very request, if it was recorded before.
                 let remembered = request
                     .and_then(|r| self.state.sessions.get(&r.session).and_then(|s| s.answers.get(&r.sequence)))
@@ -132,7 +140,7 @@ impl CoordinatorCore {
                 if let Some(answer) = remembered {
                     return self.reply_answer(token, answer);
                 }
-                match self.plan(*intent, Some(who), reason, None) {
+                match self.plan(*intent, Some(by), reason, None) {
                     Ok(bytes) if bytes.len() > MAX_PROPOSAL_BYTES - ENVELOPE_BYTES => {
                         let text =
                             format!("the plan has {} bytes, too many for the log; plan less at once", bytes.len());

@@ -91,6 +91,8 @@ pub enum ControlRequest {
         intent: Box<Intent>,
         /// Why.
         reason: String,
+        /// The person knows that many hosts are silent at once (R23).
+        mass: bool,
     },
     /// A person's yes.
     ApprovePlan {

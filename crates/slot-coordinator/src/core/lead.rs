@@ -3,6 +3,7 @@
 //! What always holds: a new leader first announces itself in the log, and serves and sends nothing before that entry is
 //! applied, so its state is as new as any leader's before it; approvals given under an earlier leader are void then (R17).
 
+use super::control::Asker;
 use super::everyday::Everyday;
 use super::executor::Executor;
 use super::observer::{self, Observer, Topic};
@@ -165,7 +166,7 @@ impl CoordinatorCore {
     pub(super) fn plan(
         &self,
         intent: Intent,
-        requested_by: Option<OperatorName>,
+        by: Option<Asker>,
         reason: String,
         slots: Option<&BTreeSet<SlotId>>,
     ) -> Result<Vec<u8>, String> {
@@ -174,8 +175,10 @@ impl CoordinatorCore {
         };
         let log_now = self.log_now();
         let evidence = lead.observer.evidence(cluster, self.now, log_now, None, slots);
+        let mass = by.as_ref().is_some_and(|by| by.mass);
         let inputs = Inputs {
-            requested_by,
+            requested_by: by.map(|by| by.who),
+            mass: mass || planted("r23-mass-unasked"),
             reason,
             revision: self.state.revision,
             now: log_now,
@@ -194,7 +197,13 @@ impl CoordinatorCore {
 
 /// What the planted bug `r7-unheard-copy-counted` shows the planner of a failover: a copy nobody hears is no copy.
 fn heard_of(cluster: &Cluster, evidence: &Evidence, intent: &Intent) -> Option<Cluster> {
-    let fails_over = matches!(intent, Intent::FailOverSlot { .. } | Intent::FailOverHost(_));
+    let fails_over = matches!(
+        intent,
+        Intent::FailOverSlot { .. }
+            | Intent::FailOverStore { .. }
+            | Intent::FailOverHost(_)
+            | Intent::FailOverClasses { .. }
+    );
     let mut heard = (fails_over && planted("r7-unheard-copy-counted")).then(|| cluster.clone())?;
     for store in heard.stores.values_mut() {
         let leads = [&store.master, &store.pending].into_iter().flatten().chain(store.possible_masters.keys());

@@ -277,7 +277,8 @@ impl World {
     }
 
     pub fn plan(&mut self, intent: Intent) -> Result<PlanId, Failure> {
-        let request = ControlRequest::MakePlan { request: None, intent: Box::new(intent), reason: "test".into() };
+        let request =
+            ControlRequest::MakePlan { request: None, intent: Box::new(intent), reason: "test".into(), mass: false };
         match self.ask_leader("alice", &request)? {
             Reply::Plan { id, .. } => Ok(id),
             other => panic!("{other:?}"),

@@ -187,9 +187,19 @@ fn r23_many_silent_hosts_need_a_second_person() {
     let mut plan = world.plan(Intent::FailOverSlot { slot: slot(1, 1), to: None }, vec![task]);
     let one = world.record(&plan);
     assert_eq!(world.state.plans[&one].people, 1);
-    plan.silent_hosts = world.cluster().policy.brake_silent_hosts + 1;
+    let allowed = world.cluster().policy.brake_silent_hosts;
+    plan.silent_hosts = allowed + 1;
+    let refused = world.refused(Command::RecordPlan { bytes: plan.bytes() });
+    assert_eq!(refused, Refused::Brake { silent: allowed + 1, allowed });
+    plan.mass = true;
     let two = world.record(&plan);
     assert_eq!(world.state.plans[&two].people, 2);
+    // The brake of the day of the yes counts too.
+    plan.mass = false;
+    plan.silent_hosts = allowed;
+    let three = world.record(&plan);
+    world.cluster_mut().policy.brake_silent_hosts = allowed - 1;
+    assert_eq!(world.approve(three, "ben"), Err(Refused::Brake { silent: allowed, allowed: allowed - 1 }));
 }
 
 #[test]

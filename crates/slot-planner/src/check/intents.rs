@@ -33,14 +33,22 @@ pub(super) fn check(ground: &Ground<'_>) -> Result<(), Fault> {
             let asked = to.as_ref().is_none_or(|to| to == target);
             if from == slot && asked { Ok(()) } else { Err(wrong("another master is moved, or to another slot")) }
         }
+        (Intent::FailOverStore { store, to }, [task]) => {
+            let (_, target) = moves(task).ok_or_else(|| wrong("the task moves no master"))?;
+            let asked = task.store.as_ref() == Some(store) && to.as_ref().is_none_or(|to| to == target);
+            if asked { Ok(()) } else { Err(wrong("another store's master is moved, or to another slot")) }
+        }
         (Intent::FailOverHost(host), _) => {
-            let mut stores = BTreeSet::new();
-            let fits = |task: &Task| moves(task).is_some_and(|(from, to)| from.host == *host && to.host != *host);
-            if tasks.iter().all(|task| fits(task) && stores.insert(&task.store)) {
-                Ok(())
-            } else {
-                Err(wrong("a task is not about a master of the host, or a store is there twice"))
-            }
+            of_host(host, tasks)?;
+            one_yes(ground)
+        }
+        (Intent::FailOverClasses { host, classes }, _) => {
+            of_host(host, tasks)?;
+            let asked = |task: &Task| match &task.kind {
+                TaskKind::FailOver { loss, .. } => classes.contains(&loss.class),
+                _ => true,
+            };
+            if tasks.iter().all(asked) { Ok(()) } else { Err(wrong("a task's loss is of a class nobody asked for")) }
         }
         (Intent::SettleLoss { case, how }, [Task { kind: TaskKind::SettleLoss { case: c, how: h, .. }, .. }])
             if case == c && how == h =>
@@ -56,6 +64,33 @@ pub(super) fn check(ground: &Ground<'_>) -> Result<(), Fault> {
             Ok(())
         }
         _ => Err(wrong("the tasks are not those of the intent")),
+    }
+}
+
+fn of_host(host: &HostName, tasks: &[Task]) -> Result<(), Fault> {
+    let mut stores = BTreeSet::new();
+    let fits = |task: &Task| moves(task).is_some_and(|(from, to)| from.host == *host && to.host != *host);
+    if tasks.iter().all(|task| fits(task) && stores.insert(&task.store)) {
+        Ok(())
+    } else {
+        Err(wrong("a task is not about a master of the host, or a store is there twice"))
+    }
+}
+
+/// S5: a sheet that one person could approve but for some of its stores does not hold those.
+fn one_yes(ground: &Ground<'_>) -> Result<(), Fault> {
+    let policy = &ground.cluster.policy;
+    let two = |task: &Task| match &task.kind {
+        TaskKind::FailOver { fence, loss, .. } => {
+            policy.two_if_loss && loss.class > LossClass::CaughtUp
+                || policy.two_if_unfenced && *fence > FenceLevel::Device
+        }
+        _ => false,
+    };
+    let needing = ground.plan.tasks.iter().filter(|task| two(task)).count();
+    match needing == 0 || needing == ground.plan.tasks.len() {
+        true => Ok(()),
+        false => Err(wrong("stores that need one person are on one sheet with others that need two")),
     }
 }
 

@@ -40,6 +40,10 @@ fn fail_over() {
     world.said(&slot("imap2/1"), |s| s.tip = tip(s.epoch, 59));
     let all = world.plan(Intent::FailOverHost(host(1))).unwrap();
     insta::assert_snapshot!("failover_host", page(&all));
+    // Two are caught up and one is behind: one yes for the two, two people for the one.
+    world.cluster.policy.two_if_unfenced = false;
+    let part = world.plan(Intent::FailOverHost(host(1))).unwrap();
+    insta::assert_snapshot!("failover_host_in_parts", page(&part));
 }
 
 #[test]

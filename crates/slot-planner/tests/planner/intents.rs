@@ -294,6 +294,7 @@ fn one_sheet_for_a_dead_host() {
     world.silent(&host(1), 20_000);
     world.attest(&host(1));
     world.said(&slot("imap2/1"), |s| s.tip = tip(s.epoch, 10));
+    // Nobody's word fences better than attested, so that all of them need two people.
     let plan = world.plan(Intent::FailOverHost(host(1))).unwrap();
     assert_eq!(plan.plan().failovers().count(), 3);
     assert!(plan.plan().notes.iter().any(|n| n.heading == "LOSS CLASSES" && n.text.starts_with("LAGGING: 1 store")));

@@ -6,6 +6,7 @@ mod fence;
 mod golden;
 mod intents;
 mod mutations;
+mod parts;
 mod random;
 mod refusals;
 mod risk;

@@ -2,7 +2,7 @@
 
 use crate::world::*;
 use slot_planner::CheckedPlan;
-use slot_planner::check::check;
+use slot_planner::check::{Fault, check};
 use slot_types::cluster::*;
 use slot_types::ids::*;
 use slot_types::plan::*;
@@ -112,6 +112,14 @@ fn a_head_that_does_not_fit() {
         refused(&world, &plan, &what("another generation"), |p| p.generation += 1);
         refused(&world, &plan, &what("nobody asks"), |p| p.requested_by = None);
         refused(&world, &plan, &what("silent hosts"), |p| p.silent_hosts += 1);
+        if plan.plan().failovers().next().is_some() {
+            let mut braking = world.clone();
+            braking.cluster.policy.brake_silent_hosts = 0;
+            let (evidence, version) = (&braking.evidence, braking.inputs.fleet_version);
+            let mut unasked = plan.plan().clone();
+            mend(&braking, &mut unasked);
+            assert_eq!(check(&braking.cluster, evidence, version, unasked), Err(Fault::Brake(1)));
+        }
         refused(&world, &plan, &what("no evidence"), |p| p.evidence.taken_at = LogTime(1));
         refused(&world, &plan, &what("another intent"), |p| p.intent = Intent::DrainHost(host(4)));
         refused(&world, &plan, &what("no tasks"), |p| p.tasks.clear());

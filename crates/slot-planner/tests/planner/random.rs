@@ -167,12 +167,18 @@ fn every_intent(world: &World) -> Vec<Intent> {
         intents.push(Intent::DrainHost(host.clone()));
         intents.push(Intent::UndrainHost(host.clone()));
         intents.push(Intent::FailOverHost(host.clone()));
+        intents.push(Intent::FailOverClasses { host: host.clone(), classes: [LossClass::Lagging].into() });
+        intents.push(Intent::FailOverClasses { host: host.clone(), classes: LossClass::ALL.into() });
         intents.push(Intent::EmptyHost(host.clone()));
         intents.push(Intent::RetireHost(host.clone()));
         intents.push(Intent::Rebuild(Scope::Host(host.clone())));
     }
     intents.push(Intent::Rebuild(Scope::All));
     intents.push(Intent::Rebalance);
+    for (name, store) in &world.cluster.stores {
+        intents.push(Intent::FailOverStore { store: name.clone(), to: None });
+        intents.push(Intent::FailOverStore { store: name.clone(), to: store.copies.keys().next().cloned() });
+    }
     for slot in world.cluster.stores.values().flat_map(|s| s.copies.keys()) {
         intents.push(Intent::FailOverSlot { slot: slot.clone(), to: None });
         for store in world.cluster.stores.values().filter(|s| s.copies.contains_key(slot)) {

@@ -65,6 +65,7 @@ impl World {
             busy_hosts: BTreeSet::new(),
             busy_slots: BTreeSet::new(),
             fleet_version: 3,
+            mass: false,
         };
         let evidence = Evidence { taken_at: LogTime(1_000_000), ..Evidence::default() };
         Self { cluster, evidence, inputs }

@@ -40,6 +40,7 @@ pub(crate) struct Recorded {
     fence: FenceLevel,
     loss: LossClass,
     silent_hosts: u16,
+    mass: bool,
     base: BTreeMap<StoreName, StoreBase>,
     yes: Vec<Yes>,
     over: bool,
@@ -67,6 +68,7 @@ impl Recorded {
             fence: FenceLevel::Demoted,
             loss: LossClass::NoneProvable,
             silent_hosts: plan.silent_hosts,
+            mass: plan.mass,
             base: BTreeMap::new(),
             yes: Vec::new(),
             over: false,
@@ -138,6 +140,9 @@ impl Recorded {
             found.say("S5", format!("{id} starts a second time, or after it was rejected"));
         }
         self.started = true;
+        if self.failovers && self.silent_hosts > policy.brake_silent_hosts && !self.mass {
+            found.say("R23", format!("{id} starts with {} silent hosts, which nobody said to know", self.silent_hosts));
+        }
         if self.everyday {
             return;
         }

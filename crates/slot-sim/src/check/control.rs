@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 enum Kind {
     View { stale_ok: bool },
-    MakePlan(Option<RequestId>),
+    MakePlan { request: Option<RequestId>, mass: bool },
     Other,
 }
 
@@ -37,7 +37,7 @@ impl Control {
     pub fn asked(&mut self, node: u64, token: u64, request: &ControlRequest, floor: Revision) {
         let kind = match request {
             ControlRequest::View { stale_ok, .. } => Kind::View { stale_ok: *stale_ok },
-            ControlRequest::MakePlan { request, .. } => Kind::MakePlan(*request),
+            ControlRequest::MakePlan { request, mass, .. } => Kind::MakePlan { request: *request, mass: *mass },
             _ => Kind::Other,
         };
         self.asked.entry((node, token)).or_default().push_back(Asked { kind, floor });
@@ -82,14 +82,18 @@ impl Control {
                     found.say("S13", format!("c{node} shows revision {revision}, it has applied {applied}"));
                 }
             }
-            (Kind::MakePlan(request), Ok(Reply::Plan { id, bytes, .. })) => {
+            (Kind::MakePlan { request, mass }, Ok(Reply::Plan { id, bytes, .. })) => {
                 self.plan(found, commits, node, *id, bytes);
                 if let Some(request) = request
                     && let Some(first) = self.plans.insert(request, *id).filter(|first| first != id)
                 {
                     found.say("R21", format!("request {request:?} made {first} and, asked again, {id}"));
                 }
-                let made = codec::decode::<Plan>(bytes).map_or(floor, |plan| plan.revision);
+                let plan = codec::decode::<Plan>(bytes).ok();
+                if !mass && plan.as_ref().is_some_and(|plan| plan.mass) {
+                    found.say("R23", format!("{id} says that its many silent hosts are known; nobody said so"));
+                }
+                let made = plan.map_or(floor, |plan| plan.revision);
                 if request.is_none() && made < floor {
                     found.say("S13", format!("{id} was made at revision {made}, {floor} was committed before"));
                 }

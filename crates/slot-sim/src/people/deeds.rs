@@ -173,7 +173,13 @@ impl Crowd {
 
     pub(super) fn plan(&mut self, now: u64, public: &Public<'_>, who: usize, intent: Intent, asks: &mut Vec<Ask>) {
         let reason = "simulation".to_string();
-        let request = ControlRequest::MakePlan { request: self.id(who), intent: Box::new(intent), reason };
+        // R23: whoever looks finds hosts off, and says so; hosts that only are cut off look alive from beside them.
+        let off = u16::try_from(public.truth.off.len()).unwrap_or(u16::MAX);
+        let mass = cluster(public).is_some_and(|(_, c)| c.policy.brakes(off));
+        if mass {
+            self.count("asked with many hosts off");
+        }
+        let request = ControlRequest::MakePlan { request: self.id(who), intent: Box::new(intent), reason, mass };
         self.ask(now, public, who, request, Purpose::Plan, asks);
     }
 
@@ -433,7 +439,7 @@ impl Crowd {
         let Some(slot) = cluster.stores.values().find_map(|s| s.master.clone()) else { return };
         let intent = Box::new(Intent::FailOverSlot { slot, to: None });
         self.count("asked under an evicted session");
-        let request = ControlRequest::MakePlan { request, intent, reason: "retry".into() };
+        let request = ControlRequest::MakePlan { request, intent, reason: "retry".into(), mass: false };
         self.ask(now, public, who, request, Purpose::Evicted, asks);
     }
 

@@ -143,6 +143,7 @@ fn plan(number: u64) -> Plan {
         facts: BTreeMap::new(),
         evidence: Evidence::default(),
         silent_hosts: 0,
+        mass: false,
         switch_off: BTreeMap::new(),
         people: 1,
         two_because: Vec::new(),

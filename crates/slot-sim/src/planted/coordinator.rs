@@ -224,6 +224,15 @@ pub const BUGS: &[Bug] = &[
         thread: None,
     },
     Bug {
+        name: "r23-mass-unasked",
+        rule: "R23",
+        what: "The leader takes it for said that many hosts are known to be silent.",
+        how: "Switch more hosts off than policy allows, the master's among them, attest that one off and ask for a \
+            failover without a word about the others. R23: a plan that nobody should have got is shown, and says of \
+            the person who asked what they did not say.",
+        thread: None,
+    },
+    Bug {
         name: "r25-start-master-after-commit",
         rule: "R25",
         what: "An everyday StartMaster goes on, at its old epoch, after a failover took the store.",

@@ -56,8 +56,13 @@ impl Sim {
 
     /// Plans an intent for somebody; nobody has said yes.
     pub fn plan(&mut self, who: &str, intent: Intent) -> Result<(PlanId, Plan), Failure> {
-        let request =
-            ControlRequest::MakePlan { request: None, intent: Box::new(intent), reason: "a directed run".into() };
+        self.plan_knowing(who, intent, false)
+    }
+
+    /// The same, by somebody who knows that many hosts are silent at once, or does not (R23).
+    pub fn plan_knowing(&mut self, who: &str, intent: Intent, mass: bool) -> Result<(PlanId, Plan), Failure> {
+        let (intent, reason) = (Box::new(intent), "a directed run".into());
+        let request = ControlRequest::MakePlan { request: None, intent, reason, mass };
         let Reply::Plan { id, bytes, .. } = self.ask_and_wait(who, request)? else {
             return Err(Failure::Invalid("no plan was answered".into()));
         };

@@ -6,7 +6,7 @@
 
 use super::shown::Shown;
 use super::watch;
-use crate::client::{Client, Received, Task};
+use crate::client::{Client, Received, Task, Why};
 use crate::console::Console;
 use crate::failure::{Exit, Failure};
 use crate::{json, text};
@@ -31,9 +31,9 @@ pub async fn plan_and_ask(
     console: &mut Console,
     task: &Task,
     intent: &Intent,
-    reason: &str,
+    why: Why<'_>,
 ) -> Result<Exit, Failure> {
-    let received = match client.make_plan(task, intent, reason).await {
+    let received = match client.make_plan(task, intent, why).await {
         Ok(received) => received,
         Err(failure) => return refused(client, console, task, intent, failure).await,
     };
@@ -48,7 +48,7 @@ pub async fn plan_and_ask(
     if console.interactive && shown.plan.people == 1 && mine {
         match ask(console, client.who(), &shown).await {
             Said::Yes => {
-                let approved = client.approve(task, shown.id, shown.digest.short(), reason).await?;
+                let approved = client.approve(task, shown.id, shown.digest.short(), why.reason).await?;
                 return go_on(client, console, task, &shown, &approved, false).await;
             }
             Said::No => {

@@ -15,11 +15,12 @@ use crate::args::{
     Admit, Audit, Cli, Command, Drain, Explain, Failover, Global, Loss, Move, Off, OnHost, Plan, Rebuild, Risk, Show,
     Slots, Stores,
 };
-use crate::client::{Client, Task};
+use crate::client::{Client, Task, Why};
 use crate::console::Console;
 use crate::failure::{Exit, Failure};
 use slot_types::plan::{Intent, Scope, Settlement};
 use slot_types::view::{ExplainWhat, Lost, Query, SlotFilter, StoreFilter};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 fn client(global: &Global) -> Result<Client, Failure> {
@@ -49,7 +50,8 @@ pub async fn dispatch(cli: Cli, console: &mut Console) -> Result<Exit, Failure> 
         Command::Apply { file, change } => {
             let spec = init::read_file(&file)?;
             let task = Task::change("apply", file.display());
-            change::plan_and_ask(client, console, &task, &Intent::Apply(Box::new(spec)), &change.message).await
+            change::plan_and_ask(client, console, &task, &Intent::Apply(Box::new(spec)), change.message.as_str().into())
+                .await
         }
         Command::Status { check, stale } => look::status(client, console, check, stale).await,
         Command::Show(what) => show(client, console, what).await,
@@ -80,14 +82,15 @@ pub async fn dispatch(cli: Cli, console: &mut Console) -> Result<Exit, Failure> 
         Command::Drain(Drain::Host { host, empty, change }) => {
             let task = Task::change(if empty { "empty host" } else { "drain host" }, &host);
             let intent = if empty { Intent::EmptyHost(host) } else { Intent::DrainHost(host) };
-            change::plan_and_ask(client, console, &task, &intent, &change.message).await
+            change::plan_and_ask(client, console, &task, &intent, change.message.as_str().into()).await
         }
         command @ (Command::Move(_) | Command::Rebuild(_) | Command::Rebalance { .. } | Command::Retire(_)) => {
             copies(client, console, command).await
         }
         Command::Undrain(OnHost::Host { host, change }) => {
             let task = Task::change("undrain host", &host);
-            change::plan_and_ask(client, console, &task, &Intent::UndrainHost(host), &change.message).await
+            change::plan_and_ask(client, console, &task, &Intent::UndrainHost(host), change.message.as_str().into())
+                .await
         }
         Command::Failover(what) => failover(client, console, what).await,
         Command::Off(Off::Host { host, how, change }) => {
@@ -141,17 +144,29 @@ async fn copies(client: &mut Client, console: &mut Console, command: Command) ->
         }
         _ => return Ok(Exit::Usage),
     };
-    change::plan_and_ask(client, console, &task, &intent, &change.message).await
+    change::plan_and_ask(client, console, &task, &intent, change.message.as_str().into()).await
 }
 
 async fn failover(client: &mut Client, console: &mut Console, what: Failover) -> Result<Exit, Failure> {
-    let (task, intent, change) = match what {
-        Failover::Slot { slot, to, change } => {
-            (Task::change("fail over slot", &slot), Intent::FailOverSlot { slot, to }, change)
+    let (task, intent, mass, change) = match what {
+        Failover::Slot { slot, to, mass, change } => {
+            (Task::change("fail over slot", &slot), Intent::FailOverSlot { slot, to }, mass, change)
         }
-        Failover::Host { host, change } => (Task::change("fail over host", &host), Intent::FailOverHost(host), change),
+        Failover::Store { store, to, mass, change } => {
+            (Task::change("fail over store", &store), Intent::FailOverStore { store, to }, mass, change)
+        }
+        Failover::Host { host, class, mass, change } => {
+            let task = Task::change("fail over host", &host);
+            let classes: BTreeSet<_> = class.into_iter().flatten().collect();
+            let intent = match classes.is_empty() {
+                true => Intent::FailOverHost(host),
+                false => Intent::FailOverClasses { host, classes },
+            };
+            (task, intent, mass, change)
+        }
     };
-    change::plan_and_ask(client, console, &task, &intent, &change.message).await
+    let why = Why { reason: &change.message, mass: mass.mass };
+    change::plan_and_ask(client, console, &task, &intent, why).await
 }
 
 async fn plan(client: &mut Client, console: &mut Console, what: Plan) -> Result<Exit, Failure> {
@@ -182,5 +197,6 @@ async fn loss(client: &mut Client, console: &mut Console, what: Loss) -> Result<
         Settlement::Discard => "discard loss case",
     };
     let task = Task::change(operation, case);
-    change::plan_and_ask(client, console, &task, &Intent::SettleLoss { case, how }, &change.message).await
+    change::plan_and_ask(client, console, &task, &Intent::SettleLoss { case, how }, change.message.as_str().into())
+        .await
 }

@@ -167,7 +167,12 @@ pub fn ask_again(intent: &Intent) -> String {
         Intent::RetireHost(host) => format!("slotctl retire host {host} -m REASON"),
         Intent::UndrainHost(host) => format!("slotctl undrain host {host} -m REASON"),
         Intent::FailOverSlot { slot, .. } => format!("slotctl failover slot {slot} -m REASON"),
+        Intent::FailOverStore { store, .. } => format!("slotctl failover store {store} -m REASON"),
         Intent::FailOverHost(host) => format!("slotctl failover host {host} -m REASON"),
+        Intent::FailOverClasses { host, classes } => {
+            let classes: Vec<&str> = classes.iter().map(|class| class.word()).collect();
+            format!("slotctl failover host {host} --class {} -m REASON", classes.join(","))
+        }
         Intent::SettleLoss { case, how: Settlement::Reinject } => format!("slotctl loss reinject {case} -m REASON"),
         Intent::SettleLoss { case, how: Settlement::Discard } => format!("slotctl loss discard {case} -m REASON"),
         Intent::StartMaster { slot }

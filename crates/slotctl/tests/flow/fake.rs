@@ -47,6 +47,7 @@ pub struct Script {
     pub away: bool,
     /// Intents asked for.
     pub intents: Vec<Intent>,
+    pub mass: bool,
 }
 
 #[derive(Clone)]
@@ -119,6 +120,7 @@ impl Control for Fake {
         self.enter("MakePlan", &request, request.get_ref().request.as_ref())?;
         let people = {
             let mut script = self.0.lock().unwrap();
+            script.mass = request.get_ref().mass;
             script
                 .intents
                 .push(decode(&request.get_ref().intent).map_err(|e| Status::invalid_argument(e.to_string()))?);

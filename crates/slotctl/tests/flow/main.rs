@@ -204,6 +204,31 @@ async fn a_failover_wants_the_host_typed() {
 }
 
 #[tokio::test]
+async fn what_a_failover_is_about_and_what_the_person_knows_is_sent() {
+    let (rig, _) = drains().await;
+    let classes = std::collections::BTreeSet::from([LossClass::Lagging, LossClass::Unknown]);
+    for (line, intent, mass) in [
+        ("failover host imap3", Intent::FailOverHost(host(3)), false),
+        ("failover host imap3 --mass", Intent::FailOverHost(host(3)), true),
+        (
+            "failover host imap3 --class unknown,lagging",
+            Intent::FailOverClasses { host: host(3), classes: classes.clone() },
+            false,
+        ),
+        (
+            "failover host imap3 --class all --mass",
+            Intent::FailOverClasses { host: host(3), classes: LossClass::ALL.into() },
+            true,
+        ),
+        ("failover store store23 --mass", Intent::FailOverStore { store: store(23), to: None }, true),
+    ] {
+        run(&rig, &format!("slotctl {line} -m psu"), None).await;
+        let script = rig.script("c1");
+        assert_eq!((script.intents.last(), script.mass), (Some(&intent), mass), "{line}");
+    }
+}
+
+#[tokio::test]
 async fn a_digest_that_is_not_that_of_the_bytes_is_refused_here() {
     let (rig, digest) = drains().await;
     let right = format!("slotctl plan approve p17 --digest {digest} -m yes");

@@ -332,6 +332,7 @@ pub fn drain_plan() -> Plan {
         facts: BTreeMap::from([(EntityRef::Host(host(3)), 7), (EntityRef::Store(store(58)), 3)]),
         evidence: Evidence::default(),
         silent_hosts: 0,
+        mass: false,
         people: 1,
         two_because: Vec::new(),
         switch_off: BTreeMap::new(),

@@ -17,7 +17,9 @@ fn every_change_wants_a_reason() {
         "slotctl drain host imap3",
         "slotctl undrain host imap3",
         "slotctl failover slot imap3/07",
+        "slotctl failover store store23 --to imap7/31",
         "slotctl failover host imap3",
+        "slotctl failover host imap3 --class lagging,unknown --mass",
         "slotctl off host imap3 --how unplugged",
         "slotctl admit host imap3 --incarnation 000102030405060708090a0b0c0d0e0f",
         "slotctl plan approve p17 --digest 9f3c-41d0-77ab-e215",
@@ -52,6 +54,10 @@ fn names_slots_numbers_and_digests_are_checked() {
         ("slotctl audit verify --noted 412", "is not NUMBER=HASH"),
         ("slotctl stores --store Store1", "is no pattern of names"),
         ("slotctl slots --host imap3/07", "is not a name"),
+        (
+            "slotctl failover host imap3 --class lost -m x",
+            "there are none-provable, caught-up, lagging, unverified, unknown and all",
+        ),
     ] {
         let (kind, text) = refused(line);
         assert_eq!(kind, ErrorKind::ValueValidation, "{line}: {text}");

@@ -60,7 +60,8 @@ impl Fleet<'_> {
             | Intent::EmptyHost(host)
             | Intent::RetireHost(host)
             | Intent::UndrainHost(host)
-            | Intent::FailOverHost(host) => host,
+            | Intent::FailOverHost(host)
+            | Intent::FailOverClasses { host, .. } => host,
             Intent::FailOverSlot { slot, .. } => &slot.host,
             _ => return None,
         };

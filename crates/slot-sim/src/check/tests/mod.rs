@@ -85,6 +85,7 @@ fn plan(intent: Intent, tasks: Vec<Task>) -> Plan {
         facts: BTreeMap::new(),
         evidence: Evidence::default(),
         silent_hosts: 0,
+        mass: false,
         switch_off: BTreeMap::new(),
         people: 1,
         two_because: Vec::new(),

@@ -3,6 +3,7 @@
 //! What always holds: a directed run draws everything that it does not fix from its seed; it is looked at by the same
 //! checkers as any other, and is clean without a planted bug.
 
+mod brake;
 mod coordinator;
 mod copies;
 mod fence;
@@ -26,6 +27,7 @@ pub struct Script {
 /// Every schedule.
 pub fn all() -> impl Iterator<Item = &'static Script> {
     [
+        brake::SCRIPTS,
         coordinator::SCRIPTS,
         copies::SCRIPTS,
         raft::SCRIPTS,
@@ -39,12 +41,15 @@ pub fn all() -> impl Iterator<Item = &'static Script> {
 }
 
 /// The schedule that a campaign plays with a seed: every sixth seed has one, every 24th one about copies, every thirtieth one of
-/// power that is cut; the others are random worlds.
+/// power that is cut, every ninetieth the brake; the others are random worlds.
 pub fn of_seed(seed: u64) -> Option<&'static Script> {
     if seed % 24 == 16 {
         let mut about_copies = copies::SCRIPTS.iter().filter(|script| script.name.starts_with("reach/"));
         let turn = usize::try_from(seed / 24).unwrap_or(0) % about_copies.clone().count().max(1);
         return about_copies.nth(turn);
+    }
+    if seed % 90 == 27 {
+        return brake::SCRIPTS.first();
     }
     if seed % 30 == 8 {
         return fence::SCRIPTS.get(usize::try_from(seed / 30).unwrap_or(0) % fence::SCRIPTS.len());
