@@ -10,6 +10,7 @@ pub mod command;
 mod copies;
 mod effects;
 pub mod guard;
+pub mod holds;
 mod hosts;
 pub mod plans;
 mod ready;

@@ -9,7 +9,7 @@ use crate::command::{Answer, Refused};
 use crate::guard;
 use crate::hosts::bounded;
 use crate::state::*;
-use crate::{effects, ready, shape, unwind};
+use crate::{effects, holds, ready, shape, unwind};
 use slot_planted::planted;
 use slot_types::cluster::{CopyState, FenceLevel};
 use slot_types::evidence::Evidence;
@@ -208,8 +208,9 @@ fn failover_guards(state: &State, record: &PlanRecord, guards: &Evidence) -> Res
     Ok(())
 }
 
-/// R13: claims do not collide, but an approved failover takes a store from a running plan.
+/// No person's hold is in its way. R13: claims do not collide, but an approved failover takes a store from a running plan.
 fn may_start(state: &State, record: &PlanRecord) -> Result<(), Refused> {
+    holds::let_start(state, record)?;
     for task in &record.plan.tasks {
         let takes_over = matches!(task.kind, TaskKind::FailOver { .. });
         if let Some(store) = &task.store

@@ -125,6 +125,9 @@ fn finish(view: &View<'_>, intent: Intent, mut draft: Draft) -> Result<CheckedPl
         tasks: draft.tasks,
         notes: draft.notes,
     };
+    if let Some(held) = view.cluster.hold_against(&plan) {
+        return Err(Refusal::Held(Box::new(held)));
+    }
     plan.facts = facts(view, &plan);
     let hosts = plan.facts.keys().filter_map(|e| if let EntityRef::Host(h) = e { Some(h.clone()) } else { None });
     plan.evidence = view.evidence.only(&hosts.collect());

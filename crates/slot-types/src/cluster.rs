@@ -3,6 +3,7 @@
 //! What always holds: this is what was *declared and committed*, never what was observed (that is [`crate::evidence`]); a
 //! store's `version` and a host's `version` grow with every change a plan could have been computed from (R14).
 
+use crate::hold::{Hold, HoldOn};
 use crate::ids::*;
 use crate::position::Tip;
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -470,6 +471,8 @@ pub struct Cluster {
     pub attestations: BTreeMap<HostName, Attestation>,
     /// Loss cases, settled ones included.
     pub loss_cases: BTreeMap<LossCaseId, LossCase>,
+    /// What persons said the tool must not touch; at most one hold on each thing.
+    pub holds: BTreeMap<HoldOn, Hold>,
 }
 
 impl Cluster {
@@ -484,6 +487,7 @@ impl Cluster {
             stores: BTreeMap::new(),
             attestations: BTreeMap::new(),
             loss_cases: BTreeMap::new(),
+            holds: BTreeMap::new(),
         }
     }
     /// The spec of a slot.

@@ -8,6 +8,7 @@ pub mod codec;
 pub mod engine;
 pub mod evidence;
 pub mod file;
+pub mod hold;
 pub mod ids;
 pub mod order;
 pub mod plan;

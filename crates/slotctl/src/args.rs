@@ -6,6 +6,7 @@
 use crate::since::{Noted, Since};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use slot_types::cluster::Domain;
+use slot_types::hold::HoldOn;
 use slot_types::ids::*;
 use slot_types::position::ShortDigest;
 use slot_types::view::NamePattern;
@@ -140,6 +141,12 @@ pub enum Command {
     /// Admit a host's new disk.
     #[command(subcommand)]
     Admit(Admit),
+    /// Hands off: nothing that touches it starts before it is released. What runs goes on.
+    #[command(subcommand)]
+    Hold(Hold),
+    /// End a hold.
+    #[command(subcommand)]
+    Release(Hold),
     /// Plans: list, show, approve, reject, abort, watch.
     #[command(subcommand)]
     Plan(Plan),
@@ -429,6 +436,44 @@ pub enum Admit {
         #[command(flatten)]
         change: Change,
     },
+}
+
+/// What is held or released.
+#[derive(Debug, Subcommand)]
+pub enum Hold {
+    /// A host, and the stores that have a copy there.
+    Host {
+        /// Which.
+        host: HostName,
+        /// Why.
+        #[command(flatten)]
+        change: Change,
+    },
+    /// A store.
+    Store {
+        /// Which.
+        store: StoreName,
+        /// Why.
+        #[command(flatten)]
+        change: Change,
+    },
+    /// Everything; what was held by name stays held by name.
+    All {
+        /// Why.
+        #[command(flatten)]
+        change: Change,
+    },
+}
+
+impl Hold {
+    /// What, and why.
+    pub fn parts(self) -> (HoldOn, Change) {
+        match self {
+            Self::Host { host, change } => (HoldOn::Host(host), change),
+            Self::Store { store, change } => (HoldOn::Store(store), change),
+            Self::All { change } => (HoldOn::All, change),
+        }
+    }
 }
 
 /// Plans.

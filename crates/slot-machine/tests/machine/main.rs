@@ -5,6 +5,7 @@
 mod approvals;
 mod copies;
 mod flows;
+mod holds;
 mod holes;
 mod plans;
 mod random;

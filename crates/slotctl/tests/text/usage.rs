@@ -25,6 +25,12 @@ fn every_change_wants_a_reason() {
         "slotctl plan abort p17",
         "slotctl loss reinject L12",
         "slotctl loss discard L12",
+        "slotctl hold host imap3",
+        "slotctl hold store store23",
+        "slotctl hold all",
+        "slotctl release host imap3",
+        "slotctl release store store23",
+        "slotctl release all",
     ] {
         let (kind, text) = refused(line);
         assert_eq!(kind, ErrorKind::MissingRequiredArgument, "{line}");
@@ -52,6 +58,8 @@ fn names_slots_numbers_and_digests_are_checked() {
         ("slotctl audit verify --noted 412", "is not NUMBER=HASH"),
         ("slotctl stores --store Store1", "is no pattern of names"),
         ("slotctl slots --host imap3/07", "is not a name"),
+        ("slotctl hold host imap3/07 -m x", "is not a name"),
+        ("slotctl release store Store1 -m x", "is not a name"),
     ] {
         let (kind, text) = refused(line);
         assert_eq!(kind, ErrorKind::ValueValidation, "{line}: {text}");
