@@ -58,6 +58,7 @@ fn file() -> FleetSpec {
         at: Domain(vec!["ny".into(), format!("r{}", h % 3 + 1)]),
         address: SocketAddr::from(([10, 1, 1, h], 7420)),
         slots: (1..=SLOTS).map(|s| (u16::from(s), slot(h, s))).collect(),
+        fence: None,
     };
     let engine = EngineKind::Journal;
     let spec = StoreSpec { engine, copies: 2, size_bytes: 100 << 30, spread: Spread::Rack, sync_copies: 0 };

@@ -12,6 +12,7 @@ use crate::shape::{OPERATORS, Shape, host, host_number};
 use crate::wire::Caller;
 use crate::{AT_LAST, Outcome, wait_for, wait_until};
 use serde_json::Value;
+use slot_net::process::ProcessIdentity;
 use slot_types::ids::{BootId, SlotId, StoreName};
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
@@ -204,9 +205,17 @@ impl Cluster {
         engines::kill_below(&self.host_folder(n))
     }
 
+    /// The process of the agent of host `n`.
+    pub fn agent_process(&self, n: u8) -> Outcome<ProcessIdentity> {
+        let child = self.agents.get(&n).ok_or("its agent does not run")?;
+        Ok(ProcessIdentity::of(child.id())?)
+    }
+
     /// Starts host `n` again as a new boot of it: its agent runs, its engines do not.
     pub fn restart_host(&mut self, n: u8) -> Outcome<()> {
         self.boots.insert(n, new_boot());
+        // One that its device switched off is dead and was not reaped.
+        self.kill_agent(n)?;
         self.start_agent(n)
     }
 

@@ -21,19 +21,35 @@ pub struct Shape {
     pub stores: u16,
     /// Copies of each store.
     pub copies: u8,
+    /// The last so many stores have three copies.
+    pub triples: u16,
+    /// Hosts of a rack, side by side.
+    pub hosts_per_rack: u8,
     /// Lines added to the `[policy]` section.
     pub policy: String,
+    /// The `fence` of every host, and the table it names; empty for none.
+    pub fence: (String, String),
 }
 
 impl Shape {
-    /// What the demo shows.
+    /// What the demo shows: one host's copies fit on the three others.
     pub fn demo() -> Self {
-        Self { coordinators: 3, hosts: 4, slots: 8, stores: 12, copies: 2, policy: String::new() }
+        Self { hosts: 4, slots: 8, stores: 12, ..Self::small() }
     }
 
     /// Enough for most tests.
     pub fn small() -> Self {
-        Self { coordinators: 3, hosts: 3, slots: 4, stores: 3, copies: 2, policy: String::new() }
+        Self {
+            coordinators: 3,
+            hosts: 3,
+            slots: 4,
+            stores: 3,
+            copies: 2,
+            triples: 0,
+            hosts_per_rack: 1,
+            policy: String::new(),
+            fence: Default::default(),
+        }
     }
 
     /// The cluster file, on this block of addresses.
@@ -44,20 +60,32 @@ impl Shape {
         // Writing into a String has no error.
         let _ = writeln!(text, "coordinators = {{ {} }}\n", coordinators.join(", "));
         let _ = writeln!(text, "[hosts]");
-        let _ = writeln!(
-            text,
-            "\"{}\" = {{ at = \"ny/r{{n}}\", address = \"127.{x}.{{n}}.250\", kind = \"box\" }}\n",
-            range("imap", u16::from(self.hosts))
-        );
-        let _ = writeln!(text, "[kind.box]\nslots = {}", self.slots);
+        for rack in 0..self.hosts.div_ceil(self.hosts_per_rack) {
+            let first = rack * self.hosts_per_rack + 1;
+            let last = (first + self.hosts_per_rack - 1).min(self.hosts);
+            let hosts = range("imap", first.into(), last.into());
+            let address = format!("127.{x}.{{n}}.250");
+            let _ = writeln!(
+                text,
+                "\"{hosts}\" = {{ at = \"ny/r{}\", address = \"{address}\", kind = \"box\" }}",
+                rack + 1
+            );
+        }
+        let _ = writeln!(text, "\n[kind.box]\nslots = {}", self.slots);
         let _ = writeln!(text, "slot = {{ size = \"1 GB\", address = \"127.{x}.{{n}}.{{slot}}\" }}\n");
+        if !self.fence.0.is_empty() {
+            let _ = writeln!(text, "fence = {}\n\n[fence_options.trial]\n{}\n", self.fence.0, self.fence.1);
+        }
         let _ = writeln!(text, "[stores]");
-        let _ = writeln!(
-            text,
-            "\"{}\" = {{ engine = \"journal\", copies = {}, spread = \"rack\" }}\n",
-            range("store", self.stores),
-            self.copies
-        );
+        let pairs = self.stores - self.triples;
+        for (first, last, copies) in [(1, pairs, self.copies), (pairs + 1, self.stores, 3)] {
+            if first <= last {
+                let stores = range("store", first, last);
+                let _ =
+                    writeln!(text, "\"{stores}\" = {{ engine = \"journal\", copies = {copies}, spread = \"rack\" }}");
+            }
+        }
+        text.push('\n');
         if !self.policy.is_empty() {
             let _ = writeln!(text, "[policy]\n{}", self.policy);
         }
@@ -70,8 +98,8 @@ impl Shape {
     }
 }
 
-fn range(name: &str, last: u16) -> String {
-    if last == 1 { format!("{name}1") } else { format!("{name}[1-{last}]") }
+fn range(name: &str, first: u16, last: u16) -> String {
+    if last == first { format!("{name}{first}") } else { format!("{name}[{first}-{last}]") }
 }
 
 /// The name of host `n`.

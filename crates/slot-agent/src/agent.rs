@@ -5,6 +5,7 @@
 
 use crate::config::AgentConfig;
 use crate::core::{AgentCore, CoreConfig, Effect, Event};
+use crate::fence::Fencer;
 use crate::ledger::{Ledger, LedgerError};
 use crate::ledger_thread::{self, Persist};
 use crate::perform::Performer;
@@ -96,7 +97,15 @@ impl Agent {
         let incarnation = image.meta.incarnation;
         let (core, first) = AgentCore::open(core_config, image, boot, running, slot_net::boottime_ms());
         tracing::info!(%incarnation, %boot, "ledger opened, highest order {}", core.ledger().meta.highest);
-        let performer = Performer::new(config.host.clone(), config.slots.clone(), engine, places, adopted, sender);
+        let performer = Performer::new(
+            config.host.clone(),
+            config.slots.clone(),
+            engine,
+            places,
+            Fencer::new(config.fence_dir.clone()),
+            adopted,
+            sender,
+        );
         let (deliver, deliveries) = mpsc::channel(DELIVERIES_MAX);
         let (reports, reports_seen) = watch::channel(codec::encode(&core.report()));
         let handle = Handle { deliveries: deliver, reports: reports_seen };

@@ -61,6 +61,8 @@ pub struct AgentConfig {
     pub data: PathBuf,
     /// The engine's program; without it `slot-journal` beside the agent's own.
     pub engine_binary: Option<PathBuf>,
+    /// Where fence agents are looked for first, before the usual folders.
+    pub fence_dir: Option<PathBuf>,
     /// The slots' addresses, by number.
     pub slots: BTreeMap<u16, SocketAddr>,
 }
@@ -74,6 +76,8 @@ struct File {
     data: PathBuf,
     #[serde(skip_serializing_if = "Option::is_none")]
     engine_binary: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fence_dir: Option<PathBuf>,
     #[serde(default)]
     slots: BTreeMap<String, SocketAddr>,
 }
@@ -102,7 +106,7 @@ impl AgentConfig {
         }
         let file: File = toml::from_str(text).map_err(toml)?;
         let value = |detail: String| ConfigError::Value { path: path.clone(), detail };
-        for absolute in [Some(&file.data), file.engine_binary.as_ref()].into_iter().flatten() {
+        for absolute in [Some(&file.data), file.engine_binary.as_ref(), file.fence_dir.as_ref()].into_iter().flatten() {
             if !absolute.is_absolute() {
                 return Err(value(format!("{} is relative; write an absolute path", absolute.display())));
             }
@@ -119,8 +123,8 @@ impl AgentConfig {
                 return Err(value(format!("slots.{number}: {address} is used twice")));
             }
         }
-        let File { host, listen, data, engine_binary, .. } = file;
-        Ok(Self { host, listen, data, engine_binary, slots })
+        let File { host, listen, data, engine_binary, fence_dir, .. } = file;
+        Ok(Self { host, listen, data, engine_binary, fence_dir, slots })
     }
 
     /// The text of the file, for whoever renders it from `cluster.toml`.
@@ -131,6 +135,7 @@ impl AgentConfig {
             listen: self.listen,
             data: self.data.clone(),
             engine_binary: self.engine_binary.clone(),
+            fence_dir: self.fence_dir.clone(),
             slots: self.slots.iter().map(|(slot, address)| (slot.to_string(), *address)).collect(),
         };
         // Every field is one that TOML can hold, unless a path is not UTF-8; then the text is refused when it is read.

@@ -7,6 +7,7 @@
 pub mod agent;
 pub mod config;
 pub mod core;
+mod fence;
 pub mod ledger;
 pub mod ledger_thread;
 pub mod perform;

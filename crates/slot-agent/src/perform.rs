@@ -1,9 +1,10 @@
 //! Carrying out the core's effects on engines and processes.
 //!
-//! What always holds: every call, launch, kill, provision and removal is answered exactly once, a call no later than its budget and
+//! What always holds: every call, launch, kill, provision, removal and fence is answered exactly once, a call no later than its budget and
 //! [`CALL_SLACK`]; a launch that failed left no process; "gone" is the kernel's word (R2).
 
 use crate::core::{Effect, Event, Serving};
+use crate::fence::Fencer;
 use crate::places::{Adopted, Places};
 use slot_engine::{Engine, EngineSpec, EngineTarget};
 use slot_net::process::{ProcessIdentity, is_alive, kill_and_wait};
@@ -46,6 +47,7 @@ struct Shared {
     slots: BTreeMap<u16, SocketAddr>,
     engine: Arc<dyn Engine>,
     places: Places,
+    fencer: Fencer,
     running: Mutex<BTreeMap<u16, Running>>,
     events: UnboundedSender<Event>,
 }
@@ -57,6 +59,7 @@ impl Performer {
         slots: BTreeMap<u16, SocketAddr>,
         engine: Arc<dyn Engine>,
         places: Places,
+        fencer: Fencer,
         adopted: BTreeMap<u16, Adopted>,
         events: UnboundedSender<Event>,
     ) -> Self {
@@ -65,7 +68,7 @@ impl Performer {
             (slot, running)
         });
         let running = Mutex::new(running.collect());
-        Self { shared: Arc::new(Shared { host, slots, engine, places, running, events }) }
+        Self { shared: Arc::new(Shared { host, slots, engine, places, fencer, running, events }) }
     }
 
     /// Begins an effect; what comes of it follows as an event. Effects of the ledger, answers and reports are not for here.
@@ -90,6 +93,10 @@ impl Performer {
             Effect::Remove { slot, serving } => drop(tokio::spawn(async move {
                 let result = shared.remove(slot, serving).await;
                 shared.tell(Event::Removed { slot, result });
+            })),
+            Effect::Fence { call, host, action, device, budget_ms } => drop(tokio::spawn(async move {
+                let result = shared.fencer.ask(&host, action, &device, Duration::from_millis(budget_ms)).await;
+                shared.tell(Event::FenceAnswer { call, result });
             })),
             Effect::Persist { .. } | Effect::Answer { .. } | Effect::Report(_) => {}
         }

@@ -113,6 +113,7 @@ fn config(data: &Path) -> AgentConfig {
         listen: "127.0.0.1:0".parse().unwrap(),
         data: data.to_path_buf(),
         engine_binary: None,
+        fence_dir: None,
         slots: BTreeMap::from([(1, "127.0.0.1:1".parse().unwrap())]),
     }
 }

@@ -28,7 +28,7 @@ pub struct Proposal {
 
 impl Versioned for Proposal {
     const NAME: &'static str = "log entry";
-    const VERSION: u16 = 1;
+    const VERSION: u16 = 2;
 }
 
 /// A request of a session.

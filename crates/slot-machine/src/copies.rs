@@ -9,7 +9,7 @@ use crate::guard::GUARD_AGE_MS_MAX;
 use crate::ready::{At, in_service};
 use slot_planted::planted;
 use slot_types::cluster::*;
-use slot_types::engine::EngineRole;
+use slot_types::engine::{EngineRole, EngineStatus};
 use slot_types::evidence::Evidence;
 use slot_types::ids::*;
 use slot_types::plan::TaskKind;
@@ -161,7 +161,7 @@ pub(crate) fn destroyable(at: &At<'_>) -> Result<(), String> {
         return Err(format!("R11: {slot} holds copy {}, not {generation}", copy.generation));
     }
     may_go(at, store, slot, copy)?;
-    if !copy.whole || copy.state == CopyState::Retired {
+    if !copy.whole {
         return Ok(());
     }
     let master = store.master.as_ref().ok_or("the store has no master now")?;
@@ -181,10 +181,20 @@ pub(crate) fn destroyable(at: &At<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// R14: the copies that stay are seen, lately, in the roles that the state says.
+/// Whether a replica holds all but what is on its way: a copy that was whole once may have been away since.
+fn close_behind(cluster: &Cluster, store: &Store, master: &SlotId, status: &EngineStatus) -> bool {
+    let policy = &cluster.policy;
+    status.role == EngineRole::Replica
+        && status.following == Some((master.clone(), store.epoch))
+        && status.heard_ms.is_some_and(|ms| ms <= policy.silent_ms)
+        && status.verified_ms.is_some_and(|ms| ms <= policy.max_stamp_age_ms)
+        && status.behind.is_some_and(|behind| behind <= policy.max_lag_records)
+}
+
+/// R14: the copies that stay are seen, lately, in the roles that the state says, and close behind.
 pub(crate) fn others_live(cluster: &Cluster, store: &Store, slot: &SlotId, seen: &Evidence) -> Result<(), String> {
     let copy = store.copies.get(slot).ok_or_else(|| format!("{slot} holds no copy of it"))?;
-    if !copy.whole || copy.state == CopyState::Retired {
+    if !copy.whole {
         return Ok(());
     }
     let master = store.master.as_ref().ok_or("the store has no master now")?;
@@ -192,7 +202,7 @@ pub(crate) fn others_live(cluster: &Cluster, store: &Store, slot: &SlotId, seen:
         seen.running(other, GUARD_AGE_MS_MAX).is_some_and(|status| {
             let right = match *other == master {
                 true => status.role == EngineRole::Master && status.epoch == store.epoch,
-                false => status.following == Some((master.clone(), store.epoch)),
+                false => close_behind(cluster, store, master, status),
             };
             right && status.generation == copy.generation
         })
@@ -207,6 +217,20 @@ pub(crate) fn others_live(cluster: &Cluster, store: &Store, slot: &SlotId, seen:
         ));
     }
     Ok(())
+}
+
+/// R13: what changes a store's master does not begin while everyday recovery, which ran beside a build, is under way there.
+pub(crate) fn recovered(at: &At<'_>) -> Result<(), String> {
+    let aside = matches!(at.task.kind, TaskKind::BuildCopy { .. } | TaskKind::DestroyCopy { .. });
+    let everyday = |id: &PlanId| at.state.plans.get(id).is_some_and(|r| r.plan.intent.is_everyday());
+    if aside || at.run.state != crate::state::TaskState::Waiting || at.record.plan.intent.is_everyday() {
+        return Ok(());
+    }
+    let Some(store) = &at.task.store else { return Ok(()) };
+    match crate::plans::in_hand(at.state, store, at.record.id).into_iter().find(everyday) {
+        Some(plan) => Err(format!("{plan} recovers {store} first")),
+        None => Ok(()),
+    }
 }
 
 /// The first order of a copy may exist from now on: its slot is taken (R4), and it counts for nothing (R16).

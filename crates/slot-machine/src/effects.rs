@@ -11,6 +11,7 @@ use crate::ready;
 use crate::state::{PlanRecord, TaskRun};
 use slot_planted::planted;
 use slot_types::cluster::*;
+use slot_types::fence::Device;
 use slot_types::ids::*;
 use slot_types::order::Done;
 use slot_types::plan::{Place, StepKind, Task, TaskKind};
@@ -156,6 +157,8 @@ pub(crate) fn done(
         (StepKind::Follow, _) if store.master.as_ref() != Some(slot) && store.pending.as_ref() != Some(slot) => {
             copy.role = Role::Replica;
             // R16: one that never held everything is not counted by following alone.
+            // In a store that is being made it has nothing to catch up with.
+            copy.whole |= matches!(task.kind, TaskKind::CreateStore { .. });
             let counts = copy.whole || planted("r16-building-copy-counted");
             copy.state = if counts { CopyState::Serving } else { CopyState::Building };
             copy.follows = store.master.clone().map(|master| (master, store.epoch));
@@ -319,10 +322,12 @@ fn change_fleet(cluster: &mut Cluster, spec: &FleetSpec) {
                 for (number, slot) in &host.slots {
                     slots.entry(*number).or_insert_with(|| slot.clone());
                 }
-                if (&host.at, host.address, &host.slots) != (&wanted.at, wanted.address, &slots) {
+                let same = (&host.at, host.address, &host.slots) == (&wanted.at, wanted.address, &slots);
+                if !same || host.device.spec != wanted.fence {
                     host.at = wanted.at.clone();
                     host.address = wanted.address;
                     host.slots = slots;
+                    host.device.spec = wanted.fence.clone();
                     host.version += 1;
                 }
             }
@@ -339,6 +344,7 @@ fn change_fleet(cluster: &mut Cluster, spec: &FleetSpec) {
                         quarantined: None,
                         acknowledged: LogIndex(0),
                         drained_masters: BTreeSet::new(),
+                        device: Device { spec: wanted.fence.clone(), ..Device::default() },
                         version: 1,
                     },
                 );
@@ -354,6 +360,9 @@ pub(crate) fn copies_start(cluster: &mut Cluster, task: &Task, kind: StepKind) {
         (TaskKind::CreateStore { .. }, ..) => create_store(cluster, task),
         (TaskKind::BuildCopy { slot, generation, .. }, StepKind::Provision, Some(store)) => {
             copies::build_starts(store, slot, *generation);
+            if let Some(host) = cluster.hosts.get_mut(&slot.host) {
+                host.version += 1;
+            }
         }
         (TaskKind::DestroyCopy { slot, .. }, StepKind::Destroy, Some(store)) => copies::destroy_starts(store, slot),
         _ => {}
@@ -374,13 +383,13 @@ fn create_store(cluster: &mut Cluster, task: &Task) {
         copy.state = CopyState::Retired;
     }
     for (slot, generation) in copies {
-        // An empty copy of a store without records is whole.
+        // Whole with its first Follow, or as the first master: until then nobody saw that it holds anything (R16).
         let copy = Copy {
             role: Role::Replica,
             state: CopyState::Building,
             generation: *generation,
             follows: None,
-            whole: true,
+            whole: false,
         };
         all.insert(slot.clone(), copy);
     }

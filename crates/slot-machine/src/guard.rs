@@ -5,13 +5,14 @@
 
 use crate::command::StepRef;
 use crate::copies;
+use crate::fence;
 use crate::ready;
 use crate::state::State;
 use slot_planted::planted;
 use slot_types::cluster::{Cluster, FenceLevel, Store};
 use slot_types::engine::EngineRole;
 use slot_types::evidence::Evidence;
-use slot_types::ids::SlotId;
+use slot_types::ids::{HostName, SlotId};
 use slot_types::plan::{StepKind, TaskKind};
 
 /// How old an observation may be to pass a guard, in milliseconds: a few reports' distance.
@@ -36,13 +37,40 @@ pub fn guard(state: &State, at: StepRef, evidence: &Evidence) -> Result<(), Stri
         {
             copies::holds_everything(cluster, store, slot, evidence)
         }
-        (TaskKind::DestroyCopy { slot, .. }, StepKind::Destroy) => copies::others_live(cluster, store, slot, evidence),
+        // An order that nobody answers would hold its store for ever.
+        (TaskKind::BuildCopy { slot, .. }, StepKind::Provision) => heard(cluster, slot, evidence),
+        (TaskKind::DestroyCopy { slot, .. }, StepKind::Destroy) => {
+            heard(cluster, slot, evidence)?;
+            copies::others_live(cluster, store, slot, evidence)
+        }
         (TaskKind::FailOver { fence: FenceLevel::Attested, waived, .. }, StepKind::Raise) => {
-            waived.iter().try_for_each(|slot| listened(cluster, slot, evidence))
+            let by_word = waived.iter().filter(|slot| !record.plan.switch_off.contains_key(&slot.host));
+            by_word.into_iter().try_for_each(|slot| listened(cluster, slot, evidence))
+        }
+        // R26: power is the last fence; an agent that answers can be asked to demote.
+        (_, StepKind::FenceHost) if !planted("r26-power-cut-while-the-agent-answers") => {
+            fence::target(step).map_or(Ok(()), |host| still_silent(cluster, host, evidence))
         }
         (TaskKind::FailOver { fence, waived, .. }, StepKind::Promote) if *fence != FenceLevel::Demoted => {
-            waived.iter().try_for_each(|slot| still_silent(cluster, slot, evidence))
+            waived.iter().try_for_each(|slot| still_silent(cluster, &slot.host, evidence))
         }
+        _ => Ok(()),
+    }
+}
+
+/// Whether the agent of a slot's host was heard lately.
+fn heard(cluster: &Cluster, slot: &SlotId, evidence: &Evidence) -> Result<(), String> {
+    let silent = cluster.policy.silent_ms.min(GUARD_AGE_MS_MAX);
+    if evidence.agent_alive(&slot.host, silent) { Ok(()) } else { Err(format!("the agent of {} is silent", slot.host)) }
+}
+
+/// Whether an order that is under way may be sent once more, as far as observation goes (R14): what destroys data is looked at
+/// again each time.
+pub fn may_send(state: &State, at: StepRef, evidence: &Evidence) -> Result<(), String> {
+    let (Some(cluster), Some(record)) = (&state.cluster, state.plans.get(&at.plan)) else { return Ok(()) };
+    let Some(task) = record.plan.tasks.get(usize::from(at.task)) else { return Ok(()) };
+    match (&task.kind, task.store.as_ref().and_then(|name| cluster.stores.get(name))) {
+        (TaskKind::DestroyCopy { slot, .. }, Some(store)) => copies::others_live(cluster, store, slot, evidence),
         _ => Ok(()),
     }
 }
@@ -94,15 +122,14 @@ fn handover(
 }
 
 /// R14: a sheet made while the host was silent does not outlive its silence.
-pub(crate) fn still_silent(cluster: &Cluster, slot: &SlotId, evidence: &Evidence) -> Result<(), String> {
-    if !evidence.hosts.contains_key(&slot.host) {
+pub(crate) fn still_silent(cluster: &Cluster, host: &HostName, evidence: &Evidence) -> Result<(), String> {
+    if !evidence.hosts.contains_key(host) {
         return Err(format!(
-            "whether {} is silent is not known: the leader has only begun to listen; ask again in a few seconds",
-            slot.host
+            "whether {host} is silent is not known: the leader has only begun to listen; ask again in a few seconds"
         ));
     }
-    if evidence.agent_alive(&slot.host, cluster.policy.silent_ms) {
-        return Err(format!("the agent of {} answers again; ask for a new plan, which can demote {slot}", slot.host));
+    if evidence.agent_alive(host, cluster.policy.silent_ms) {
+        return Err(format!("the agent of {host} answers again; ask for a new plan, which can demote what is there"));
     }
     Ok(())
 }

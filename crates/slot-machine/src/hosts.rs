@@ -74,6 +74,7 @@ pub(crate) fn seen(
         audit(state, stamp, "slotd", what);
     }
     void_attestation(state, stamp, name, "its agent answered");
+    crate::fence::sign_of_life(state, stamp, name, Some(boot), "its agent answered");
     Ok(Answer::Done)
 }
 
@@ -83,6 +84,7 @@ pub(crate) fn sign_of_life(state: &mut State, stamp: Stamp, name: &HostName, see
         return Ok(Answer::Done);
     }
     void_attestation(state, stamp, name, &bounded(seen));
+    crate::fence::sign_of_life(state, stamp, name, None, &bounded(seen));
     Ok(Answer::Done)
 }
 
@@ -132,6 +134,7 @@ pub(crate) fn admit(
         for (_, copy) in store.copies.iter_mut().filter(|(slot, _)| slot.host == *name) {
             // What it holds, it holds no more: it is built anew before it counts again.
             copy.whole = false;
+            copy.follows = None;
             if matches!(copy.state, CopyState::Serving | CopyState::Frozen | CopyState::Stopped) {
                 copy.state = CopyState::Building;
                 copy.follows = None;

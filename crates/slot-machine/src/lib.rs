@@ -9,6 +9,7 @@ pub mod audit;
 pub mod command;
 mod copies;
 mod effects;
+mod fence;
 pub mod guard;
 pub mod holds;
 mod hosts;

@@ -199,8 +199,10 @@ fn failover_guards(state: &State, record: &PlanRecord, guards: &Evidence) -> Res
             ));
         }
         for slot in waived {
-            guard::still_silent(cluster, slot, guards).map_err(Refused::Guard)?;
-            if *fence == FenceLevel::Attested {
+            guard::still_silent(cluster, &slot.host, guards).map_err(Refused::Guard)?;
+            if record.plan.switch_off.contains_key(&slot.host) || *fence == FenceLevel::Device {
+                crate::fence::approvable(cluster, &record.plan, &slot.host).map_err(Refused::Guard)?;
+            } else if *fence == FenceLevel::Attested {
                 ready::attested(cluster, &slot.host, state.log_time).map_err(Refused::Guard)?;
             }
         }
@@ -208,11 +210,45 @@ fn failover_guards(state: &State, record: &PlanRecord, guards: &Evidence) -> Res
     Ok(())
 }
 
+/// R25, R8: whether everyday recovery may act on a store although a running plan holds it: one that builds or destroys a copy of
+/// it, which may take hours, and does nothing else there yet. It neither starts the store's master nor fences one that is back. `slot` is where recovery
+/// would send its order: orders of two plans at one slot would end each other (R4).
+pub fn yields_to_everyday(state: &State, store: &StoreName, slot: &SlotId) -> bool {
+    let Some(record) = state.store_claims.get(store).and_then(|plan| state.plans.get(plan)) else { return true };
+    // One at a time: what recovers it already is left to end.
+    if !in_hand(state, store, record.id).is_empty() {
+        return false;
+    }
+    let tasks = record
+        .plan
+        .tasks
+        .iter()
+        .zip(&record.tasks)
+        .filter(|(task, run)| task.store.as_ref() == Some(store) && !run.state.is_ended());
+    let yields = |(task, run): (&Task, &TaskRun)| match &task.kind {
+        TaskKind::BuildCopy { slot: at, .. } | TaskKind::DestroyCopy { slot: at, .. } => at != slot,
+        _ => run.state == TaskState::Waiting,
+    };
+    let builds =
+        |(task, _): &(&Task, &TaskRun)| matches!(task.kind, TaskKind::BuildCopy { .. } | TaskKind::DestroyCopy { .. });
+    tasks.clone().any(|it| builds(&it)) && tasks.into_iter().all(yields)
+}
+
+/// The slot that an everyday task sends its order to.
+fn everyday_slot(task: &Task) -> Option<&SlotId> {
+    match &task.kind {
+        TaskKind::StartMaster { slot } | TaskKind::StartCopy { slot } | TaskKind::FenceReturned { slot } => Some(slot),
+        _ => None,
+    }
+}
+
 /// No person's hold is in its way. R13: claims do not collide, but an approved failover takes a store from a running plan.
 fn may_start(state: &State, record: &PlanRecord) -> Result<(), Refused> {
     holds::let_start(state, record)?;
     for task in &record.plan.tasks {
-        let takes_over = matches!(task.kind, TaskKind::FailOver { .. });
+        let recovers = record.plan.intent.is_everyday()
+            && task.store.as_ref().zip(everyday_slot(task)).is_some_and(|(s, at)| yields_to_everyday(state, s, at));
+        let takes_over = matches!(task.kind, TaskKind::FailOver { .. }) || recovers;
         if let Some(store) = &task.store
             && let Some(plan) =
                 state.store_claims.get(store).filter(|_| !takes_over && !planted("r13-store-claim-not-checked"))
@@ -292,15 +328,15 @@ fn start(state: &mut State, stamp: Stamp, id: PlanId) {
     let plan = record.plan.clone();
     audit(state, stamp, "slotd", format!("{id} starts; its approval is consumed"));
     for task in &plan.tasks {
-        if let (TaskKind::FailOver { .. }, Some(store)) = (&task.kind, &task.store)
-            && let Some(other) = state.store_claims.get(store).copied()
-        {
+        let (TaskKind::FailOver { .. }, Some(store)) = (&task.kind, &task.store) else { continue };
+        for other in in_hand(state, store, id) {
             supersede(state, stamp, other, store, id);
         }
     }
     for task in &plan.tasks {
         if let Some(store) = &task.store {
-            state.store_claims.insert(store.clone(), id);
+            // Everyday recovery beside a build leaves the claim where it is.
+            state.store_claims.entry(store.clone()).or_insert(id);
         }
         match &task.kind {
             TaskKind::HostState { host, .. } => {
@@ -332,6 +368,15 @@ fn start(state: &mut State, stamp: Stamp, id: PlanId) {
         audit(state, stamp, "slotd", event);
     }
     settle(state, stamp, id);
+}
+
+/// The running plans that have a store in hand, but for one of them: the one that claims it, and everyday recovery beside it.
+pub(crate) fn in_hand(state: &State, store: &StoreName, but: PlanId) -> Vec<PlanId> {
+    let holds = |record: &&PlanRecord| {
+        let mut tasks = record.plan.tasks.iter().zip(&record.tasks);
+        record.id != but && tasks.any(|(task, run)| task.store.as_ref() == Some(store) && !run.state.is_ended())
+    };
+    state.running().filter(holds).map(|record| record.id).collect()
 }
 
 /// What the planted bug `r6-epoch-before-last-yes` does while the approval still lacks people.
@@ -425,15 +470,28 @@ pub(crate) fn settle(state: &mut State, stamp: Stamp, id: PlanId) {
             record.tasks[number].state = TaskState::NotDone { why: format!("task {} before it was not done", dep + 1) };
         }
     }
-    let open: std::collections::BTreeSet<&StoreName> = record
+    let open: std::collections::BTreeSet<StoreName> = record
         .plan
         .tasks
         .iter()
         .zip(&record.tasks)
         .filter(|(_, run)| !run.state.is_ended())
-        .filter_map(|(task, _)| task.store.as_ref())
+        .filter_map(|(task, _)| task.store.clone())
         .collect();
-    state.store_claims.retain(|store, plan| *plan != id || open.contains(store));
+    let released: Vec<StoreName> = state
+        .store_claims
+        .iter()
+        .filter(|(s, plan)| **plan == id && !open.contains(*s))
+        .map(|(s, _)| s.clone())
+        .collect();
+    for store in released {
+        // Everyday recovery that ran beside it has the store in hand now.
+        match in_hand(state, &store, id).first() {
+            Some(next) => drop(state.store_claims.insert(store, *next)),
+            None => drop(state.store_claims.remove(&store)),
+        }
+    }
+    let Some(record) = state.plans.get_mut(&id) else { return };
     if record.tasks.iter().any(|run| !run.state.is_ended()) {
         return;
     }

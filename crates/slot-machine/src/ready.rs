@@ -4,6 +4,7 @@
 //! [`crate::runnable`] to know what to propose and by `apply` to decide.
 
 use crate::copies;
+use crate::fence;
 use crate::state::{PlanRecord, PlanStatus, State, StepState, TaskRun, TaskState};
 use slot_planted::planted;
 use slot_types::cluster::*;
@@ -91,6 +92,7 @@ pub(crate) fn ready(at: &At<'_>) -> Result<(), String> {
             _ => return Err(format!("task {} is not done", dep + 1)),
         }
     }
+    copies::recovered(at)?;
     if let Some(host) = at.host() {
         reachable(at.state, at.cluster, host)?;
         if wakes_engine(at.step.kind) {
@@ -113,6 +115,7 @@ pub(crate) fn ready(at: &At<'_>) -> Result<(), String> {
         }
         StepKind::Freeze | StepKind::CatchUp | StepKind::CommitEpoch => before_commit(at),
         StepKind::Demote | StepKind::Raise | StepKind::Feed | StepKind::Promote => after_commit(at),
+        StepKind::FenceHost => fence::ready(at),
         _ => settled(at),
     }
 }
@@ -401,13 +404,19 @@ fn promotable(at: &At<'_>, store: &Store, to: &SlotId) -> Result<(), String> {
     }
     let fenced: std::collections::BTreeSet<&SlotId> = demoted(at.task, at.run).map(|(slot, _)| slot).collect();
     for slot in store.possible_masters.keys().filter(|slot| *slot != to && !fenced.contains(slot)) {
-        let TaskKind::FailOver { fence, waived, .. } = &at.task.kind else {
+        let TaskKind::FailOver { fence: level, waived, .. } = &at.task.kind else {
             return Err(format!("S7: {slot} is not fenced at epoch {}", store.epoch));
         };
         if !waived.contains(slot) {
             return Err(format!("S7: {slot} is neither fenced at epoch {} nor waived by name", store.epoch));
         }
-        match fence {
+        if at.record.plan.switch_off.contains_key(&slot.host) {
+            // R26: its device's word for that boot, whoever of this plan had it asked.
+            fence::stands(at.cluster, &at.record.plan, &slot.host).map_err(|why| format!("S7: {why}"))?;
+            continue;
+        }
+        match level {
+            FenceLevel::Device => return Err(format!("S7: no device switches off {}", slot.host)),
             FenceLevel::Demoted => return Err(format!("S7: {slot} is waived, but the plan says it is demoted")),
             FenceLevel::Attested if planted("s7-attestation-unchecked-at-promote") => {}
             FenceLevel::Attested => attested(at.cluster, &slot.host, at.state.log_time)?,

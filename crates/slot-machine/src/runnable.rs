@@ -194,7 +194,11 @@ fn task_runnable(
             let newest = cluster.hosts.get(&host).and_then(|h| h.boot);
             let boot = newest.filter(|_| planted("r27-order-moved-to-new-boot")).unwrap_or(*boot);
             // R8, S7: a Promote that is not there yet is not sent on once what it rests on is gone.
-            let holds = if at.step.kind == StepKind::Promote { ready::ready(&at) } else { Ok(()) };
+            // R6: neither does the order to cut a host's power, once it has booted again.
+            let holds = match at.step.kind {
+                StepKind::Promote | StepKind::FenceHost => ready::ready(&at),
+                _ => Ok(()),
+            };
             out.push(match holds.and_then(|()| order(&at, id, *index, *incarnation, boot)) {
                 Ok(order) => {
                     Runnable::Send { step, kind: at.step.kind, host, order: Box::new(order), since, deadline_ms }
@@ -355,6 +359,11 @@ fn action(at: &At<'_>) -> Result<Action, String> {
         (StepKind::ConfirmStopped, _) => Action::ConfirmStopped,
         (StepKind::ListStranded, _) => Action::ListStranded { against: master(at)? },
         (StepKind::Reinject, _) => Action::Reinject { to: master(at)? },
+        (StepKind::FenceHost, _) => {
+            let host = crate::fence::target(at.step).ok_or("the step switches nothing off")?;
+            let off = at.record.plan.switch_off.get(host).ok_or_else(|| format!("the plan does not name {host}"))?;
+            Action::Fence { host: host.clone(), ends: off.boot, device: Box::new(off.spec.clone()) }
+        }
         (kind, _) => return Err(format!("{kind:?} has no order")),
     })
 }

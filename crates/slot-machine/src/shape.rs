@@ -66,7 +66,8 @@ fn task_shape(plan: &Plan, number: usize, task: &Task) -> Result<(), String> {
     if about_store != task.store.is_some() {
         return Err("names a store where it may not, or none where it must".into());
     }
-    if let Some(step) = task.steps.iter().position(|step| !fits(&task.kind, step)) {
+    let fits = |step: &Step| fits(&task.kind, step) && crate::fence::fits(plan, task, step);
+    if let Some(step) = task.steps.iter().position(|step| !fits(step)) {
         return Err(format!("has {:?} as step {}, which is not of its kind or not at its place", task.kind, step + 1));
     }
     match &task.kind {
@@ -132,6 +133,7 @@ fn fits(kind: &TaskKind, step: &Step) -> bool {
         }
         StepKind::DeclareHost => matches!(kind, TaskKind::HostState { .. }),
         StepKind::ChangeFleet => matches!(kind, TaskKind::Fleet),
+        StepKind::FenceHost => matches!(kind, TaskKind::FailOver { .. }),
     }
 }
 

@@ -8,7 +8,7 @@ use crate::command::{Answer, Refused, StepRef};
 use crate::guard;
 use crate::ready::{self, At};
 use crate::state::*;
-use crate::{effects, plans, unwind};
+use crate::{effects, fence, plans, unwind};
 use slot_planted::planted;
 use slot_types::evidence::Evidence;
 use slot_types::ids::*;
@@ -19,6 +19,7 @@ fn step_name(id: PlanId, task: &Task, number: u16, step: &Step) -> String {
     let place = match &step.at {
         Some(slot_types::plan::Place::Slot(slot)) => format!(" {slot}"),
         Some(slot_types::plan::Place::Host(host)) => format!(" {host}"),
+        Some(slot_types::plan::Place::Device { of, by }) => format!(" {of}, by {by}"),
         None => String::new(),
     };
     let store = task.store.as_ref().map(|s| format!(" of {s}")).unwrap_or_default();
@@ -55,6 +56,8 @@ pub(crate) fn start(
     let name = step_name(at.plan, &task, at.task, &step);
     let next = if step.kind.is_internal() || (step.kind == StepKind::Follow && planted("r16-done-before-followers")) {
         StepState::Done { attempt, index: stamp.index, done: Done::Plain }
+    } else if fence::is_off_already(&here) {
+        StepState::Done { attempt, index: stamp.index, done: Done::Off }
     } else if let Some(done) = taken_for_done(&here) {
         StepState::Done { attempt, index: stamp.index, done }
     } else {
@@ -211,6 +214,14 @@ fn finish_unwinding(
     {
         unwind::finish(cluster, task, run, id, outcome);
     }
+    // What was cut was cut, whatever the plan wanted of it in the end.
+    match (task.steps.get(usize::from(at.step)).and_then(fence::target), outcome) {
+        (Some(host), Outcome::Done(Done::Off)) => fence::confirmed(state, stamp, at.plan, host),
+        (Some(host), Outcome::NeverWill(NeverWill::NotOff { why, .. })) => {
+            fence::not_confirmed(state, stamp, at.plan, host, why);
+        }
+        _ => {}
+    }
     plans::settle(state, stamp, at.plan);
     Ok(Answer::Done)
 }
@@ -234,6 +245,7 @@ fn finish_serving(state: &mut State, stamp: Stamp, id: OrderId, outcome: &Outcom
 fn outcome_text(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Done(Done::Plain) => "done".into(),
+        Outcome::Done(Done::Off) => "done, its device says off".into(),
         Outcome::Done(Done::Tip { tip, .. }) => format!("done, ends at {tip}"),
         Outcome::Done(Done::Stranded(records)) => format!("done, {} stranded records", records.len()),
         Outcome::Done(Done::Reinjected { appended, present }) => {
@@ -255,12 +267,18 @@ fn finish_done(
     audit(state, stamp, "slotd", format!("{name}: {}", outcome_text(&Outcome::Done(done.clone()))));
     let Some(cluster) = state.cluster.as_mut() else { return };
     let Some(before) = state.plans.get(&at.plan).and_then(|p| p.tasks.get(usize::from(at.task))) else { return };
-    let verdict = effects::done(cluster, (task, before), step.kind, step.at.as_ref(), done);
+    let verdict = match (fence::target(step), done) {
+        (Some(_), Done::Off) | (None, _) => effects::done(cluster, (task, before), step.kind, step.at.as_ref(), done),
+        (Some(host), _) => Err(format!("whether {host} is off was not answered")),
+    };
     let Some(run) = state.plans.get_mut(&at.plan).and_then(|p| p.tasks.get_mut(usize::from(at.task))) else { return };
     run.steps[usize::from(at.step)] =
         StepRun { state: StepState::Done { attempt, index, done: done.clone() }, stuck: None };
     if step.kind == StepKind::Follow && matches!(task.kind, TaskKind::BuildCopy { .. }) {
         run.steps.iter_mut().for_each(|step| step.stuck = None);
+    }
+    if let (Some(host), Ok(())) = (fence::target(step), &verdict) {
+        return fence::confirmed(state, stamp, at.plan, host);
     }
     if let Err(why) = verdict {
         run.state = TaskState::NeedsHuman { why: why.clone() };
@@ -290,12 +308,11 @@ fn finish_never(
 ) {
     audit(state, stamp, "slotd", format!("{name}: {}", outcome_text(&Outcome::NeverWill(why.clone()))));
     // R27: no further attempt for that boot, or all of them would be used up before the new one is heard of.
-    if let (
-        NeverWill::BootEnded(boot),
-        Some(slot_types::plan::Place::Host(host) | slot_types::plan::Place::Slot(SlotId { host, .. })),
-    ) = (why, &step.at)
-    {
+    if let (NeverWill::BootEnded(boot), Some(host)) = (why, step.at.as_ref().map(slot_types::plan::Place::host)) {
         state.ended_boots.insert(host.clone(), *boot);
+    }
+    if let (Some(host), NeverWill::NotOff { why, .. }) = (fence::target(step), why) {
+        fence::not_confirmed(state, stamp, at.plan, host, why);
     }
     let aborting = state.plans.get(&at.plan).is_some_and(|p| matches!(p.status, PlanStatus::Aborting { .. }));
     let Some(cluster) = state.cluster.as_mut() else { return };
@@ -309,11 +326,13 @@ fn finish_never(
     let text = crate::hosts::bounded(&format!("{:?} was refused: {why}", step.kind));
     let committed = unwind::is_committed(task, run);
     let hands_over = matches!(task.kind, TaskKind::HandOver { .. });
+    // Whom it follows is told a copy again and again while it is built.
+    let builds = matches!(task.kind, TaskKind::BuildCopy { .. }) && step.kind == StepKind::Follow;
     let next = StepState::Waiting { attempt: attempt.saturating_add(1) };
     if !committed && hands_over {
         // Before the commit every failure returns to the old state.
         unwind::begin(cluster, task, run, stamp, &text);
-    } else if again && attempt < ATTEMPTS_MAX && (committed || !aborting) {
+    } else if again && (attempt < ATTEMPTS_MAX || builds) && (committed || !aborting) {
         run.steps[usize::from(at.step)].state = next;
     } else if committed {
         run.state = TaskState::NeedsHuman { why: text };

@@ -35,7 +35,15 @@ fn must_be_over(kind: StepKind) -> bool {
             | StepKind::StartMaster
             | StepKind::Promote
             | StepKind::Demote
+            | StepKind::FenceHost
     )
+}
+
+/// What builds or destroys one copy matters no more once its task is given up: the slot is neither present nor free until a later
+/// order is done there (R4), and an agent that is gone must not hold the store for ever.
+fn matters_late(task: &Task, kind: StepKind) -> bool {
+    let alone = matches!(task.kind, TaskKind::BuildCopy { .. } | TaskKind::DestroyCopy { .. });
+    must_be_over(kind) && !alone
 }
 
 /// Whether an engine may be frozen although its agent says that the freeze never will be: it may have been asked before the
@@ -56,7 +64,7 @@ pub(crate) fn begin(cluster: &mut Cluster, task: &Task, run: &mut TaskRun, stamp
     for (number, (step, at)) in task.steps.iter().zip(&run.steps).enumerate() {
         let number = u16::try_from(number).unwrap_or(u16::MAX);
         match &at.state {
-            StepState::Started { .. } if must_be_over(step.kind) && !planted("r4-abort-forgets-started") => {
+            StepState::Started { .. } if matters_late(task, step.kind) && !planted("r4-abort-forgets-started") => {
                 unwind.cancel.push(number);
             }
             StepState::Started { .. } => uncount(cluster, task, step),
@@ -124,6 +132,10 @@ pub(crate) fn abort_committed(
     let kind = task.steps.get(number).map(|s| s.kind);
     let promoted = is_done(run, task, StepKind::Promote);
     match (kind, &step.state, &step.stuck) {
+        // R4, R6: an order to cut a host's power must not come late; it is cancelled, or its outcome learnt.
+        (Some(StepKind::FenceHost), StepState::Started { .. }, Some(stuck)) => {
+            begin(cluster, task, run, stamp, &format!("{why}; the store has no master: {stuck}"));
+        }
         // The master serves and clients are routed; followers come back by everyday recovery.
         (Some(kind), state, Some(stuck))
             if promoted

@@ -10,7 +10,7 @@
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, Signal, getpid, pidfd_open, pidfd_send_signal};
+use rustix::process::{Pid, PidfdFlags, Signal, getpid, kill_process_group, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
 
@@ -155,6 +155,19 @@ pub fn kill_and_wait(process: &ProcessIdentity, timeout: Duration) -> Result<(),
         Ok(())
     } else {
         Err(ProcessError::StillThere { pid: process.pid, waited: timeout })
+    }
+}
+
+/// Kills a process that leads a group of its own, with all it started that did not leave the group. Nobody may have reaped
+/// the leader yet: its number, and with it the group's, can't be another's before that.
+pub fn kill_group(leader: &ProcessIdentity) -> Result<(), ProcessError> {
+    if start_time(leader.pid)? != Some(leader.start_time) {
+        return Ok(());
+    }
+    let group = i32::try_from(leader.pid).ok().and_then(Pid::from_raw).ok_or(ProcessError::Pid(leader.pid))?;
+    match kill_process_group(group, Signal::KILL) {
+        Ok(()) | Err(Errno::SRCH) => Ok(()),
+        Err(cause) => Err(ProcessError::System { operation: "kill the group of", pid: leader.pid, cause }),
     }
 }
 

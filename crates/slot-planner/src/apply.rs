@@ -138,6 +138,12 @@ fn changes(view: &View<'_>, spec: &FleetSpec) -> Vec<String> {
         if host.address != wanted.address {
             lines.push(format!("the agent of {name} is at {}, was at {}", wanted.address, host.address));
         }
+        if host.device.spec != wanted.fence {
+            lines.push(match &wanted.fence {
+                Some(device) => format!("{name} can be switched off by {device}"),
+                None => format!("nothing switches {name} off any more"),
+            });
+        }
         // A slot the file leaves out stays; only new and changed ones count.
         let differing = wanted.slots.iter().filter(|(n, slot)| host.slots.get(n) != Some(slot)).count();
         if differing > 0 {

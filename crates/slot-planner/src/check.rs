@@ -5,6 +5,7 @@
 //! and how many people must say yes (S5). What it can't derive, it refuses.
 
 mod copies;
+mod fence;
 mod intents;
 mod places;
 mod sequence;
@@ -137,6 +138,14 @@ pub enum Fault {
     /// The fence is said to be stronger, or other, than it is.
     #[error("task {0} says a wrong fence")]
     Fence(usize),
+    /// R6, R26: a host would be switched off that need not be, from where it may not be, or without naming what that kills.
+    #[error("{host} {what}")]
+    SwitchOff {
+        /// The host.
+        host: HostName,
+        /// What is wrong.
+        what: &'static str,
+    },
     /// R7: the loss statement promises more than evidence allows.
     #[error("task {0} says a loss that evidence does not bear out")]
     Loss(usize),
@@ -165,6 +174,7 @@ pub fn check(cluster: &Cluster, evidence: &Evidence, fleet_version: u64, plan: P
         sequence::check(&ground, number, task)?;
     }
     ground.order()?;
+    fence::check(&ground)?;
     places::check(&ground)?;
     copies::check(&ground)?;
     intents::check(&ground)?;
@@ -237,6 +247,7 @@ impl Ground<'_> {
                 needed.extend([host(&slot.host)]);
             }
         }
+        needed.extend(self.plan.switch_off.keys().map(host));
         if matches!(self.plan.intent, slot_types::plan::Intent::Apply(_)) {
             needed.insert(EntityRef::Fleet, fleet_version);
         }

@@ -58,9 +58,25 @@ fn destroy(name: &StoreName, store: &Store, slot: &SlotId, copy: &Copy, after: V
 
 /// Whole copies of a store that are seen live, in how many domains they are, without `leaving`.
 fn live_domains(view: &View<'_>, name: &StoreName, store: &Store, leaving: Option<&SlotId>) -> BTreeSet<String> {
-    let live = view.live_copies(name, store).into_iter();
-    let whole = live.filter(|slot| Some(slot) != leaving && store.copies.get(slot).is_some_and(|copy| copy.whole));
+    let live = close_copies(view, name, store).into_iter();
+    let whole = live.filter(|slot| Some(slot) != leaving);
     whole.map(|slot| domain(view.cluster, store.spec.spread, &slot.host)).collect()
+}
+
+/// The whole copies of a store that are seen live and close behind, its master among them.
+fn close_copies(view: &View<'_>, name: &StoreName, store: &Store) -> BTreeSet<SlotId> {
+    let policy = view.policy();
+    let close = |slot: &SlotId| {
+        let status = store.copies.get(slot).and_then(|copy| view.status(name, slot, copy)).map(|(status, _)| status);
+        store.master.as_ref() == Some(slot)
+            || status.is_some_and(|s| {
+                s.behind.is_some_and(|behind| behind <= policy.max_lag_records)
+                    && s.heard_ms.is_some_and(|ms| ms <= policy.silent_ms)
+                    && s.verified_ms.is_some_and(|ms| ms <= policy.max_stamp_age_ms)
+            })
+    };
+    let whole = |slot: &SlotId| store.copies.get(slot).is_some_and(|copy| copy.whole);
+    view.live_copies(name, store).into_iter().filter(|slot| whole(slot) && close(slot)).collect()
 }
 
 /// S9: once the copy on `slot` is built on `to` instead, whether as many as the store asks for are seen live; `Err` is how many.
@@ -124,13 +140,24 @@ fn leaves(
     Ok(way)
 }
 
+/// How many hosts could take the place of a copy.
+fn choices(view: &View<'_>, yard: &Yard<'_>, name: &StoreName, slot: &SlotId) -> usize {
+    let Some(store) = view.cluster.stores.get(name) else { return 0 };
+    let none = BTreeSet::new();
+    let wanted = Wanted { store, master: &slot.host, replaces: Some(slot), beside: &[], leaving: &none };
+    view.cluster.hosts.keys().filter(|host| yard.why_not(host, &wanted).is_none()).count()
+}
+
 /// `drain --empty`: masters off first, then every copy is built elsewhere, then destroyed here.
 pub(crate) fn empty(view: &View<'_>, host: &HostName) -> Result<Draft, Refusal> {
     let known = crate::drain::may_leave(view, host, true)?;
     let mut yard = Yard::new(view).without(host);
     let mut ways = Vec::new();
     let mut because = BTreeMap::new();
-    for (name, slot, copy) in view.cluster.copies_on(host) {
+    // Who has the fewest places chooses first: a store of as many copies as there are racks can't go elsewhere.
+    let mut leaving: Vec<_> = view.cluster.copies_on(host).collect();
+    leaving.sort_by_key(|(name, slot, _)| (choices(view, &yard, name, slot), *name, *slot));
+    for (name, slot, copy) in leaving {
         let Some(store) = view.cluster.stores.get(name) else { continue };
         match leaves(view, &mut yard, (name, store), (slot, copy)) {
             Ok(way) => ways.push((name, store, slot, copy, way)),
@@ -152,16 +179,20 @@ pub(crate) fn empty(view: &View<'_>, host: &HostName) -> Result<Draft, Refusal> 
         first.push(draft.push(host_state(host, HostState::Draining, Vec::new())));
     }
     // Every master leaves before the first byte is copied: what takes long comes last.
+    let mut before_it: BTreeMap<&StoreName, u16> = BTreeMap::new();
     let mut chains: Vec<Vec<u16>> = Vec::new();
     for (turn, (name, store, slot, _, way)) in ways.iter().enumerate() {
         let to = if way.hand_over.is_empty() { None } else { targets.next() };
         chains.push(match to {
-            Some(to) => vec![draft.push(hand_over(view, name, store, slot, &to, first.clone(), turn))],
+            Some(to) => {
+                let moves = draft.push(hand_over(view, name, store, slot, &to, first.clone(), turn));
+                before_it.insert(name, moves);
+                vec![moves]
+            }
             None => first.clone(),
         });
     }
     let mut bytes = 0u64;
-    let mut before_it: BTreeMap<&StoreName, u16> = BTreeMap::new();
     for ((name, store, slot, copy, way), mut after) in ways.iter().zip(chains) {
         // A host may hold a retired copy of a store beside the one that took its place (R11).
         after.extend(before_it.get(name));
@@ -346,10 +377,10 @@ fn put_right(
         have.insert(domain(view.cluster, store.spec.spread, &slot.host));
         chain(draft, task, &mut last);
     }
-    let lost: BTreeSet<SlotId> = store.copies.keys().filter(|slot| !view.answers(&slot.host)).cloned().collect();
+    let none = BTreeSet::new();
     let mut beside = Vec::new();
     while have.len() < want {
-        let wanted = Wanted { store, master: &master.host, replaces: None, beside: &beside, leaving: &lost };
+        let wanted = Wanted { store, master: &master.host, replaces: None, beside: &beside, leaving: &none };
         let slot = yard.take(&wanted).map_err(|why| no_place(name, store, why))?;
         have.insert(domain(view.cluster, store.spec.spread, &slot.host));
         chain(draft, build(name, store, &slot, None, Vec::new()), &mut last);
@@ -375,7 +406,7 @@ fn surplus<'a>(
         copy.state == CopyState::Retired && view.answers(&slot.host) && free
     };
     let mut all: Vec<(&SlotId, &Copy)> = store.copies.iter().filter(gone).collect();
-    let live = view.live_copies(name, store);
+    let live = close_copies(view, name, store);
     let mut staying: BTreeSet<&SlotId> =
         live.iter().filter(|slot| store.copies.get(slot).is_some_and(|c| c.whole)).collect();
     let mut candidates: Vec<(&SlotId, &Copy)> = store
@@ -530,7 +561,9 @@ pub(crate) fn count(view: &View<'_>, slot: &SlotId) -> Result<Draft, Refusal> {
     let master = master.ok_or_else(|| Refusal::NotServed { store: name.clone(), why: NotWell::NoMaster })?;
     let follows = Some((master.clone(), store.epoch));
     let status = view.status(name, slot, copy).map(|(status, _)| status);
-    let holds = status.is_some_and(|s| s.following == follows && s.behind == Some(0) && s.verified_ms.is_some());
+    let heard = |ms: Option<u64>| ms.is_some_and(|ms| ms <= view.policy().silent_ms);
+    let holds = status
+        .is_some_and(|s| s.following == follows && s.behind == Some(0) && s.verified_ms.is_some() && heard(s.heard_ms));
     if copy.follows != follows || !holds {
         let next = "it does not hold everything yet; it counts as soon as it does";
         return Err(Refusal::CopyIn { store: name.clone(), slot: slot.clone(), state: copy.state, next });
@@ -542,5 +575,5 @@ pub(crate) fn count(view: &View<'_>, slot: &SlotId) -> Result<Draft, Refusal> {
         epoch: store.epoch,
         after: Vec::new(),
     };
-    Ok(Draft { tasks: vec![task], notes: Vec::new() })
+    Ok(Draft { tasks: vec![task], ..Draft::default() })
 }

@@ -112,16 +112,20 @@ pub(crate) fn plan(view: &View<'_>, host: &HostName) -> Result<Draft, Refusal> {
     if known.declared != HostState::Draining {
         first.push(draft.push(host_state(host, HostState::Draining, Vec::new())));
     }
+    let mut last: BTreeMap<&StoreName, u16> = BTreeMap::new();
     for (turn, (name, store, slot, need)) in needs.iter().enumerate() {
-        let stop_after = match need {
+        let mut stop_after = match need {
             Need::Nothing => continue,
             Need::Stop => first.clone(),
             Need::HandOver(_) => {
                 let Some(to) = targets.next() else { continue };
-                vec![draft.push(hand_over(view, name, store, slot, &to, first.clone(), turn))]
+                let after = first.iter().copied().chain(last.get(name).copied()).collect();
+                vec![draft.push(hand_over(view, name, store, slot, &to, after, turn))]
             }
         };
-        draft.push(stop_copy(name, store, slot, stop_after));
+        // A host may hold a copy that is built beside the one it is to take the place of.
+        stop_after.extend(last.get(name));
+        last.insert(name, draft.push(stop_copy(name, store, slot, stop_after)));
     }
     let all = (0..draft.tasks.len()).filter_map(|n| u16::try_from(n).ok()).collect();
     draft.push(host_state(host, HostState::Maintenance, all));
@@ -205,7 +209,8 @@ pub(crate) fn hand_over_options(
     }
     let mut why = BTreeMap::new();
     let mut options = Vec::new();
-    for to in store.copies.keys().filter(|to| *to != slot) {
+    // A host may hold two copies of a store while one of them moves within its rack.
+    for to in store.copies.keys().filter(|to| to.host != slot.host) {
         match view.handover_target(name, store, slot, to) {
             Ok(()) => options.push(to.clone()),
             Err(reason) => {

@@ -54,7 +54,7 @@ fn master<'a>(name: &StoreName, store: &'a Store) -> Result<&'a SlotId, Refusal>
 }
 
 fn one(task: Task) -> Draft {
-    Draft { tasks: vec![task], notes: Vec::new() }
+    Draft { tasks: vec![task], ..Draft::default() }
 }
 
 /// R25: the same master at the same epoch.

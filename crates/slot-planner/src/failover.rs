@@ -8,7 +8,7 @@ use crate::loss::{self, Past};
 use crate::refusal::{Nothing, Refusal, WhyNot};
 use crate::steps::{self, FailOverPlaces};
 use crate::view::View;
-use crate::{Draft, balance, drain, sheet};
+use crate::{Draft, balance, drain, fence, sheet};
 use slot_types::cluster::*;
 use slot_types::engine::{EngineRole, EngineStatus};
 use slot_types::ids::*;
@@ -216,6 +216,7 @@ fn carry_out(view: &View<'_>, ways: Vec<Way<'_>>, draft: &mut Draft) -> Result<(
         // R13.
         draft.note("TAKES OVER", format!("from running plans: {}", sheet::names(&taken)));
     }
+    fence::name_switched_off(view, draft);
     sheet::after(view, &before, &load, draft);
     Ok(())
 }
@@ -236,6 +237,7 @@ fn fail_over(view: &View<'_>, way: &Way<'_>, to: &SlotId, turn: usize) -> Result
     // The slot the sheet is about comes first.
     demote.sort_by_key(|slot| (slot != from, slot.clone()));
     let fence = waived.iter().map(|slot| view.fence(slot)).max().unwrap_or(FenceLevel::Demoted);
+    let switch_off: Vec<(HostName, HostName, u64)> = fence::switches(view, &waived);
     let answers = |slot: &SlotId| store.copies.get(slot).is_some_and(|copy| view.copy_answers(slot, copy));
     let others = || store.copies.keys().filter(|slot| *slot != from && *slot != to);
     let raise: Vec<SlotId> = others().filter(|slot| answers(slot) && !demote.contains(slot)).cloned().collect();
@@ -260,8 +262,15 @@ fn fail_over(view: &View<'_>, way: &Way<'_>, to: &SlotId, turn: usize) -> Result
     follow.extend(others().filter(|slot| answers(slot)).cloned());
     let canary =
         view.canary_host(&[&from.host, &to.host], &[&from.host, &to.host], turn).unwrap_or_else(|| to.host.clone());
-    let places =
-        FailOverPlaces { to, raise: &raise, feed: feed.is_some(), demote: &demote, follow: &follow, canary: &canary };
+    let places = FailOverPlaces {
+        to,
+        raise: &raise,
+        feed: feed.is_some(),
+        demote: &demote,
+        switch_off: &switch_off,
+        follow: &follow,
+        canary: &canary,
+    };
     let feed = feed.map(|(slot, _, _)| slot);
     Ok(Task {
         steps: steps::fail_over(&places),

@@ -12,6 +12,7 @@ mod drain;
 mod everyday;
 mod explain;
 mod failover;
+mod fence;
 mod loss;
 mod place;
 mod refusal;
@@ -29,6 +30,7 @@ pub use risk::WhatIf;
 
 use slot_types::cluster::Cluster;
 use slot_types::evidence::Evidence;
+use slot_types::fence::SwitchOff;
 use slot_types::ids::*;
 use slot_types::plan::{EntityRef, Intent, Note, Plan, Task, TaskKind, people_needed, two_people_because};
 use std::collections::{BTreeMap, BTreeSet};
@@ -86,6 +88,7 @@ pub fn plan(cluster: &Cluster, evidence: &Evidence, intent: Intent, inputs: Inpu
 /// Tasks and notes, before they are a plan.
 #[derive(Default)]
 pub(crate) struct Draft {
+    switch_off: BTreeMap<HostName, SwitchOff>,
     tasks: Vec<Task>,
     notes: Vec<Note>,
 }
@@ -122,6 +125,7 @@ fn finish(view: &View<'_>, intent: Intent, mut draft: Draft) -> Result<CheckedPl
         silent_hosts: view.silent_hosts(),
         people: 0,
         two_because: Vec::new(),
+        switch_off: draft.switch_off,
         tasks: draft.tasks,
         notes: draft.notes,
     };

@@ -39,6 +39,12 @@ pub(crate) fn on(kind: StepKind, host: &HostName) -> Step {
     Step { kind, at: Some(Place::Host(host.clone())), deadline_ms: deadline_ms(kind) }
 }
 
+/// R26: off, then status until it says off, may take the device's whole time; the agent is asked again in between.
+pub(crate) fn fence_host(of: &HostName, by: &HostName, timeout_ms: u64) -> Step {
+    let at = Some(Place::Device { of: of.clone(), by: by.clone() });
+    Step { kind: StepKind::FenceHost, at, deadline_ms: timeout_ms.saturating_add(ORDER_MS) }
+}
+
 pub(crate) fn internal(kind: StepKind) -> Step {
     Step { kind, at: None, deadline_ms: deadline_ms(kind) }
 }
@@ -80,7 +86,8 @@ pub(crate) fn build_copy(slot: &SlotId, begin: bool) -> Vec<Step> {
 }
 
 pub(crate) fn count_copy() -> Vec<Step> {
-    vec![internal(StepKind::Count)]
+    // It holds everything already, or the store is wanted for something else.
+    vec![Step { deadline_ms: INTERNAL_MS, ..internal(StepKind::Count) }]
 }
 
 pub(crate) fn destroy_copy(slot: &SlotId) -> Vec<Step> {
@@ -93,6 +100,8 @@ pub(crate) struct FailOverPlaces<'a> {
     pub raise: &'a [SlotId],
     pub feed: bool,
     pub demote: &'a [SlotId],
+    /// The hosts that are switched off, by whom, and how long that may take.
+    pub switch_off: &'a [(HostName, HostName, u64)],
     pub follow: &'a [SlotId],
     pub canary: &'a HostName,
 }
@@ -104,6 +113,8 @@ pub(crate) fn fail_over(places: &FailOverPlaces<'_>) -> Vec<Step> {
         steps.push(at(StepKind::Feed, places.to));
     }
     steps.extend(places.demote.iter().map(|slot| at(StepKind::Demote, slot)));
+    // R26: power is the last fence; whatever can stop the failover has been asked before.
+    steps.extend(places.switch_off.iter().map(|(of, by, timeout_ms)| fence_host(of, by, *timeout_ms)));
     steps.push(at(StepKind::Promote, places.to));
     steps.push(internal(StepKind::Repoint));
     steps.extend(places.follow.iter().map(|slot| at(StepKind::Follow, slot)));

@@ -33,33 +33,36 @@ pub(crate) fn plan(view: &View<'_>, host: &HostName) -> Result<Draft, Refusal> {
     for (name, store) in &view.cluster.stores {
         // A host may hold a retired copy of a store beside the one that took its place (R11).
         let here = |(slot, copy): &(&SlotId, &Copy)| slot.host == *host && copy.state != CopyState::Retired;
-        let Some((slot, copy)) = store.copies.iter().find(here) else { continue };
-        if store.master.as_ref() == Some(slot) || store.pending.as_ref() == Some(slot) {
-            continue;
-        }
-        let settled = store.master.is_some() && store.pending.is_none() && !view.inputs.busy_stores.contains(name);
-        let mut ready_after = first;
-        match copy.state {
-            CopyState::Stopped if settled && !store.possible_masters.contains_key(slot) => {
-                ready_after = draft.push(start_copy(name, store, slot, vec![first]));
-            }
-            CopyState::Serving => {}
-            CopyState::Stopped => {
-                left.push(name);
+        let (mut ready_after, mut handed) = (first, false);
+        for (slot, copy) in store.copies.iter().filter(here) {
+            if store.master.as_ref() == Some(slot) || store.pending.as_ref() == Some(slot) {
                 continue;
             }
-            _ => continue,
-        }
-        if !known.drained_masters.contains(name) {
-            continue;
-        }
-        match view.master_well(name, store) {
-            Ok(from) if settled && store.possible_masters.is_empty() => {
-                draft.push(hand_over(view, name, store, from, slot, vec![ready_after], turn));
-                turn += 1;
-                move_one(&mut load, &from.host, host);
+            let settled = store.master.is_some() && store.pending.is_none() && !view.inputs.busy_stores.contains(name);
+
+            match copy.state {
+                CopyState::Stopped if settled && !store.possible_masters.contains_key(slot) => {
+                    ready_after = draft.push(start_copy(name, store, slot, vec![ready_after]));
+                }
+                CopyState::Serving => {}
+                CopyState::Stopped => {
+                    left.push(name);
+                    continue;
+                }
+                _ => continue,
             }
-            _ => kept.push(name),
+            if handed || !known.drained_masters.contains(name) {
+                continue;
+            }
+            match view.master_well(name, store) {
+                Ok(from) if settled && store.possible_masters.is_empty() && from.host != *host => {
+                    handed = true;
+                    ready_after = draft.push(hand_over(view, name, store, from, slot, vec![ready_after], turn));
+                    turn += 1;
+                    move_one(&mut load, &from.host, host);
+                }
+                _ => kept.push(name),
+            }
         }
     }
     if known.declared == HostState::Active && draft.tasks.len() == 1 {

@@ -35,6 +35,8 @@ impl<'a> View<'a> {
         matches!(copy.state, CopyState::Serving | CopyState::Frozen | CopyState::Building)
             && self.answers(&slot.host)
             && !self.is_gone(slot, copy)
+            // What was begun and has no engine holds nothing, and may have no folder to start one in.
+            && (copy.whole || self.evidence.running(slot, self.policy().silent_ms).is_some())
     }
 
     /// Whether a copy that is to be built is not there at all, since its disk was replaced: its agent, which answers, holds
@@ -199,12 +201,17 @@ impl<'a> View<'a> {
         (whole && copy.whole && status.role != EngineRole::Diverged).then_some((status, age))
     }
 
-    /// How surely a slot can no longer acknowledge: by a demote that can be ordered, by a person's word, or not at all.
+    /// How surely a slot can no longer acknowledge: by a demote that can be ordered, by a device that says off or can be used,
+    /// by a person's word, or not at all. No power is cut where a person said that it is off (docs/adr/0017).
     pub fn fence(&self, slot: &SlotId) -> FenceLevel {
         if self.answers(&slot.host) {
             FenceLevel::Demoted
+        } else if self.is_off(&slot.host) {
+            FenceLevel::Device
         } else if self.attested(&slot.host) {
             FenceLevel::Attested
+        } else if self.switch(&slot.host).is_some() {
+            FenceLevel::Device
         } else {
             FenceLevel::None
         }
@@ -219,6 +226,11 @@ impl<'a> View<'a> {
             && self
                 .last_life_age(name)
                 .is_none_or(|age| self.evidence.taken_at.0.saturating_sub(age) <= attestation.at.0)
+    }
+
+    /// Whether its device's "off" stands for a host's latest boot (R26).
+    pub fn is_off(&self, name: &HostName) -> bool {
+        self.cluster.hosts.get(name).is_some_and(|host| host.device.is_off(host.boot) && host.device.spec.is_some())
     }
 
     /// How long ago anything of a host showed life: its agent, or one of its engines to a replica (R8: separate signs).

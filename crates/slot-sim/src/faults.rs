@@ -225,6 +225,8 @@ pub struct Swarm {
     pub client_pause_ms: (u64, u64),
     /// Set traps at named places.
     pub triggers: Vec<Trigger>,
+    /// Every host can be switched off by a device (R26).
+    pub devices: bool,
 }
 
 impl Swarm {
@@ -243,6 +245,7 @@ impl Swarm {
             log_tail: 4_096,
             client_pause_ms: (20, 400),
             triggers: Vec::new(),
+            devices: false,
         }
     }
 
@@ -266,6 +269,8 @@ impl Swarm {
             log_tail: if short { dice.within(4, 20) } else { 4_096 },
             client_pause_ms: (20, 400),
             triggers: Vec::new(),
+            // A stream of its own: what the others draw stays what it was.
+            devices: Stream::new(seed, 21).one_in(3),
         };
         for _ in 0..dice.within(0, 4) {
             let trigger = swarm.trigger(&mut dice);
@@ -302,7 +307,7 @@ impl Swarm {
         let classes: Vec<&str> = self.classes.iter().map(|c| c.name()).collect();
         format!(
             "{} hosts, {} stores of {} copies, sync_copies {}, messages 1/{}, a fault every {} ms for {} ms, snapshot every \
-             {}, log tail {}, clients pause {:?} ms, classes [{}], triggers {:?}",
+             {}, log tail {}, clients pause {:?} ms, classes [{}], triggers {:?}{}",
             self.hosts,
             self.stores,
             self.copies,
@@ -314,7 +319,8 @@ impl Swarm {
             self.log_tail,
             self.client_pause_ms,
             classes.join(" "),
-            self.triggers
+            self.triggers,
+            if self.devices { ", devices" } else { "" }
         )
     }
 }

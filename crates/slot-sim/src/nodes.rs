@@ -293,6 +293,11 @@ impl World {
                 let event = agent::Event::Removed { slot, result: Ok(()) };
                 self.queue.after(3, Happening::Agent(host.clone(), life, Box::new(event)));
             }
+            // Nothing in this world has a device.
+            Effect::Fence { call, host: of, .. } => {
+                let event = agent::Event::FenceAnswer { call, result: Err(format!("{of} has no device")) };
+                self.queue.after(1, Happening::Agent(host.clone(), life, Box::new(event)));
+            }
             Effect::Report(report) => self.report(host, &report),
         }
     }

@@ -9,6 +9,7 @@ use slot_agent::core::image::LedgerImage;
 use slot_raft::store::MemStore;
 use slot_raft::{NodeMarker, Restored};
 use slot_types::cluster::*;
+use slot_types::fence::{FenceAgent, FenceError, FenceFrom, FenceKey, FenceSpec, FenceValue};
 use slot_types::ids::*;
 use slot_types::position::Digest;
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,7 +33,7 @@ pub fn fleet(hosts: u8, stores: u8) -> FleetSpec {
     let host_spec = |n: u8| {
         let slot = |s: u8| (u16::from(s), SlotSpec { size_bytes: 1 << 30, address: address(n, s, 7430) });
         let at = Domain(vec!["site".into(), format!("r{n}")]);
-        HostSpec { at, address: address(n, 250, 7420), slots: (1..=4).map(slot).collect() }
+        HostSpec { at, address: address(n, 250, 7420), slots: (1..=4).map(slot).collect(), fence: None }
     };
     let store =
         StoreSpec { engine: EngineKind::Journal, copies: 2, size_bytes: 1 << 20, spread: Spread::Rack, sync_copies: 0 };
@@ -44,6 +45,32 @@ pub fn fleet(hosts: u8, stores: u8) -> FleetSpec {
             .map(|n| (StoreName::new(format!("store{n}")).expect("store and a number is a name"), store.clone()))
             .collect(),
         policy: Policy::default(),
+    }
+}
+
+/// Every host gets a device. With a host to spare, the last is put beside the first, so that not everybody may use each
+/// device (R26).
+pub fn with_devices(fleet: &mut FleetSpec, shared_rack: bool) {
+    let spec = |name: &HostName| {
+        let checked = || {
+            let options = [(FenceKey::new("plug")?, FenceValue::new(name.as_str())?)].into();
+            let agent = FenceAgent::new("fence_sim")?;
+            Ok::<_, FenceError>(FenceSpec {
+                agent,
+                options,
+                password_file: None,
+                timeout_ms: 8_000,
+                from: FenceFrom::AnotherRack,
+            })
+        };
+        checked().ok()
+    };
+    for (name, host) in &mut fleet.hosts {
+        host.fence = spec(name);
+    }
+    let first = fleet.hosts.values().next().map(|host| host.at.clone());
+    if let (Some(at), Some(mut last)) = (first.filter(|_| shared_rack), fleet.hosts.last_entry()) {
+        last.get_mut().at = at;
     }
 }
 

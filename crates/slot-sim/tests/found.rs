@@ -69,3 +69,16 @@ fn r16_a_run_is_not_well_before_its_followers_hold_their_masters_log() {
     let outcome = run::run(28025, &Options { directed, ..Options::default() });
     assert!(outcome.is_clean(), "{:?} {:?}", outcome.violations, outcome.panicked);
 }
+
+/// While a copy moves within its rack a host may hold two copies of one store: its drain had no order between their tasks, and
+/// handed a master over to the other one.
+#[test]
+fn l1_a_host_with_two_copies_of_one_store_is_drained() {
+    clean(&[824, 1209, 2923]);
+}
+
+/// Two plans of everyday recovery acted on one store, beside a build.
+#[test]
+fn r13_one_recovery_at_a_time_beside_a_build() {
+    clean(&[523, 1315]);
+}

@@ -3,6 +3,7 @@
 //! What always holds: this is what was *declared and committed*, never what was observed (that is [`crate::evidence`]); a
 //! store's `version` and a host's `version` grow with every change a plan could have been computed from (R14).
 
+use crate::fence::{Device, FenceSpec};
 use crate::hold::{Hold, HoldOn};
 use crate::ids::*;
 use crate::position::Tip;
@@ -85,6 +86,8 @@ pub struct Host {
     pub acknowledged: LogIndex,
     /// Masters a drain took off, in the order to hand them back.
     pub drained_masters: BTreeSet<StoreName>,
+    /// What switches it off from outside, and what is held of its word (R26).
+    pub device: Device,
     /// Grows with every change a plan could depend on.
     pub version: u64,
 }
@@ -158,6 +161,8 @@ pub struct Copy {
 pub enum FenceLevel {
     /// Its agent's durable answer to Demote (R2, R5).
     Demoted,
+    /// Its host's power is cut by a device, whose status then says off (R26).
+    Device,
     /// A person says the host is off (R8).
     Attested,
     /// Nothing proves it; only by waiver.
@@ -167,6 +172,7 @@ impl fmt::Display for FenceLevel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             FenceLevel::Demoted => "demoted by its agent",
+            FenceLevel::Device => "switched off by its device",
             FenceLevel::Attested => "attested off by a person",
             FenceLevel::None => "not fenced",
         })
@@ -383,7 +389,7 @@ pub struct Policy {
     pub failover_people: u8,
     /// Ask two people when the loss is lagging, unverified or unknown.
     pub two_if_loss: bool,
-    /// Ask two people when the old master is attested off or not fenced.
+    /// Ask two people when the old master is attested off or not fenced at all.
     pub two_if_unfenced: bool,
     /// Whether a master that nothing fences may be promoted past at all.
     pub allow_unfenced: bool,
@@ -435,6 +441,8 @@ pub struct HostSpec {
     pub address: SocketAddr,
     /// Its slots.
     pub slots: BTreeMap<u16, SlotSpec>,
+    /// What switches it off from outside.
+    pub fence: Option<FenceSpec>,
 }
 
 /// The whole cluster file, ranges expanded.

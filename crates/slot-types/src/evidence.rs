@@ -4,6 +4,7 @@
 //! never truth: the planner reads it, a person is shown it, and guards evaluate it again when it matters (R14).
 
 use crate::engine::EngineStatus;
+use crate::fence::Power;
 use crate::ids::*;
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
@@ -90,12 +91,18 @@ pub struct Evidence {
     pub hosts: BTreeMap<HostName, HostEvidence>,
     /// By slot. A slot absent here was never reported: [`Evidence::copy`] says so as unknown.
     pub copies: BTreeMap<SlotId, Seen<CopyEvidence>>,
+    /// What their devices say of hosts' power. A host absent here was not asked about: [`Evidence::power_of`] says so.
+    pub power: BTreeMap<HostName, Seen<Power>>,
 }
 
 impl Evidence {
     /// What is seen of the copy on a slot.
     pub fn copy(&self, slot: &SlotId) -> Seen<CopyEvidence> {
         self.copies.get(slot).cloned().unwrap_or_else(|| Seen::Unknown { reason: "never reported".into() })
+    }
+    /// What its device says of a host's power.
+    pub fn power_of(&self, host: &HostName) -> Seen<Power> {
+        self.power.get(host).cloned().unwrap_or_else(|| Seen::Unknown { reason: "its device was not asked".into() })
     }
     /// The engine status on a slot, if it was seen running no longer ago than this.
     pub fn running(&self, slot: &SlotId, age_ms_max: u64) -> Option<&EngineStatus> {
@@ -127,6 +134,7 @@ impl Evidence {
                 .filter(|(s, _)| hosts.contains(&s.host))
                 .map(|(s, e)| (s.clone(), e.clone()))
                 .collect(),
+            power: self.power.iter().filter(|(h, _)| hosts.contains(*h)).map(|(h, e)| (h.clone(), e.clone())).collect(),
         }
     }
 }

@@ -6,6 +6,7 @@
 
 mod error;
 mod expand;
+mod fence;
 mod raw;
 
 pub use error::{FileError, FileProblem};
@@ -145,7 +146,9 @@ fn read_host(
         (kind.span(), FileProblem::UnknownKind { host: name.to_string(), kind: kind.get_ref().clone() })
     })?;
     let slots = read_slots(described, name, number, taken)?;
-    Ok(HostSpec { at, address: parsed, slots })
+    let written = entry.field(|h| h.fence.as_ref()).or(described.fence.as_ref());
+    let fence = written.map(|written| fence::read(written, &raw.fence_options, number)).transpose()?;
+    Ok(HostSpec { at, address: parsed, slots, fence })
 }
 
 fn read_slots(

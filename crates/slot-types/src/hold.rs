@@ -155,7 +155,7 @@ impl Cluster {
         if self.holds.is_empty() || matches!(plan.intent, Intent::FenceReturned { .. }) {
             return None;
         }
-        let (stores, hosts) = (plan.stores(), self.hosts_touched(plan));
+        let (stores, hosts) = (self.stores_touched(plan), self.hosts_touched(plan));
         let covers = |on: &HoldOn| match on {
             HoldOn::All => true,
             HoldOn::Store(store) => stores.contains(store),
@@ -170,19 +170,25 @@ impl Cluster {
         !standing
             && match on {
                 HoldOn::All => true,
-                HoldOn::Store(store) => plan.stores().contains(store),
+                HoldOn::Store(store) => self.stores_touched(plan).contains(store),
                 HoldOn::Host(host) => self.hosts_touched(plan).contains(host),
             }
     }
 
-    /// Hosts that an order of the plan goes to or that it declares or changes; a canary changes nothing on the host it is
-    /// written from. What a person asks for touches every host of
-    /// its stores besides: a change of the master is everybody's. What is everyday touches the host of its slot alone, so
-    /// that a hold on one replica's host keeps no master elsewhere from being started again.
+    /// Its own stores, and those that lose a copy when it cuts a host's power (R26).
+    fn stores_touched<'a>(&'a self, plan: &'a Plan) -> BTreeSet<&'a StoreName> {
+        let killed = plan.powers_off().into_iter().flat_map(|host| self.copies_on(host).map(|(store, ..)| store));
+        plan.stores().into_iter().chain(killed).collect()
+    }
+
+    /// Hosts that an order of the plan goes to, that it declares, changes or switches off; nothing changes on the host that a
+    /// canary is written from or that another's device is asked from. What a person asks for touches every host of its stores
+    /// besides: a change of the master is everybody's. What is everyday touches the host of its slot alone, so that a hold on
+    /// one replica's host keeps no master elsewhere from being started again.
     fn hosts_touched(&self, plan: &Plan) -> BTreeSet<HostName> {
-        let mut hosts = BTreeSet::new();
+        let mut hosts: BTreeSet<HostName> = plan.switch_off.keys().cloned().collect();
         for task in &plan.tasks {
-            let ordered = task.steps.iter().filter(|step| step.kind != StepKind::Canary);
+            let ordered = task.steps.iter().filter(|step| !matches!(step.kind, StepKind::Canary | StepKind::FenceHost));
             hosts.extend(ordered.filter_map(|step| step.at.as_ref()).map(|at| at.host().clone()));
             if let TaskKind::HostState { host, .. } = &task.kind {
                 hosts.insert(host.clone());
@@ -200,7 +206,10 @@ impl Cluster {
             let changed = spec.hosts.iter().filter(|(name, wanted)| {
                 self.hosts.get(*name).is_some_and(|host| {
                     let slots_fit = wanted.slots.iter().all(|(n, slot)| host.slots.get(n) == Some(slot));
-                    host.at != wanted.at || host.address != wanted.address || !slots_fit
+                    host.at != wanted.at
+                        || host.address != wanted.address
+                        || host.device.spec != wanted.fence
+                        || !slots_fit
                 })
             });
             hosts.extend(changed.map(|(name, _)| name.clone()));

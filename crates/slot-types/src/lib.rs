@@ -7,6 +7,7 @@ pub mod cluster;
 pub mod codec;
 pub mod engine;
 pub mod evidence;
+pub mod fence;
 pub mod file;
 pub mod hold;
 pub mod ids;

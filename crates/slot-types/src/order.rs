@@ -6,6 +6,7 @@
 
 use crate::codec::Versioned;
 use crate::engine::{EngineStatus, Source};
+use crate::fence::FenceSpec;
 use crate::ids::*;
 use crate::position::{EpochStart, Tip};
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -122,6 +123,15 @@ pub enum Action {
         /// Which.
         order: OrderId,
     },
+    /// Switch another host off by its device, whose status must then say off (R26); the subject is `None`.
+    Fence {
+        /// The host.
+        host: HostName,
+        /// The boot that is ended (R6).
+        ends: BootId,
+        /// The device.
+        device: Box<FenceSpec>,
+    },
 }
 
 impl Action {
@@ -144,6 +154,7 @@ impl Action {
             Self::Destroy => "destroy",
             Self::ConfirmStopped => "confirm-stopped",
             Self::Cancel { .. } => "cancel",
+            Self::Fence { .. } => "fence",
         }
     }
     /// Whether it changes which role a copy has, so that it is bound to one boot (R27).
@@ -201,6 +212,8 @@ pub enum Done {
         /// Already there.
         present: u64,
     },
+    /// The device switched the host off, and its status says off.
+    Off,
 }
 
 /// Why an order never will take effect.
@@ -255,6 +268,14 @@ pub enum NeverWill {
     /// Engines or orders still run there.
     #[error("still running on this host: {0}")]
     StillRunning(String),
+    /// The device did not confirm that the host is off (R26).
+    #[error("the device of {host} does not confirm that it is off: {why}")]
+    NotOff {
+        /// The host.
+        host: HostName,
+        /// What the device, or its fence agent, said last.
+        why: String,
+    },
 }
 
 /// What an agent answers to a delivery.
@@ -327,7 +348,7 @@ impl Versioned for Order {
 }
 impl Versioned for Answer {
     const NAME: &'static str = "answer to an order";
-    const VERSION: u16 = 1;
+    const VERSION: u16 = 2;
 }
 impl Versioned for AgentReport {
     const NAME: &'static str = "agent report";

@@ -7,6 +7,7 @@
 use crate::cluster::*;
 use crate::codec::{self, Versioned};
 use crate::evidence::Evidence;
+use crate::fence::SwitchOff;
 use crate::ids::*;
 use crate::position::Digest;
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -271,6 +272,13 @@ pub enum Place {
     Slot(SlotId),
     /// By the agent of this host.
     Host(HostName),
+    /// By the agent of `by`, on the fence device of another host (R26).
+    Device {
+        /// The host that is switched off.
+        of: HostName,
+        /// The host whose agent does it.
+        by: HostName,
+    },
 }
 
 impl Place {
@@ -278,7 +286,7 @@ impl Place {
     pub fn host(&self) -> &HostName {
         match self {
             Place::Slot(slot) => &slot.host,
-            Place::Host(host) => host,
+            Place::Host(host) | Place::Device { by: host, .. } => host,
         }
     }
 }
@@ -330,6 +338,8 @@ pub enum StepKind {
     CloseLossCase,
     /// Change hosts, slots and policy. Replicated state only.
     ChangeFleet,
+    /// Switch a host off by its device, which must then say off (R26).
+    FenceHost,
 }
 
 impl StepKind {
@@ -401,6 +411,8 @@ pub struct Plan {
     pub people: u8,
     /// Why it needs more than one.
     pub two_because: Vec<String>,
+    /// The hosts that are switched off by their devices, or were before (R6, R26).
+    pub switch_off: BTreeMap<HostName, SwitchOff>,
     /// The tasks.
     pub tasks: Vec<Task>,
     /// What a person should know: where load goes, what one more loss would stop, what is not possible.
@@ -441,7 +453,11 @@ impl Plan {
             TaskKind::HostState { host, .. } => Some(host),
             _ => None,
         });
-        places.chain(declared).collect()
+        places.chain(declared).chain(self.switch_off.keys()).collect()
+    }
+    /// The hosts that this plan cuts the power of: their names are typed by whoever approves.
+    pub fn powers_off(&self) -> BTreeSet<&HostName> {
+        self.switch_off.iter().filter(|(_, off)| off.by.is_some()).map(|(host, _)| host).collect()
     }
     /// The failovers in it.
     pub fn failovers(&self) -> impl Iterator<Item = (&StoreName, FenceLevel, &LossStatement)> {
@@ -467,7 +483,7 @@ pub fn two_people_because(plan: &Plan, policy: &Policy) -> Vec<String> {
     if any && policy.two_if_loss && worst_loss > LossClass::CaughtUp {
         because.push(format!("loss is {worst_loss}"));
     }
-    if any && policy.two_if_unfenced && worst_fence > FenceLevel::Demoted {
+    if any && policy.two_if_unfenced && worst_fence > FenceLevel::Device {
         because.push(format!("the old master is {worst_fence}"));
     }
     if any && plan.silent_hosts > policy.brake_silent_hosts {

@@ -4,6 +4,8 @@
 //! alone; everything a person approves is in it: what happens, where, what may be lost, what is not fenced, how many
 //! must say yes. No control character of a plan reaches the terminal.
 
+mod fence;
+
 use crate::cluster::{FenceLevel, HostState, LossClass, LossStatement};
 use crate::evidence::{CopyEvidence, Seen};
 use crate::ids::*;
@@ -50,9 +52,9 @@ impl Page {
     /// One line of text, wrapped; later lines begin at `indent`.
     fn line(&mut self, text: &str, indent: usize) {
         let mut line = String::new();
-        let lead: String = text.chars().take_while(|c| *c == ' ').collect();
+        let lead: String = text.chars().take_while(|c| *c == ' ').take(WIDTH / 2).collect();
         for word in text.split(' ').skip(lead.len()) {
-            for part in pieces(word, WIDTH - indent) {
+            for part in pieces(word, WIDTH - indent.max(lead.len())) {
                 let room = WIDTH.saturating_sub(line.chars().count());
                 let empty = line.trim().is_empty();
                 if !empty && part.chars().count() + 1 > room {
@@ -168,6 +170,7 @@ fn is_it_dead(page: &mut Page, plan: &Plan) {
     for host in gone.iter().chain(takers.difference(&gone)) {
         page.line(&format!("  {:<11} {}", host.to_string(), agent(plan, host)), INDENT);
     }
+    fence::power(page, plan);
     let mut engines: BTreeMap<String, Vec<&SlotId>> = BTreeMap::new();
     for task in &plan.tasks {
         if let TaskKind::FailOver { from, .. } = &task.kind {
@@ -363,7 +366,7 @@ fn failover_lines(plan: &Plan) -> Vec<String> {
     }
     lines.push(format!("the next epoch of {} is committed. POINT OF NO RETURN", count(unplanned, "store", "stores")));
     lines.push("every copy that answers is raised to it: none takes writes or replication below it any more".into());
-    lines.extend(fence_lines(plan));
+    lines.extend(fence::lines(plan));
     lines.push(
         "the new masters start, clients are pointed at them, the others follow, one record in and read back".into(),
     );
@@ -371,36 +374,6 @@ fn failover_lines(plan: &Plan) -> Vec<String> {
         lines.push(
             "a loss case opens for each slot that is not demoted: it never serves again until that is settled".into(),
         );
-    }
-    lines
-}
-
-fn fence_lines(plan: &Plan) -> Vec<String> {
-    let mut by_level: BTreeMap<FenceLevel, BTreeSet<&SlotId>> = BTreeMap::new();
-    let mut unreachable: BTreeSet<&SlotId> = BTreeSet::new();
-    for task in &plan.tasks {
-        let TaskKind::FailOver { fence, waived, unreachable: left, .. } = &task.kind else { continue };
-        let demoted =
-            task.steps.iter().filter(|s| s.kind == crate::plan::StepKind::Demote).filter_map(|s| match &s.at {
-                Some(crate::plan::Place::Slot(slot)) => Some(slot),
-                _ => None,
-            });
-        by_level.entry(FenceLevel::Demoted).or_default().extend(demoted);
-        by_level.entry(*fence).or_default().extend(waived);
-        unreachable.extend(left);
-    }
-    let mut lines = Vec::new();
-    for (level, slots) in by_level.iter().filter(|(_, slots)| !slots.is_empty()) {
-        let all = slots.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
-        lines.push(match level {
-            FenceLevel::Demoted => format!("demoted by their agents, with their final positions: {all}"),
-            FenceLevel::Attested => format!("NOT demoted, a person says they are off, waived by name: {all}"),
-            FenceLevel::None => format!("NOT FENCED AT ALL, two masters are possible, waived by name: {all}"),
-        });
-    }
-    if !unreachable.is_empty() {
-        let all = unreachable.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
-        lines.push(format!("not raised, because nothing answers there: {all}"));
     }
     lines
 }

@@ -1,6 +1,7 @@
 //! The cluster file: the example parses to exactly what it says, and every fault is refused at its place.
 
 use slot_types::cluster::{EngineKind, Policy, Spread};
+use slot_types::fence::FenceFrom;
 use slot_types::file::{FileError, FileProblem, parse};
 use slot_types::ids::{HostName, StoreName};
 
@@ -96,7 +97,6 @@ fn another_version_is_refused_naming_both() {
 fn what_only_a_later_version_does_is_refused_by_name() {
     let cases = [
         format!("{HEAD}[frontends]\nfe1 = {{ address = \"10.0.0.9\" }}\n"),
-        format!("{HEAD}[fence_options.ipmi]\nusername = \"fence\"\n"),
         format!("{HEAD}[engine.cyrus]\nuser = \"cyrus\"\n"),
         format!("{HEAD}[policy]\nalarm = {{ silent = \"30s\" }}\n"),
         format!("{HEAD}[policy]\ncopy = {{ rate = \"1 MB/s\" }}\n"),
@@ -105,7 +105,6 @@ fn what_only_a_later_version_does_is_refused_by_name() {
         format!("{HEAD}[stores]\ns1 = {{ engine = \"cyrus\", copies = 1, spread = \"host\" }}\n"),
         format!("{HEAD}[stores]\ns1 = {{ engine = \"journal\", copies = 1, spread = \"host\", pin = \"never h1\" }}\n"),
         format!("{HEAD}[kind.box]\nslots = 1\nslot = {{ size = \"1 GB\", address = \"10.0.0.8\", dir = \"/mnt\" }}\n"),
-        format!("{HEAD}{KIND}fence = {{ agent = \"fence_ipmilan\" }}\n"),
     ];
     for text in cases {
         let error = fault(&text);
@@ -167,6 +166,65 @@ fn ranges_and_names_that_mean_nothing_are_refused() {
     for key in ["../s", "S1", "-s", "s 1", "s\\u0000"] {
         let text = format!("{HEAD}[stores]\n\"{key}\" = {{ engine = \"journal\", copies = 1, spread = \"host\" }}\n");
         assert!(matches!(fault(&text).problem, FileProblem::Name { .. }), "{key}");
+    }
+}
+
+const IPMI: &str = "[fence_options.ipmi]\nusername = \"fence\"\nlanplus = true\nport = 623\n\
+    password_file = \"/etc/slotd/secret/ipmi\"\ntimeout = \"20s\"\n";
+
+fn with_fence(kind: &str, hosts: &str, options: &str) -> String {
+    format!("{HEAD}[hosts]\n{hosts}\n{KIND}{kind}\n{options}")
+}
+
+const TWO: &str = "\"imap[1-2]\" = { at = \"r{n}\", address = \"10.1.0.{n}\", kind = \"box\" }";
+
+#[test]
+fn a_fence_is_of_a_kind_and_a_host_overrides_it() {
+    let kind =
+        "fence = { agent = \"fence_ipmilan\", options = \"ipmi\", ip = \"10.9.0.{n}\", from = \"another rack\" }";
+    let hosts =
+        format!("{TWO}\nimap2 = {{ fence = {{ agent = \"/opt/pdu\", plug = \"{{n}}\", from = \"another host\" }} }}");
+    let spec = parse(&with_fence(kind, &hosts, IPMI), "f").unwrap();
+    let first = spec.hosts[&host("imap1")].fence.clone().unwrap();
+    let options: Vec<String> = first.options.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    assert_eq!(options, ["ip=10.9.0.1", "lanplus=1", "port=623", "username=fence"]);
+    assert_eq!((first.agent.as_str(), first.timeout_ms, first.from), ("fence_ipmilan", 20_000, FenceFrom::AnotherRack));
+    assert_eq!(first.password_file.unwrap().as_str(), "/etc/slotd/secret/ipmi");
+    let second = spec.hosts[&host("imap2")].fence.clone().unwrap();
+    assert_eq!((second.to_string().as_str(), second.from), ("/opt/pdu 2", FenceFrom::AnotherHost));
+    assert_eq!((second.password_file, second.timeout_ms), (None, slot_types::fence::TIMEOUT_MS));
+    let none = parse(&with_fence("", TWO, IPMI), "f").unwrap();
+    assert_eq!(none.hosts[&host("imap1")].fence, None);
+}
+
+#[test]
+fn faults_of_a_fence_are_shown_at_their_place() {
+    let kind = |fields: &str| with_fence(&format!("fence = {{ {fields} }}"), TWO, IPMI);
+    insta::assert_snapshot!("fence_shell", fault(&kind("agent = \"fence_x; reboot\"")));
+    insta::assert_snapshot!("fence_no_options", fault(&kind("agent = \"fence_x\", options = \"ipmy\"")));
+    let options = |line: &str| {
+        with_fence("fence = { agent = \"fence_x\", options = \"a\" }", TWO, &format!("[fence_options.a]\n{line}\n"))
+    };
+    insta::assert_snapshot!("fence_password", fault(&options("password = \"hunter2\"")));
+    for line in [
+        "action = \"on\"",
+        "passwd = \"x\"",
+        "Ip = \"x\"",
+        "password_file = \"secret\"",
+        "timeout = \"1ms\"",
+        "timeout = 20",
+        "list = [1]",
+        "a = \"two\\nlines\"",
+        "b = \"{slot}\"",
+    ] {
+        let error = fault(&options(line));
+        assert!(error.line > 3 && !matches!(error.problem, FileProblem::Syntax(_)), "{line}: {error}");
+    }
+    for fields in
+        ["agent = \"fence_x\", from = \"here\"", "agent = \"../fence_x\"", "agent = \"fence_x\", ip = \"{x}\""]
+    {
+        let error = fault(&kind(fields));
+        assert!(!matches!(error.problem, FileProblem::Syntax(_)), "{error}");
     }
 }
 

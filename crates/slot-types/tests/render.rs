@@ -47,6 +47,7 @@ fn plan(host: &str, store: &str, reason: &str, note: &str) -> Plan {
         facts: BTreeMap::new(),
         evidence: Evidence::default(),
         silent_hosts: 2,
+        switch_off: BTreeMap::new(),
         people: 2,
         two_because: vec!["loss is UNKNOWN".into()],
         tasks: vec![task(1, FenceLevel::Attested, LossClass::Lagging), task(2, FenceLevel::None, LossClass::Unknown)],

@@ -3,10 +3,13 @@
 //! What always holds: every name, slot, number and digest is checked before anything is dialled; every command that
 //! changes something asks for a reason with `-m`.
 
+mod hold;
+
+pub use hold::Hold;
+
 use crate::since::{Noted, Since};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use slot_types::cluster::Domain;
-use slot_types::hold::HoldOn;
 use slot_types::ids::*;
 use slot_types::position::ShortDigest;
 use slot_types::view::NamePattern;
@@ -438,44 +441,6 @@ pub enum Admit {
     },
 }
 
-/// What is held or released.
-#[derive(Debug, Subcommand)]
-pub enum Hold {
-    /// A host, and the stores that have a copy there.
-    Host {
-        /// Which.
-        host: HostName,
-        /// Why.
-        #[command(flatten)]
-        change: Change,
-    },
-    /// A store.
-    Store {
-        /// Which.
-        store: StoreName,
-        /// Why.
-        #[command(flatten)]
-        change: Change,
-    },
-    /// Everything; what was held by name stays held by name.
-    All {
-        /// Why.
-        #[command(flatten)]
-        change: Change,
-    },
-}
-
-impl Hold {
-    /// What, and why.
-    pub fn parts(self) -> (HoldOn, Change) {
-        match self {
-            Self::Host { host, change } => (HoldOn::Host(host), change),
-            Self::Store { store, change } => (HoldOn::Store(store), change),
-            Self::All { change } => (HoldOn::All, change),
-        }
-    }
-}
-
 /// Plans.
 #[derive(Debug, Subcommand)]
 pub enum Plan {
@@ -493,6 +458,9 @@ pub enum Plan {
         /// The digest shown with it, `9f3c-41d0-77ab-e215`.
         #[arg(long, value_name = "DIGEST")]
         digest: ShortDigest,
+        /// The host that the plan switches off by its device; needed for such a plan when no terminal can ask.
+        #[arg(long, value_name = "HOST")]
+        switch_off: Vec<HostName>,
         /// Do not wait for its end.
         #[arg(long)]
         no_wait: bool,

@@ -3,6 +3,7 @@
 //! What always holds: what is printed was just done by real processes; the numbers are the clients' own; a lost or
 //! duplicated write, or a loss case that does not list exactly what is missing, ends the demo with an error.
 
+mod copies;
 mod drains;
 mod numbers;
 mod told;
@@ -67,6 +68,9 @@ pub fn run(json: Option<&Path>, began: impl FnOnce(PathBuf)) -> Outcome<()> {
     demo.one_host()?;
     demo.leader_dies()?;
     demo.host_dies()?;
+    demo.host_is_emptied()?;
+    demo.power_is_cut()?;
+    demo.host_is_reinstalled()?;
     demo.last_count(started)?;
     if let Some(path) = json {
         std::fs::write(path, serde_json::to_string_pretty(&demo.numbers)? + "\n")?;

@@ -19,14 +19,33 @@ pub struct Numbers {
     pub masters_handed_over: u64,
     /// How long a client had no acknowledgement around the planned change of its store's master.
     pub handover_gap_ms: Gaps,
-    /// From the yes to SAFE TO SWITCH OFF, for a host with three masters or so.
+    /// From the yes to SAFE TO SWITCH OFF, for the host with the most masters.
     pub drain_s: f64,
     /// From the death of the leading coordinator until another one could prove that it leads.
     pub leader_gap_ms: u64,
     /// The host that died.
     pub unplanned: Unplanned,
+    /// From the yes until a host held no copy any more, each built elsewhere first.
+    pub drain_empty_s: f64,
+    /// The same death as `unplanned`, as one sheet.
+    pub failover_host: Together,
+    /// Every machine without power at once.
+    pub power_cut: Together,
+    /// From the start of a bare host's agent until every copy it had is whole again.
+    pub rejoin_s: f64,
     /// All acts together.
     pub seconds: f64,
+}
+
+/// Many stores at once.
+#[derive(Debug, Default, Serialize)]
+pub struct Together {
+    /// Stores that had no master.
+    pub stores: u64,
+    /// People who said yes.
+    pub approvals: u64,
+    /// Until every client of these stores was served again.
+    pub s: f64,
 }
 
 /// The host that died.
@@ -89,6 +108,12 @@ impl Numbers {
                 unplanned.loss_listed, unplanned.loss_actual
             ),
             format!("{:>8}  of them put back", unplanned.reinjected),
+            format!("{:>8.1}  s to empty a host, every copy built elsewhere first", self.drain_empty_s),
+            format!(
+                "{:>8.1}  s from power for all machines until all {} stores were served, {} approvals",
+                self.power_cut.s, self.power_cut.stores, self.power_cut.approvals
+            ),
+            format!("{:>8.1}  s from a bare host's first start until its copies were whole", self.rejoin_s),
             format!("{:>8.1}  s in all", self.seconds),
         ]
     }

@@ -4,6 +4,7 @@
 //! put back.
 
 use super::Demo;
+use super::numbers::Together;
 use super::told::{command, quoted, shown, tell, title};
 use crate::Outcome;
 use crate::ctl::{DONE, FAILED, NEEDS_APPROVAL};
@@ -75,6 +76,11 @@ impl Demo {
         self.wait_no_master_on(n)?;
         self.writers.wait_progress()?;
         self.numbers.unplanned.failover_s = began.elapsed().as_secs_f64();
+        self.numbers.failover_host = Together {
+            stores: masters.len() as u64,
+            approvals: self.numbers.unplanned.approvals,
+            s: self.numbers.unplanned.failover_s,
+        };
         shown(&format!(
             "{} stores have a new master; all their clients were served again {:.1} s after the second yes",
             masters.len(),
@@ -108,7 +114,7 @@ impl Demo {
         let verdicts = verify(&self.writers)?;
         verdicts.must_be_whole()?;
         shown(&format!(
-            "checked: {} acknowledged records, 0 lost, 0 duplicated; every store has its two copies again",
+            "checked: {} acknowledged records, 0 lost, 0 duplicated; every store has all its copies again",
             verdicts.acknowledged()
         ));
         Ok(())

@@ -22,7 +22,7 @@ pub enum Judgement {
 
 /// Whether the action is about one slot's copy; the others are about the host.
 pub fn is_about_a_slot(action: &Action) -> bool {
-    !matches!(action, Action::Canary { .. } | Action::ConfirmStopped | Action::Cancel { .. })
+    !matches!(action, Action::Canary { .. } | Action::ConfirmStopped | Action::Cancel { .. } | Action::Fence { .. })
 }
 
 /// S15: cluster, disk and term, before anything else is looked at.
@@ -64,6 +64,12 @@ pub fn judge(image: &LedgerImage, slots: &BTreeSet<u16>, boot: BootId, order: &O
         && *target == order.id
     {
         return Judgement::Refused("an order can't cancel itself".into());
+    }
+    if let Action::Fence { host, .. } = &order.action
+        && *host == image.meta.host
+    {
+        // R26: who switches itself off can't say whether it is off.
+        return Judgement::Refused(format!("{host} does not switch itself off"));
     }
     if !is_about_a_slot(&order.action) {
         return Judgement::Lawful;
@@ -200,7 +206,8 @@ fn may_follow(role: LedgerRole, action: &Action) -> bool {
         | Action::Reinject { .. }
         | Action::Canary { .. }
         | Action::ConfirmStopped
-        | Action::Cancel { .. } => true,
+        | Action::Cancel { .. }
+        | Action::Fence { .. } => true,
     }
 }
 

@@ -121,6 +121,7 @@ impl AgentCore {
             cancelled: false,
             role_before: None,
             catching_up: CatchingUp::NotAsked,
+            fencing: super::fence::Fencing::default(),
             provisioned: false,
             removed: false,
             asked: false,
@@ -227,11 +228,12 @@ impl AgentCore {
             let retired = CopyEntry { retired: true, ..entry.clone() };
             self.stage(LedgerWrite::Copy(old.clone(), retired));
         }
-        // A tombstone is taken up again only to be destroyed once more; its epoch and index stay.
-        let tombstone = self.image.copies.get(&key).map(|entry| CopyEntry { retired: false, ..entry.clone() });
+        // A tombstone stays one: what is destroyed once more, or never was here, does not live again (R11).
+        let gone = before.is_none() && order.action == Action::Destroy;
+        let tombstone = self.image.copies.get(&key).cloned();
         let same = before.filter(|(old, _)| *old == key).map(|(_, entry)| entry).or(tombstone);
         let entry = admit::accepted_entry(same.as_ref(), order, subject);
-        self.stage(LedgerWrite::Copy(key, entry));
+        self.stage(LedgerWrite::Copy(key, CopyEntry { retired: gone, ..entry }));
         if let Some(active) = self.active.get_mut(&id) {
             active.role_before = same.map(|entry| entry.role);
         }
@@ -306,7 +308,7 @@ impl AgentCore {
             let out = matches!(
                 active.phase,
                 Phase::Calling | Phase::Launching | Phase::Killing | Phase::Provisioning | Phase::Removing
-            );
+            ) || active.device_asked();
             if let Some(active) = self.active.get_mut(&id) {
                 active.phase = Phase::Watching(target);
                 active.why = format!("order {target} has a call under way");

@@ -5,19 +5,21 @@
 //! by an order (S10); every check on an order is made again just before each of its effects (P4).
 //!
 //! The shell's duties: perform effects in the order given; do `Persist` operations one after the other and answer each
-//! with [`Event::LedgerDone`] once it is durable, or end the process; answer every `Call`, `Launch`, `Kill`, `Provision` and
-//! `Remove` exactly once, a call no later than its budget and a little; say [`Event::EngineGone`] once a process it was given as
+//! with [`Event::LedgerDone`] once it is durable, or end the process; answer every `Call`, `Launch`, `Kill`, `Provision`,
+//! `Remove` and `Fence` exactly once, a call no later than its budget and a little; say [`Event::EngineGone`] once a process it was given as
 //! running, or launched, is dead.
 
 pub mod admit;
 mod deliver;
 mod engines;
+mod fence;
 pub mod image;
 mod record;
 mod work;
 
 use image::{LedgerImage, LedgerRole, LedgerWrite};
 use slot_types::engine::{EngineCall, EngineDone, EngineError, EngineStatus};
+use slot_types::fence::{FenceAction, FenceSaid, FenceSpec};
 use slot_types::ids::*;
 use slot_types::order::{AgentReport, Answer, Order, Outcome};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -114,6 +116,13 @@ pub enum Event {
         /// How.
         result: Result<(), String>,
     },
+    /// A fence agent ended, or its time was up and no process of it is left.
+    FenceAnswer {
+        /// Which call.
+        call: u64,
+        /// With what.
+        result: Result<FenceSaid, String>,
+    },
     /// Time has passed.
     Tick,
 }
@@ -187,6 +196,19 @@ pub enum Effect {
         /// Of which copy.
         serving: Serving,
     },
+    /// Run a fence agent on another host's device; answered exactly once, no later than its budget and a little.
+    Fence {
+        /// Grows by one with each, and with each call of an engine.
+        call: u64,
+        /// The other host.
+        host: HostName,
+        /// What to ask.
+        action: FenceAction,
+        /// The device.
+        device: Box<FenceSpec>,
+        /// How long it may take.
+        budget_ms: u64,
+    },
     /// Tell whoever watches.
     Report(AgentReport),
 }
@@ -238,6 +260,8 @@ enum Phase {
     Provisioning,
     /// A removal is out.
     Removing,
+    /// A fence agent runs.
+    Fencing,
     /// Waits until then for its engine to be gone.
     AwaitingGone(u64),
     /// Waits until then to try again.
@@ -270,6 +294,7 @@ struct Active {
     cancelled: bool,
     role_before: Option<LedgerRole>,
     catching_up: CatchingUp,
+    fencing: fence::Fencing,
     provisioned: bool,
     removed: bool,
     asked: bool,
@@ -390,6 +415,7 @@ impl AgentCore {
             Event::Reaped { slot, instance, result } => self.engine_reaped(slot, instance, result),
             Event::Provisioned { slot, result } => self.provisioned(slot, result),
             Event::Removed { slot, result } => self.removed(slot, result),
+            Event::FenceAnswer { call, result } => self.device_answered(call, result),
             Event::Tick => {}
         }
         self.pass_time();

@@ -11,17 +11,19 @@ use super::{
 };
 use slot_planted::planted;
 use slot_types::engine::{EngineCall, EngineDone, EngineError};
+use slot_types::fence::{FenceAction, FenceSpec};
 use slot_types::ids::*;
 use slot_types::order::{Action, Answer, Done, NeverWill, Order, Outcome, Subject};
 
 /// The next thing to do for an order.
-enum Deed {
+pub(super) enum Deed {
     Call(Option<u16>, EngineCall),
     Launch(Subject),
     Kill,
     Provision(Subject),
     Remove(Subject),
     AwaitGone,
+    Fence { host: HostName, action: FenceAction, device: Box<FenceSpec>, budget_ms: u64 },
     Finish(Outcome),
 }
 
@@ -35,6 +37,11 @@ impl AgentCore {
     /// Does the next thing for an order that has nothing out.
     pub(super) fn advance(&mut self, id: OrderId) {
         let Some(active) = self.active.get(&id).filter(|active| active.phase == Phase::Ready) else { return };
+        if active.device_asked() {
+            // R26: what was begun is seen through, whoever leads now; the rest only asks for the device's word.
+            let deed = self.next_fence_deed(active);
+            return self.perform(id, deed);
+        }
         if active.cancelled {
             return self.finish(id, Outcome::NeverWill(NeverWill::Cancelled), false);
         }
@@ -83,6 +90,8 @@ impl AgentCore {
             Some((key, _)) => {
                 Err(Halt::Never(NeverWill::OtherCopy { held: format!("{} {}", key.store, key.generation) }))
             }
+            // What is destroyed may be a tombstone already.
+            None if order.action == Action::Destroy => Ok(()),
             None => Err(Halt::Never(NeverWill::OtherCopy { held: "nothing".into() })),
         }
     }
@@ -102,6 +111,9 @@ impl AgentCore {
 
     fn next_deed(&self, active: &Active) -> Deed {
         let order = &active.order;
+        if matches!(order.action, Action::Fence { .. }) {
+            return self.next_fence_deed(active);
+        }
         let (Some(slot), Some(subject)) = (active.slot, &order.subject) else {
             return match canary_call(order) {
                 Some(call) => Deed::Call(None, call),
@@ -147,6 +159,9 @@ impl AgentCore {
             || (matches!(active.order.action, Action::Demote) && !active.killed);
         let phase = match deed {
             Deed::Finish(outcome) => return self.finish(id, outcome, false),
+            Deed::Fence { host, action, device, budget_ms } => {
+                return self.ask_device(id, host, action, device, budget_ms);
+            }
             Deed::Call(target, engine_call) => {
                 let budget = if impatient { left.min(patience) } else { left };
                 let call = self.emit_call(target, engine_call, budget);
@@ -338,7 +353,8 @@ fn engine_call(order: &Order, subject: &Subject, catching_up: CatchingUp) -> Opt
         | Action::Destroy
         | Action::Canary { .. }
         | Action::ConfirmStopped
-        | Action::Cancel { .. } => return None,
+        | Action::Cancel { .. }
+        | Action::Fence { .. } => return None,
     })
 }
 

@@ -2,6 +2,7 @@
 //! and arbitrary sequences of orders.
 
 mod crash;
+mod fence;
 mod random;
 mod rules;
 mod rules_slot;

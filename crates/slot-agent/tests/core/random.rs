@@ -39,6 +39,7 @@ fn action() -> impl Strategy<Value = Action> {
         1 => Just(Action::Reinject { to: source() }),
         1 => Just(Action::Canary { store: store("store1"), epoch: epoch(1), to: source() }),
         1 => Just(Action::ConfirmStopped),
+        1 => Just(crate::fence::fence()),
         2 => target.prop_map(|order| Action::Cancel { order }),
     ]
 }

@@ -429,3 +429,28 @@ fn r25_a_promote_whose_end_is_unknown_is_no_mastership_to_start_again() {
     world.done(&Order { boot: OTHER_BOOT, ..promote(4, 1, Tip::default()) });
     assert!(world.last_report().slots[0].ledger_master);
 }
+
+#[test]
+fn r11_a_destroyed_copy_leaves_a_tombstone_and_its_slot_to_others() {
+    let mut world = World::new();
+    world.done(&order(1, 1, Action::Provision));
+    world.done(&order(2, 1, Action::Destroy));
+    assert!(world.deeds.contains(&"remove 1".to_string()), "{:?}", world.deeds);
+    let dead: Vec<_> = world.core.ledger().copies.values().map(|entry| (entry.retired, entry.index)).collect();
+    assert_eq!(dead, [(true, LogIndex(2))]);
+    // What wants it destroyed once more is told that it is, and nothing lives again.
+    world.done(&order(3, 1, Action::Destroy));
+    assert!(world.core.ledger().copies.values().all(|entry| entry.retired));
+    // The same generation never comes back; another store may have the slot.
+    assert!(matches!(world.never(&order(4, 1, Action::Provision)), NeverWill::OtherCopy { .. }));
+}
+
+#[test]
+fn r2_a_master_is_not_destroyed() {
+    let mut world = World::new();
+    world.done(&order(1, 1, Action::Provision));
+    let promote = Action::Promote { expect: Tip::default(), source: None, sync_copies: 0 };
+    world.done(&order(2, 1, promote));
+    assert!(matches!(world.never(&order(3, 1, Action::Destroy)), NeverWill::OtherCopy { .. }));
+    assert!(!world.deeds.contains(&"remove 1".to_string()));
+}

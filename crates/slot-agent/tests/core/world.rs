@@ -6,6 +6,7 @@ use slot_agent::core::image::{LedgerImage, LedgerWrite};
 use slot_agent::core::{AgentCore, CoreConfig, Effect, Event, Serving};
 use slot_types::codec;
 use slot_types::engine::*;
+use slot_types::fence::*;
 use slot_types::ids::*;
 use slot_types::order::*;
 use slot_types::position::*;
@@ -213,6 +214,14 @@ pub struct World {
     pub unreachable: bool,
     pub kill_fails: bool,
     pub launch_fails: bool,
+    /// What the device of another host does, in order; when it ends, everything works.
+    pub device: VecDeque<Result<FenceSaid, String>>,
+    /// What it was asked, with the time it was given.
+    pub asked: Vec<(FenceAction, u64)>,
+    /// Asked, and not answered until the test says so.
+    pub hold_device: bool,
+    /// The calls that wait for it.
+    pub device_calls: Vec<u64>,
     /// Stop before that many transactions are durable.
     pub crash_before_persist: Option<usize>,
     pub persists: usize,
@@ -245,6 +254,10 @@ impl World {
             unreachable: false,
             kill_fails: false,
             launch_fails: false,
+            device: VecDeque::new(),
+            asked: Vec::new(),
+            hold_device: false,
+            device_calls: Vec::new(),
             crash_before_persist: None,
             persists: 0,
             crashed: false,
@@ -379,6 +392,18 @@ impl World {
                 assert!(!self.processes.contains_key(&slot), "a copy is removed under its engine");
                 self.copies.remove(&(slot, serving));
                 Some(Event::Removed { slot, result: Ok(()) })
+            }
+            Effect::Fence { call, action, budget_ms, .. } => {
+                self.asked.push((action, budget_ms));
+                if self.hold_device {
+                    self.device_calls.push(call);
+                    return None;
+                }
+                let works = match action {
+                    FenceAction::Off => FenceSaid::Switched,
+                    FenceAction::Status => FenceSaid::Power(Power::Off),
+                };
+                Some(Event::FenceAnswer { call, result: self.device.pop_front().unwrap_or(Ok(works)) })
             }
             Effect::Report(report) => {
                 self.reports.push(report);

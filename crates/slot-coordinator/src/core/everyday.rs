@@ -6,6 +6,7 @@
 
 use super::io::Now;
 use super::observer::{Observer, running};
+use slot_machine::plans::yields_to_everyday;
 use slot_machine::state::State;
 use slot_types::cluster::*;
 use slot_types::engine::{EngineRole, EngineStatus};
@@ -72,8 +73,7 @@ impl Everyday {
         }
         let mut wanted = Vec::new();
         for (name, store) in &cluster.stores {
-            if state.store_claims.contains_key(name) || host.is_some_and(|h| !store.copies.keys().any(|s| s.host == *h))
-            {
+            if host.is_some_and(|h| !store.copies.keys().any(|s| s.host == *h)) {
                 continue;
             }
             if self.tried.get(name).is_some_and(|t| t.in_flight || t.rests_until() > now.ms) {
@@ -81,7 +81,14 @@ impl Everyday {
             }
             let turn = self.tried.get(name).map_or(0, |t| t.tries);
             let look = Look { cluster, observer, now, name, store, turn };
-            let intents = look.intents();
+            // R13: what a running plan holds is left to it, but for what it would never do itself.
+            let free = |intent: &Intent| match intent {
+                Intent::StartMaster { slot } | Intent::Follow { slot } | Intent::FenceReturned { slot } => {
+                    yields_to_everyday(state, name, slot)
+                }
+                _ => !state.store_claims.contains_key(name),
+            };
+            let intents: Vec<Intent> = look.intents().into_iter().filter(free).collect();
             if !intents.is_empty() {
                 let tried = self.tried.entry(name.clone()).or_default();
                 if now.ms.saturating_sub(tried.at) > FORGET_MS {
@@ -237,7 +244,8 @@ impl Look<'_> {
                 && copy.follows == follows
                 && self.may_run(slot)
                 && self.report(slot).and_then(running).is_some_and(|status| {
-                    status.following == follows && status.behind == Some(0) && status.verified_ms.is_some()
+                    let heard = status.heard_ms.is_some_and(|ms| ms <= self.cluster.policy.silent_ms);
+                    status.following == follows && status.behind == Some(0) && status.verified_ms.is_some() && heard
                 })
         };
         let slot = self.in_turn(self.store.copies.iter().filter(|(slot, copy)| ready(slot, copy)).map(|(s, _)| s))?;

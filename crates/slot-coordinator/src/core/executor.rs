@@ -10,7 +10,7 @@ use super::observer::Observer;
 use super::proposer::{Proposer, Purpose};
 use slot_machine::apply::apply;
 use slot_machine::command::{Answer as Applied, Command, Proposal, StepRef};
-use slot_machine::guard::guard;
+use slot_machine::guard::{guard, may_send};
 use slot_machine::runnable::{Runnable, runnable};
 use slot_machine::state::{PlanStatus, State};
 use slot_types::cluster::Cluster;
@@ -210,11 +210,18 @@ impl Executor {
         self.confirming = false;
         let Some(cluster) = &hands.state.cluster else { return };
         for item in &self.runnable {
-            let Runnable::Send { host, order, deadline_ms, .. } = item else { continue };
+            let Runnable::Send { host, order, deadline_ms, step, .. } = item else { continue };
             let (Some(delivery), Some(place)) = (self.deliveries.get_mut(&key(order)), cluster.hosts.get(host)) else {
                 continue;
             };
             if delivery.phase != Phase::Confirming {
+                continue;
+            }
+            if order.action == slot_types::order::Action::Destroy
+                && let Err(why) = may_send(hands.state, *step, &step_evidence(hands, *step))
+            {
+                delivery.phase = Phase::Resting(hands.now.ms.saturating_add(PAUSE_MS_MAX));
+                delivery.last = why;
                 continue;
             }
             self.last_call += 1;

@@ -9,6 +9,7 @@ use super::observer::{self, Observer, Topic};
 use super::proposer::Purpose;
 use super::{CoordinatorCore, Effect, Failure, Leading};
 use slot_machine::command::{Answer, Command};
+use slot_machine::plans::yields_to_everyday;
 use slot_planner::Inputs;
 use slot_planted::planted;
 use slot_raft::RoleChange;
@@ -150,6 +151,16 @@ impl CoordinatorCore {
         store.into_iter().flat_map(|s| s.copies.keys().chain(s.possible_masters.keys())).cloned().collect()
     }
 
+    /// R13: stores that running plans hold; everyday recovery looks past those that yield to it.
+    fn busy_stores(&self, intent: &Intent) -> BTreeSet<StoreName> {
+        let at = match intent {
+            Intent::StartMaster { slot } | Intent::Follow { slot } | Intent::FenceReturned { slot } => Some(slot),
+            _ => None,
+        };
+        let held = self.state.store_claims.keys();
+        held.filter(|store| !at.is_some_and(|slot| yields_to_everyday(&self.state, store, slot))).cloned().collect()
+    }
+
     /// Asks the planner, with what is observed now; the plan's canonical bytes, or why there is none.
     pub(super) fn plan(
         &self,
@@ -169,7 +180,7 @@ impl CoordinatorCore {
             revision: self.state.revision,
             now: log_now,
             wall: self.now.wall,
-            busy_stores: self.state.store_claims.keys().cloned().collect(),
+            busy_stores: self.busy_stores(&intent),
             busy_hosts: self.state.host_claims.keys().cloned().collect(),
             busy_slots: self.state.slot_claims.keys().cloned().collect(),
             fleet_version: self.state.fleet_version,

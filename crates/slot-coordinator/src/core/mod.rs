@@ -515,5 +515,6 @@ fn kebab(kind: StepKind) -> &'static str {
         StepKind::Reinject => "reinject",
         StepKind::CloseLossCase => "close-loss-case",
         StepKind::ChangeFleet => "change-fleet",
+        StepKind::FenceHost => "fence-host",
     }
 }

@@ -185,8 +185,9 @@ impl Observer {
         let other_boot = !other_disk && host.boot != Some(report.boot);
         let news =
             back || ((other_disk || older_disk) && !known_quarantine) || (other_boot && host.quarantined.is_none());
-        let attested = cluster.attestations.contains_key(name);
-        (news || attested).then(|| Command::HostSeen {
+        // R8, R26: what speaks is not off, whoever says so.
+        let said_off = cluster.attestations.contains_key(name) || host.device.off.is_some();
+        (news || said_off).then(|| Command::HostSeen {
             host: name.clone(),
             incarnation: report.incarnation,
             boot: report.boot,
@@ -211,7 +212,7 @@ impl Observer {
         })
     }
 
-    /// Whether a host's report shows that engines on attested hosts still talk (R8: agent and engine are separate signs).
+    /// Whether a host's report shows that engines on hosts that are said to be off still talk (R8: agent and engine are separate signs).
     pub(super) fn signs_of_life(
         &self,
         cluster: &Cluster,
@@ -222,9 +223,11 @@ impl Observer {
         let mut signs = Vec::new();
         for (slot, status) in heard.report.slots.iter().filter_map(|s| running(s).map(|status| (s.slot, status))) {
             let (Some((source, _)), Some(heard_ms)) = (&status.following, status.heard_ms) else { continue };
-            let Some(attestation) = cluster.attestations.get(&source.host) else { continue };
+            let attested = cluster.attestations.get(&source.host).map(|word| word.at);
+            let device = cluster.hosts.get(&source.host).and_then(|host| host.device.off.as_ref()).map(|off| off.at);
+            let Some(said) = attested.max(device) else { continue };
             let heard_at = LogTime(log_now.0.saturating_sub(heard_ms));
-            if heard_at.since(attestation.at) > SIGN_OF_LIFE_MARGIN_MS {
+            if heard_at.since(said) > SIGN_OF_LIFE_MARGIN_MS {
                 let seen = format!("{} was heard by {}", source, SlotId::new(from.clone(), slot));
                 signs.push((source.host.clone(), Command::SignOfLife { host: source.host.clone(), seen }));
             }

@@ -198,20 +198,65 @@ fn r4_from_its_order_on_a_copy_is_neither_present_nor_free() {
     assert!(!world.store(1).copies.contains_key(&from));
 }
 
+/// Found by review: a host that burned held every store of a plan that wanted its copies destroyed.
 #[test]
-fn r4_a_destroy_that_was_done_before_its_cancel_came_is_done() {
+fn l1_a_silent_host_holds_no_store_and_an_abort_waits_for_nobody() {
     let mut world = World::with_store();
     let (from, to) = (slot(3, 1), slot(4, 1));
     let (intent, tasks) = moving(&world, &from, &to);
     let id = world.start(intent, tasks);
-    world.until(StepKind::Destroy);
+    world.until(StepKind::Follow);
+    world.dead.insert(host(3));
+    world.drive();
+    // Its order does not come to exist while nobody would hear it.
+    assert_eq!(world.copy(1, &from).state, CopyState::Serving);
+    world.dead.clear();
+    let order = world.until(StepKind::Destroy);
+    world.dead.insert(host(3));
     world.apply(Command::AbortPlan { plan: id, by: person("ben"), reason: "stop".into() });
-    let cancel = world.order(StepKind::Destroy);
-    assert!(matches!(cancel.action, Action::Cancel { .. }));
+    assert!(world.state.plans[&id].status.is_ended());
+    assert!(world.state.store_claims.is_empty());
+    // A late word changes nothing: the slot stays neither present nor free (R4) until a later order is done there.
     let done = slot_types::order::Outcome::Done(slot_types::order::Done::Plain);
-    assert_eq!(world.finish(cancel.id, done), Answer::Done);
-    assert!(!world.store(1).copies.contains_key(&from));
-    assert_eq!(world.store(1).past[&from], CopyGeneration(1));
+    assert!(matches!(world.finish(order.id, done), Answer::Refused(_)));
+    assert_eq!(world.copy(1, &from).state, CopyState::Retired);
+}
+
+/// Found by review: a build holds its store for hours, and nobody started the store's master again meanwhile.
+#[test]
+fn r25_a_master_is_started_again_beside_a_build() {
+    let mut world = World::with_store();
+    let (intent, tasks) = moving(&world, &slot(3, 1), &slot(4, 1));
+    let id = world.start(intent, tasks);
+    world.until(StepKind::Follow);
+    let plan = world.plan(Intent::StartMaster { slot: slot(1, 1) }, vec![start_master(&world, 1, &slot(1, 1))]);
+    let Answer::Plan { id: recovery, .. } = world.propose(&plan) else { panic!("not recorded") };
+    // R4: at the slot that is built nobody else gives orders.
+    let plan = world.plan(Intent::Follow { slot: slot(4, 1) }, vec![follow(&world, 1, &slot(4, 1))]);
+    assert!(matches!(world.propose(&plan), Answer::Refused(Refused::Claimed { .. })));
+    // A failover takes the store from both.
+    world.dead.insert(host(1));
+    let failover = waiving(&world, 1, &slot(1, 1), &slot(2, 1), FenceLevel::None);
+    world.start(Intent::FailOverSlot { slot: slot(1, 1), to: None }, vec![failover]);
+    assert!(matches!(world.run(id, 0).state, TaskState::Superseded { .. }));
+    assert!(matches!(world.run(recovery, 0).state, TaskState::Superseded { .. }));
+}
+
+/// Found by review: a copy that was whole once, and was away since, counted for what may be destroyed beside it.
+#[test]
+fn s9_a_copy_that_lags_is_none_when_another_is_to_be_destroyed() {
+    let mut world = World::with_store();
+    world.start(Intent::Rebuild(Scope::All), vec![build(&world, 1, &slot(4, 1), 1, None)]);
+    world.drive();
+    let id = world.start(Intent::Rebuild(Scope::All), vec![destroy(&world, 1, &slot(3, 1))]);
+    let mut guards = world.evidence();
+    if let Some(slot_types::evidence::Seen::Known { value, .. }) = guards.copies.get_mut(&slot(4, 1))
+        && let slot_types::evidence::CopyEvidence::Running(status) = value
+    {
+        status.behind = Some(100_000);
+    }
+    let step = StepRef { plan: id, task: 0, step: 0 };
+    assert!(matches!(world.refused(Command::StartStep { step, attempt: 1, guards }), Refused::Guard(_)));
 }
 
 #[test]

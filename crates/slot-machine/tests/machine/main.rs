@@ -4,6 +4,7 @@
 
 mod approvals;
 mod copies;
+mod fence;
 mod flows;
 mod holds;
 mod holes;

@@ -50,9 +50,9 @@ fn r20_an_unknown_version_stops_at_decoding() {
     assert_eq!(codec::decode::<Proposal>(&bytes), Ok(proposal));
     bytes[0] = 7;
     let why = codec::decode::<Proposal>(&bytes).unwrap_err();
-    assert_eq!(why, CodecError::UnknownVersion { name: "log entry", found: 7, supported: 1 });
+    assert_eq!(why, CodecError::UnknownVersion { name: "log entry", found: 7, supported: 2 });
     let text = why.to_string();
-    assert!(text.contains('7') && text.contains('1'), "{text}");
+    assert!(text.contains('7') && text.contains('2'), "{text}");
     let mut world = World::new();
     let level = |level| Command::RaiseFeatureLevel { level };
     assert!(matches!(world.refused(level(2)), Refused::FeatureLevel { asked: 2, now: 1, supported: 1 }));

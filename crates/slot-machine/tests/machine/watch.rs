@@ -9,7 +9,7 @@ use slot_types::order::{Done, Outcome};
 use slot_types::plan::*;
 use std::collections::{BTreeMap, BTreeSet};
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Watch {
     /// S3: who got an epoch, by which index.
     allocated: BTreeMap<(StoreName, Epoch), (SlotId, LogIndex)>,
@@ -17,6 +17,8 @@ pub struct Watch {
     promoted: BTreeMap<(StoreName, SlotId), Epoch>,
     /// The latest epoch at which its agent said it is demoted.
     demoted: BTreeMap<(StoreName, SlotId), Epoch>,
+    /// R26: hosts whose device said off, at which boot, and that showed no life since.
+    off: BTreeMap<HostName, BootId>,
     /// S5: plans that started once.
     started: BTreeSet<PlanId>,
     commands: u64,
@@ -30,6 +32,7 @@ impl Watch {
             unchanged(before, after);
         }
         self.demotes(before, proposal, answer);
+        self.power(before, after, proposal, answer);
         self.epochs(after);
         self.starts(before, after, proposal);
         self.promotes(before, after);
@@ -109,6 +112,39 @@ impl Watch {
         let (Some(Place::Slot(slot)), Some(name)) = (&step.at, &task.store) else { return };
         let epoch = before.cluster.as_ref().unwrap().stores[name].epoch;
         self.demoted.insert((name.clone(), slot.clone()), epoch);
+    }
+
+    /// R6, R26: power is ordered off only after its plan's epochs, for the boot that the plan names, by another host.
+    fn power(&mut self, before: &State, after: &State, proposal: &Proposal, answer: &Answer) {
+        if let Command::HostSeen { host, .. } | Command::SignOfLife { host, .. } = &proposal.command {
+            self.off.remove(host);
+        }
+        if let (Command::FinishStep { id, outcome: Outcome::Done(Done::Off) }, Answer::Done) =
+            (&proposal.command, answer)
+            && let Some(record) = before.plans.get(&id.plan)
+            && let Some(task) = record.plan.tasks.get(usize::from(id.task))
+            && let Some(Place::Device { of, .. }) =
+                task.steps.get(usize::from(id.step & 0x1fff)).and_then(|step| step.at.as_ref())
+        {
+            self.off.insert(of.clone(), record.plan.switch_off[of].boot);
+        }
+        let cluster = after.cluster.as_ref();
+        for record in after.plans.values() {
+            for (task, run) in record.plan.tasks.iter().zip(&record.tasks) {
+                for (step, done) in task.steps.iter().zip(&run.steps) {
+                    let StepState::Started { index, .. } = done.state else { continue };
+                    let Some(Place::Device { of, by }) = &step.at else { continue };
+                    if index != after.applied || before.applied == after.applied {
+                        continue;
+                    }
+                    let hosts = &cluster.unwrap().hosts;
+                    assert_eq!(hosts[of].boot, Some(record.plan.switch_off[of].boot), "R6: {of} at another boot");
+                    assert_ne!(hosts[of].at, hosts[by].at, "R26: {by} is in the domain of {of}");
+                    let store = &cluster.unwrap().stores[task.store.as_ref().unwrap()];
+                    assert!(store.epoch > task.epoch, "R6: power before the commit");
+                }
+            }
+        }
     }
 
     /// S3, and one master at most.
@@ -209,6 +245,9 @@ impl Watch {
                 "S7: {slot} was promoted at {since}, never demoted, not waived for {to} at {epoch}"
             );
             assert!(!record.approvals.is_empty(), "S7: waived by nobody");
+            if let Some(off) = record.plan.switch_off.get(&slot.host) {
+                assert_eq!(self.off.get(&slot.host), Some(&off.boot), "R26: {slot} is not off by its device's word");
+            }
             let told = |c: &LossCase| c.store == *name && c.slot == *slot && c.state.is_open();
             assert!(cluster.loss_cases.values().any(told), "{slot} is promoted past without a loss case");
         }
@@ -243,7 +282,7 @@ fn people_for(plan: &Plan, policy: &Policy) -> usize {
     let two = plan.tasks.iter().any(|t| match &t.kind {
         TaskKind::FailOver { fence, loss, .. } => {
             (policy.two_if_loss && !matches!(loss.class, LossClass::NoneProvable | LossClass::CaughtUp))
-                || (policy.two_if_unfenced && *fence != FenceLevel::Demoted)
+                || (policy.two_if_unfenced && !matches!(fence, FenceLevel::Demoted | FenceLevel::Device))
                 || plan.silent_hosts > policy.brake_silent_hosts
         }
         _ => false,
@@ -294,6 +333,18 @@ fn loss_cases(before: &State, state: &State) {
     }
 }
 
+fn recovers_beside(state: &State, a: PlanId, b: PlanId, store: &StoreName) -> bool {
+    let everyday = |id: PlanId| state.plans[&id].plan.intent.is_everyday();
+    let builds = |id: PlanId| {
+        let record = &state.plans[&id];
+        record.plan.tasks.iter().zip(&record.tasks).all(|(task, run)| {
+            let moves = matches!(task.kind, TaskKind::BuildCopy { .. } | TaskKind::DestroyCopy { .. });
+            moves || task.store.as_ref() != Some(store) || run.state.is_ended() || run.state == TaskState::Waiting
+        })
+    };
+    (everyday(a) && builds(b)) || (everyday(b) && builds(a))
+}
+
 /// R13: a store belongs to one running plan, and to none when nothing of it is under way.
 fn claims(after: &State) {
     let mut stores: BTreeMap<&StoreName, PlanId> = BTreeMap::new();
@@ -301,8 +352,13 @@ fn claims(after: &State) {
     for record in after.running() {
         for (task, run) in record.plan.tasks.iter().zip(&record.tasks) {
             if let (Some(name), false) = (&task.store, run.state.is_ended()) {
-                let other = stores.insert(name, record.id);
-                assert!(other.is_none_or(|o| o == record.id), "R13: {name} in two running plans");
+                let other = stores.insert(name, record.id).filter(|o| *o != record.id);
+                // R25, R8: recovery may act beside a build or a destruction.
+                let beside = |o: PlanId| recovers_beside(after, o, record.id, name);
+                assert!(other.is_none_or(beside), "R13: {name} in two running plans");
+                if let Some(holder) = other.filter(|o| after.store_claims.get(name) == Some(o)) {
+                    stores.insert(name, holder);
+                }
             }
             if let TaskKind::HostState { host, .. } = &task.kind {
                 let other = hosts.insert(host, record.id);

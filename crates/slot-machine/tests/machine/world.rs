@@ -173,6 +173,7 @@ impl World {
             facts: BTreeMap::new(),
             evidence: Evidence::default(),
             silent_hosts: 0,
+            switch_off: BTreeMap::new(),
             people: 1,
             two_because: Vec::new(),
             tasks,
@@ -406,7 +407,10 @@ pub fn fleet() -> FleetSpec {
     let address = |h: u8, n: u16| format!("10.0.0.{h}:{}", 7000 + n).parse().unwrap();
     let hosts = (1..=HOSTS).map(|h| {
         let slots = (1..=2).map(|n| (n, SlotSpec { size_bytes: 1 << 30, address: address(h, n) })).collect();
-        (host(h), HostSpec { at: Domain(vec!["ny".into(), format!("r{h}")]), address: address(h, 100), slots })
+        (
+            host(h),
+            HostSpec { at: Domain(vec!["ny".into(), format!("r{h}")]), address: address(h, 100), slots, fence: None },
+        )
     });
     FleetSpec {
         cluster: ClusterName::new("fm1").unwrap(),

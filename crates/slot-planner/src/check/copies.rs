@@ -63,7 +63,14 @@ impl Case<'_> {
         let there = self.store.copies.iter().filter(|(_, copy)| copy.state != CopyState::Retired);
         let live = |slot: &SlotId, copy: &Copy| {
             let seen = self.ground.evidence.running(slot, cluster.policy.silent_ms);
-            let same = seen.is_some_and(|s| s.store == *self.name && s.generation == copy.generation);
+            let policy = &cluster.policy;
+            let close = |s: &slot_types::engine::EngineStatus| {
+                self.store.master.as_ref() == Some(slot)
+                    || s.behind.is_some_and(|behind| behind <= policy.max_lag_records)
+                        && s.heard_ms.is_some_and(|ms| ms <= policy.silent_ms)
+                        && s.verified_ms.is_some_and(|ms| ms <= policy.max_stamp_age_ms)
+            };
+            let same = seen.is_some_and(|s| s.store == *self.name && s.generation == copy.generation && close(s));
             copy.whole
                 && matches!(copy.state, CopyState::Serving | CopyState::Frozen)
                 && same

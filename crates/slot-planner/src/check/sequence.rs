@@ -137,6 +137,12 @@ fn fail_over(ground: &Ground<'_>, store: &Store, kind: &TaskKind) -> Wanted {
     for other in demoted.iter().filter(|s| *s == from).chain(demoted.iter().filter(|s| *s != from)) {
         steps.push(slot(StepKind::Demote, other));
     }
+    let hosts: BTreeSet<&HostName> = waived.iter().map(|slot| &slot.host).collect();
+    for of in hosts {
+        if let Some(by) = ground.plan.switch_off.get(of).and_then(|off| off.by.clone()) {
+            steps.push((StepKind::FenceHost, Some(Place::Device { of: of.clone(), by })));
+        }
+    }
     steps.extend([slot(StepKind::Promote, to), (StepKind::Repoint, None)]);
     if demoted.contains(from) && reached.contains(&from) {
         steps.push(slot(StepKind::Follow, from));
@@ -190,6 +196,7 @@ impl Ground<'_> {
     pub(super) fn follows_orders(&self, slot: &SlotId, copy: &Copy) -> bool {
         !matches!(copy.state, CopyState::Stopped | CopyState::Quarantined | CopyState::Retired)
             && self.hears(&slot.host)
+            && (copy.whole || self.evidence.running(slot, self.cluster.policy.silent_ms).is_some())
             // A disk that was replaced holds none of the copies, and nothing can be ordered of them.
             && !(copy.state == CopyState::Building && matches!(self.evidence.copy(slot).value(), Some(CopyEvidence::Absent)))
     }

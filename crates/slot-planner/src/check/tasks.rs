@@ -111,6 +111,26 @@ fn about(kind: &TaskKind) -> Option<&SlotId> {
     }
 }
 
+impl Ground<'_> {
+    /// R8: a person's word for the latest boot, in force, and nothing heard of agent or engines since.
+    pub(super) fn said_off(&self, host: &HostName) -> bool {
+        let (cluster, evidence) = (self.cluster, self.evidence);
+        let Some(word) = cluster.attestations.get(host) else { return false };
+        let boot = cluster.hosts.get(host).and_then(|h| h.boot);
+        if boot != Some(word.boot) || word.expires <= self.plan.created {
+            return false;
+        }
+        let since = |age: u64| evidence.taken_at.0.saturating_sub(age) > word.at.0;
+        let agent = evidence.hosts.get(host).and_then(|h| h.agent.age_ms()).is_some_and(since);
+        let engine = evidence.copies.iter().any(|(slot, _)| {
+            let Some((status, age)) = evidence.last_status(slot) else { return false };
+            let from_host = status.following.as_ref().is_some_and(|(source, _)| source.host == *host);
+            slot.host != *host && from_host && status.heard_ms.is_some_and(|ms| since(age.saturating_add(ms)))
+        });
+        !agent && !engine
+    }
+}
+
 struct Case<'a> {
     ground: &'a Ground<'a>,
     number: usize,
@@ -271,29 +291,19 @@ impl Case<'_> {
         if waived.iter().any(|slot| !possible.contains(slot) || self.ground.hears(&slot.host)) {
             return Err(Fault::Fence(self.number));
         }
-        let weakest =
-            waived.iter().map(|s| if self.said_off(&s.host) { FenceLevel::Attested } else { FenceLevel::None });
+        let weakest = waived.iter().map(|s| {
+            // Whether the device may be used is judged by itself.
+            if self.ground.plan.switch_off.contains_key(&s.host) {
+                FenceLevel::Device
+            } else if self.ground.said_off(&s.host) {
+                FenceLevel::Attested
+            } else {
+                FenceLevel::None
+            }
+        });
         let weakest = weakest.max().unwrap_or(FenceLevel::Demoted);
         let allowed = weakest != FenceLevel::None || self.ground.cluster.policy.allow_unfenced;
         if fence == weakest && allowed { Ok(()) } else { Err(Fault::Fence(self.number)) }
-    }
-
-    /// R8: a person's word for the latest boot, in force, and nothing heard of agent or engines since.
-    fn said_off(&self, host: &HostName) -> bool {
-        let (cluster, evidence) = (self.ground.cluster, self.ground.evidence);
-        let Some(word) = cluster.attestations.get(host) else { return false };
-        let boot = cluster.hosts.get(host).and_then(|h| h.boot);
-        if boot != Some(word.boot) || word.expires <= self.ground.plan.created {
-            return false;
-        }
-        let since = |age: u64| evidence.taken_at.0.saturating_sub(age) > word.at.0;
-        let agent = evidence.hosts.get(host).and_then(|h| h.agent.age_ms()).is_some_and(since);
-        let engine = evidence.copies.iter().any(|(slot, _)| {
-            let Some((status, age)) = evidence.last_status(slot) else { return false };
-            let from_host = status.following.as_ref().is_some_and(|(source, _)| source.host == *host);
-            slot.host != *host && from_host && status.heard_ms.is_some_and(|ms| since(age.saturating_add(ms)))
-        });
-        !agent && !engine
     }
 
     /// R7: never smaller than evidence shows.

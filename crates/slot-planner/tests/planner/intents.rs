@@ -14,7 +14,7 @@ fn kinds(task: &Task) -> Vec<StepKind> {
 fn places(task: &Task, kind: StepKind) -> Vec<String> {
     let at = |s: &Step| match &s.at {
         Some(Place::Slot(slot)) => slot.to_string(),
-        Some(Place::Host(host)) => host.to_string(),
+        Some(Place::Host(host) | Place::Device { by: host, .. }) => host.to_string(),
         None => "nowhere".into(),
     };
     task.steps.iter().filter(|s| s.kind == kind).map(at).collect()

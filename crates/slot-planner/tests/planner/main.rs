@@ -2,6 +2,7 @@
 
 mod copies;
 mod explain;
+mod fence;
 mod golden;
 mod intents;
 mod mutations;

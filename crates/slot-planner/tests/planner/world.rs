@@ -40,6 +40,7 @@ pub fn file(hosts: usize, slots: u16, stores: usize, copies: u8) -> FleetSpec {
         slots: (1..=slots)
             .map(|s| (s, SlotSpec { size_bytes: 1000, address: format!("10.20.{n}.{s}:7430").parse().unwrap() }))
             .collect(),
+        fence: None,
     };
     let spec = StoreSpec { engine: EngineKind::Journal, copies, size_bytes: 100, spread: Spread::Rack, sync_copies: 0 };
     FleetSpec {
@@ -102,6 +103,7 @@ impl World {
                 quarantined: None,
                 acknowledged: LogIndex(0),
                 drained_masters: BTreeSet::new(),
+                device: slot_types::fence::Device { spec: spec.fence.clone(), ..Default::default() },
                 version: 10 + u64::from(number),
             };
             self.cluster.hosts.entry(name.clone()).or_insert(known);

@@ -104,6 +104,7 @@ mod tests {
             quarantined: None,
             acknowledged: LogIndex(0),
             drained_masters: BTreeSet::new(),
+            device: slot_types::fence::Device::default(),
             version: 1,
         };
         cluster.hosts.insert(host(), known);

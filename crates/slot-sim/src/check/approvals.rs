@@ -118,7 +118,7 @@ impl Recorded {
             return 0;
         }
         let worse = policy.two_if_loss && self.loss > LossClass::CaughtUp;
-        let unfenced = policy.two_if_unfenced && self.fence > FenceLevel::Demoted;
+        let unfenced = policy.two_if_unfenced && self.fence > FenceLevel::Device;
         let many = self.silent_hosts > policy.brake_silent_hosts;
         let two = self.failovers && (worse || unfenced || many);
         let floor = if self.failovers { policy.failover_people } else { 1 };

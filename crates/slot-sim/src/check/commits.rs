@@ -11,6 +11,7 @@ use super::approvals::{Recorded, StoreBase};
 use super::audit::{Chain, verify};
 use super::engines::Engines;
 use super::ledgers::Ledgers;
+use super::power;
 use super::tasks::Tasks;
 use slot_coordinator::core::Entry;
 use slot_machine::apply::apply;
@@ -255,12 +256,15 @@ impl Commits {
             }
             Command::StartStep { step, attempt, guards } => {
                 self.admission.started(&self.state, *step, *attempt, index);
+                let past_return = self.tasks.is_past_return(step.plan, step.task);
+                power::started(found, &self.state, *step, guards, past_return);
                 self.tasks.started(found, &self.state, &self.stores, index, (*step, *attempt), guards);
             }
             Command::FinishStep { id, outcome } => {
                 if !facts.ledgers.gave(id, outcome) {
                     found.say("S6", format!("entry {index} records {outcome:?} of {id}, which no agent durably gave"));
                 }
+                power::finished(found, &self.state, facts.ledgers, id, outcome);
                 self.admission.finished(id, outcome);
                 self.tasks.finished(&self.state, *id, outcome);
             }

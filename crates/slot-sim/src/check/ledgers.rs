@@ -69,6 +69,11 @@ impl Ledgers {
         self.hosts.entry(host.clone()).or_default().boot = boot;
     }
 
+    /// The boot that runs on a host; `None` while it has no power.
+    pub fn power(&self, host: &HostName) -> Option<BootId> {
+        self.hosts.get(host).and_then(|known| known.boot)
+    }
+
     pub fn touched(&mut self, host: &HostName) {
         let host = self.hosts.entry(host.clone()).or_default();
         host.touched = true;

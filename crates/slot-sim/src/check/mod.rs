@@ -22,6 +22,7 @@ mod engines;
 mod first;
 mod ledgers;
 mod places;
+pub(crate) mod power;
 mod raft;
 mod roles;
 mod tasks;

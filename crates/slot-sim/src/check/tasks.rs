@@ -96,7 +96,8 @@ impl Tasks {
                 | StepKind::CloseLossCase
                 | StepKind::ChangeFleet
         );
-        if !internal {
+        let started = state.step(at).is_some_and(|(_, _, run)| matches!(run.state, StepState::Started { .. }));
+        if !internal && (started || step.kind != StepKind::FenceHost) {
             let epoch = store.map_or(Epoch::ZERO, |s| s.epoch);
             let order = Outstanding { kind: step.kind, store: task.store.clone(), slot: slot.clone(), epoch };
             self.outstanding.insert(id, order);
@@ -155,7 +156,10 @@ impl Tasks {
     ) {
         let TaskKind::FailOver { waived, fence: FenceLevel::Attested, .. } = kind else { return };
         let (Some(cluster), Some(possible)) = (&state.cluster, self.possible.get(name)) else { return };
-        for slot in waived.iter().filter(|slot| possible.get(*slot).is_some_and(|was| *was < store.epoch)) {
+        let by_device = state.plans.get(&id.plan).map(|record| &record.plan.switch_off);
+        let by_word = |slot: &&SlotId| !by_device.is_some_and(|off| off.contains_key(&slot.host));
+        let waived = waived.iter().filter(by_word);
+        for slot in waived.filter(|slot| possible.get(*slot).is_some_and(|was| *was < store.epoch)) {
             let boot = cluster.hosts.get(&slot.host).and_then(|host| host.boot);
             let word = cluster.attestations.get(&slot.host);
             if !word.is_some_and(|word| Some(word.boot) == boot && word.expires > state.log_time) {
@@ -238,7 +242,8 @@ impl Tasks {
             for (number, run) in record.tasks.iter().enumerate() {
                 if run.state.is_ended() && known.tasks_over.insert(number) {
                     let task = u16::try_from(number).unwrap_or(u16::MAX);
-                    ended(found, &mut self.outstanding, *id, task, &run.state);
+                    let kind = &record.plan.tasks[number].kind;
+                    ended(found, &mut self.outstanding, (*id, task), kind, &run.state);
                     if run.state == TaskState::Done {
                         followed(found, state, (*id, number), &self.admitted);
                     }
@@ -260,15 +265,17 @@ impl Tasks {
 fn ended(
     found: &mut Found,
     outstanding: &mut BTreeMap<OrderId, Outstanding>,
-    plan: PlanId,
-    task: u16,
+    (plan, task): (PlanId, u16),
+    kind: &TaskKind,
     state: &TaskState,
 ) {
+    // A copy that is built or destroyed is neither present nor free until a later order is done on its slot.
+    let apart = matches!(kind, TaskKind::BuildCopy { .. } | TaskKind::DestroyCopy { .. });
     let mine: Vec<OrderId> = outstanding.keys().filter(|o| (o.plan, o.task) == (plan, task)).copied().collect();
     for id in mine {
         let Some(order) = outstanding.remove(&id) else { continue };
         let orderly = matches!(state, TaskState::Done | TaskState::NotDone { .. });
-        if orderly && does_harm_late(order.kind) {
+        if orderly && !apart && does_harm_late(order.kind) {
             found.say("R4", format!("{id} ({:?}) is outstanding while its task ends as {state:?}", order.kind));
         }
     }
@@ -333,6 +340,14 @@ fn followed(found: &mut Found, state: &State, at: (PlanId, usize), admitted: &BT
     }
 }
 
+/// Whether a plan does no more at a store, for now, than build or destroy a copy of it.
+fn builds(record: &slot_machine::state::PlanRecord, store: &StoreName) -> bool {
+    record.plan.tasks.iter().zip(&record.tasks).all(|(task, run)| {
+        let moves = matches!(task.kind, TaskKind::BuildCopy { .. } | TaskKind::DestroyCopy { .. });
+        moves || task.store.as_ref() != Some(store) || run.state.is_ended() || run.state == TaskState::Waiting
+    })
+}
+
 /// R13: a store is in the hands of one running plan.
 fn one_plan_a_store(found: &mut Found, state: &State) {
     let mut held: BTreeMap<&StoreName, PlanId> = BTreeMap::new();
@@ -340,7 +355,14 @@ fn one_plan_a_store(found: &mut Found, state: &State) {
     for record in state.plans.values().filter(|r| running(&r.status)) {
         for (task, run) in record.plan.tasks.iter().zip(&record.tasks) {
             let Some(store) = task.store.as_ref().filter(|_| !run.state.is_ended()) else { continue };
-            if let Some(other) = held.insert(store, record.id).filter(|other| *other != record.id) {
+            let other = held.insert(store, record.id).filter(|other| *other != record.id);
+            // R25, R8: recovery may act beside a build or a destruction.
+            let beside = |other: &PlanId| {
+                let (a, b) = (record, &state.plans[other]);
+                (a.plan.requested_by.is_none() && builds(b, store))
+                    || (b.plan.requested_by.is_none() && builds(a, store))
+            };
+            if let Some(other) = other.filter(|other| !beside(other)) {
                 found.say("R13", format!("{other} and {} both have {store} in hand", record.id));
             }
         }

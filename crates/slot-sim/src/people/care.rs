@@ -161,7 +161,7 @@ impl Crowd {
         let Some((state, cluster)) = cluster(public) else { return };
         let stands = cluster.attestations.get(host).is_some_and(|a| a.expires > state.log_time);
         let off = public.truth.off.contains(host);
-        if off && !stands && self.may_care(Care::Attest(host.clone()), now, 5_000) {
+        if off && !stands && !self.has_device(cluster, host) && self.may_care(Care::Attest(host.clone()), now, 5_000) {
             self.attest(now, public, who, host, asks);
         }
     }

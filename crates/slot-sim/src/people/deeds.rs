@@ -338,13 +338,22 @@ impl Crowd {
         let slots: Vec<SlotId> = cluster.stores.values().flat_map(leads).filter(ill).collect();
         let Some(slot) = self.one_of(&slots).cloned() else { return };
         if public.truth.off.contains(&slot.host) {
-            self.attest(now, public, who, &slot.host, asks);
+            // Where a device can do it, nobody has to give a word; some do all the same.
+            if !self.has_device(cluster, &slot.host) || self.dice.one_in(4) {
+                self.attest(now, public, who, &slot.host, asks);
+            }
             let soon = now + self.dice.within(2_000, 9_000);
             let whole = self.dice.one_in(2);
             return self.later(soon, who, Act::FailOver(slot.host, whole));
         }
         self.count("failover of a slot asked");
         self.plan(now, public, who, Intent::FailOverSlot { slot, to: None }, asks);
+    }
+
+    /// Whether a host's device can be used, as far as anybody knows.
+    pub(super) fn has_device(&self, cluster: &Cluster, host: &HostName) -> bool {
+        let device = cluster.hosts.get(host).map(|h| &h.device);
+        device.is_some_and(|device| device.spec.is_some() && device.failed.is_none())
     }
 
     fn fail_over_host(

@@ -62,6 +62,7 @@ impl Toy {
                 quarantined: None,
                 acknowledged: LogIndex(0),
                 drained_masters: BTreeSet::new(),
+                device: slot_types::fence::Device::default(),
                 version: 1,
             };
             cluster.hosts.insert(host(n), known);
@@ -142,6 +143,7 @@ fn plan(number: u64) -> Plan {
         facts: BTreeMap::new(),
         evidence: Evidence::default(),
         silent_hosts: 0,
+        switch_off: BTreeMap::new(),
         people: 1,
         two_because: Vec::new(),
         tasks: Vec::new(),

@@ -373,4 +373,20 @@ pub const BUGS: &[Bug] = &[
             committed; an agent that has not heard the newer one accepts it.",
         thread: Some("Neon#8784"),
     },
+    Bug {
+        name: "r26-fires-on-another-boot",
+        rule: "R6",
+        what: "A host is switched off although it has booted again since its sheet was made.",
+        how: "Approve a failover of a silent host that has a device; let the host boot again and fall silent before its \
+            copies are raised. R6: the order to its device starts for a boot that is not the host's.",
+        thread: None,
+    },
+    Bug {
+        name: "r26-power-cut-while-the-agent-answers",
+        rule: "R26",
+        what: "Power is cut without looking once more whether the host's agent answers.",
+        how: "Cut a host off from the leader, approve the failover that switches it off, and mend the cut before the \
+            copies are raised. R26: the order to its device starts while the agent is freshly heard.",
+        thread: None,
+    },
 ];

@@ -414,4 +414,12 @@ pub const BUGS: &[Bug] = &[
             damaged file.",
         thread: Some("NATS: a single-bit error on a minority lost data"),
     },
+    Bug {
+        name: "r26-off-without-status",
+        rule: "R26",
+        what: "A host counts as off once its device took the order, whatever its status says.",
+        how: "Fail over past a silent host whose device answers off and leaves the power on. R26: a host counts as off \
+            and has power; S1, if its engine serves.",
+        thread: None,
+    },
 ];

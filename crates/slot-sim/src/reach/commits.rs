@@ -91,6 +91,7 @@ impl Commits {
             Command::FinishStep { id, outcome } => self.finished(state, term, *id, outcome),
             Command::StuckStep { step, .. } => self.stuck(state, *step),
             Command::HostSeen { host, .. } => {
+                self.booted(state, host);
                 let host = state.cluster.as_ref().and_then(|c| c.hosts.get(host));
                 match host.and_then(|h| h.quarantined.as_ref()) {
                     Some(HostQuarantine::OtherDisk { .. }) => self.reached.at("S2: another disk was quarantined"),
@@ -251,6 +252,8 @@ impl Commits {
             }
         }
         match outcome {
+            Outcome::Done(Done::Off) => self.switched_off(state, at),
+            Outcome::NeverWill(NeverWill::NotOff { .. }) => self.reached.at("R26: a device did not confirm"),
             Outcome::Done(done) => self.done(task, run, kind, done),
             Outcome::NeverWill(NeverWill::BootEnded(_)) => self.reached.at("R27: a step waited for a new boot"),
             Outcome::NeverWill(_) => {}
@@ -274,6 +277,31 @@ impl Commits {
                 self.reached.at("R7: stranded records were put into the master");
             }
             _ => {}
+        }
+    }
+
+    /// Its device switched a host off.
+    fn switched_off(&mut self, state: &State, at: StepRef) {
+        let Some((of, ..)) = crate::check::power::target(state, at) else { return };
+        self.reached.at("R26: a host was fenced by its device");
+        let moved = state.plans.get(&at.plan).map(|record| record.plan.stores()).unwrap_or_default();
+        if state.cluster.iter().flat_map(|c| c.copies_on(of)).any(|(store, ..)| !moved.contains(store)) {
+            self.reached.at("R26: copies of other stores were killed by a fence");
+        }
+    }
+
+    /// A host was seen; it may have booted while it was to be switched off.
+    fn booted(&mut self, state: &State, name: &HostName) {
+        let boot = state.cluster.as_ref().and_then(|c| c.hosts.get(name)).and_then(|host| host.boot);
+        for record in state.running() {
+            let Some(off) = record.plan.switch_off.get(name).filter(|off| Some(off.boot) != boot) else { continue };
+            let outstanding = record.plan.tasks.iter().zip(&record.tasks).any(|(task, run)| {
+                off.by.is_some()
+                    && steps(task, run, StepKind::FenceHost).any(|at| matches!(at, StepState::Started { .. }))
+            });
+            if outstanding {
+                self.reached.at("R6: a host booted again while it was ordered to be switched off");
+            }
         }
     }
 

@@ -230,6 +230,7 @@ impl Sim {
             Effect::Kill { .. } => self.place(node, "kills", "engine"),
             Effect::Provision { .. } => self.place(node, "provisions", "copy"),
             Effect::Remove { .. } => self.place(node, "removes", "copy"),
+            Effect::Fence { action, .. } => self.place(node, "fences", action.name()),
             Effect::Answer { .. } => self.place(node, "answers", "order"),
             Effect::Report(_) => true,
         }
@@ -275,6 +276,9 @@ impl Sim {
                 let slot = SlotId::new(host.clone(), slot);
                 let delay = self.disk.within(2, 20);
                 self.queue.after(delay, Happening::Unmade { slot, agent_life: life, serving });
+            }
+            Effect::Fence { call, host: of, action, budget_ms, .. } => {
+                self.ask_device((host.clone(), life, call), &of, action, budget_ms);
             }
             Effect::Report(report) => self.report(host, &report),
         }

@@ -13,6 +13,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 /// The cluster file of a swarm's world.
 pub fn fleet_of(swarm: &Swarm) -> FleetSpec {
     let mut fleet = crate::setup::fleet(swarm.hosts, swarm.stores);
+    if swarm.devices {
+        crate::setup::with_devices(&mut fleet, swarm.hosts > swarm.copies);
+    }
     for (number, store) in fleet.stores.values_mut().enumerate() {
         store.copies = swarm.copies;
         store.sync_copies = if number == 0 { swarm.sync_copies } else { 0 };
@@ -56,6 +59,7 @@ impl Sim {
             net: Stream::new(seed, 3),
             disk: Stream::new(seed, 4),
             dice: Stream::new(seed, 5),
+            devices: Stream::new(seed, 31),
             tokens,
             cluster,
             coordinators: BTreeMap::new(),

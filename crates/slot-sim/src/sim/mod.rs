@@ -8,6 +8,7 @@ mod actors;
 mod agents;
 mod coordinators;
 mod decode;
+mod device;
 pub mod directed;
 mod engines;
 mod hosts;
@@ -79,6 +80,8 @@ pub(crate) enum Happening {
     Resume(Node),
     /// A host has power again.
     PowerOn(HostName),
+    /// A host's device has done what it was asked, or not.
+    Device { asked: device::Asked, of: HostName, deed: device::Deed },
     /// A cut is mended.
     Mend(Place, Place),
     /// The next injection is to be drawn.
@@ -123,6 +126,7 @@ pub struct Sim {
     disk: Stream,
     dice: Stream,
     tokens: Stream,
+    devices: Stream,
     cluster: ClusterId,
     coordinators: BTreeMap<u64, Coordinator>,
     agents: BTreeMap<HostName, AgentMachine>,
@@ -258,6 +262,7 @@ impl Sim {
             Happening::Start(node) => self.start(&node),
             Happening::Resume(node) => self.resume(&node),
             Happening::PowerOn(host) => self.power_on(&host),
+            Happening::Device { asked, of, deed } => self.device(asked, &of, deed),
             Happening::Mend(from, to) => self.mend(&from, &to),
             Happening::Nemesis => self.nemesis(),
             Happening::People => self.people(),

@@ -176,6 +176,12 @@ pub enum FileProblem {
         /// Why.
         detail: String,
     },
+    /// A `fence` whose options no table describes.
+    #[error("[fence_options.{0}] is not in the file")]
+    UnknownFenceOptions(String),
+    /// Something of a fence that can't be.
+    #[error(transparent)]
+    Fence(#[from] crate::fence::FenceError),
     /// Not one, three or five.
     #[error("{count} coordinators")]
     CoordinatorCount {
@@ -207,6 +213,8 @@ impl FileProblem {
             Self::Domain { .. } => "write it outermost first, as in \"ny/r1\"",
             Self::OutOfBounds { .. } => "choose a number within the bounds",
             Self::Value { .. } => "correct the value; cluster.toml.example shows every one",
+            Self::UnknownFenceOptions(_) => "add that table, or name another",
+            Self::Fence(_) => "see `fence` in cluster.toml.example",
             Self::CoordinatorCount { .. } => "name one, three or five",
         }
     }

@@ -142,6 +142,11 @@ pub(crate) fn address(template: &str, port: u16, n: Option<u64>, slot: Option<u1
     Ok(parsed)
 }
 
+/// A text with `{n}` filled in.
+pub(crate) fn text(template: &str, n: Option<u64>) -> Result<String, String> {
+    fill(template, n, None)
+}
+
 /// `ny/r1`, outermost first.
 pub(crate) fn domain(template: &str, n: Option<u64>) -> Result<Domain, String> {
     let text = fill(template, n, None)?;

@@ -4,6 +4,7 @@
 //! and refused by name, so that no one believes they are in force.
 
 use super::expand::{self, Ranges};
+use super::fence::{RawFence, RawFenceOptions};
 use super::{Fault, FileProblem};
 use crate::cluster::{EngineKind, Policy, Spread};
 use serde::Deserialize;
@@ -37,7 +38,8 @@ pub(crate) struct RawFile {
     #[serde(default)]
     pub(crate) stores: Ranges<RawStore>,
     pub(crate) policy: Option<RawPolicy>,
-    fence_options: Later,
+    #[serde(default)]
+    pub(crate) fence_options: RawFenceOptions,
     engine: Later,
     frontends: Later,
 }
@@ -48,7 +50,7 @@ pub(crate) struct RawHost {
     pub(crate) at: Option<Spanned<String>>,
     pub(crate) address: Option<Spanned<String>>,
     pub(crate) kind: Option<Spanned<String>>,
-    fence: Later,
+    pub(crate) fence: Option<RawFence>,
 }
 
 #[derive(Deserialize)]
@@ -56,7 +58,7 @@ pub(crate) struct RawHost {
 pub(crate) struct RawKind {
     pub(crate) slots: Spanned<i64>,
     pub(crate) slot: RawSlot,
-    fence: Later,
+    pub(crate) fence: Option<RawFence>,
 }
 
 #[derive(Deserialize)]
@@ -141,16 +143,9 @@ struct RawEveryday {
 impl RawFile {
     /// Refuses what only a later version carries out.
     pub(crate) fn refuse_later(&self) -> Result<(), Fault> {
-        refuse(&[
-            (&self.fence_options, "[fence_options]"),
-            (&self.engine, "[engine]"),
-            (&self.frontends, "[frontends]"),
-        ])?;
-        for host in self.hosts.values() {
-            refuse(&[(&host.fence, "fence of a host")])?;
-        }
+        refuse(&[(&self.engine, "[engine]"), (&self.frontends, "[frontends]")])?;
         for kind in self.kind.values() {
-            refuse(&[(&kind.fence, "fence of a kind"), (&kind.slot.dir, "dir of a slot")])?;
+            refuse(&[(&kind.slot.dir, "dir of a slot")])?;
         }
         for store in self.stores.values() {
             refuse(&[(&store.pin, "pin of a store")])?;
@@ -180,7 +175,7 @@ pub(crate) fn bounded<T: TryFrom<i64> + Copy + Into<u64>>(
     }
 }
 
-fn duration(value: &Spanned<String>, what: &'static str, bounds: RangeInclusive<u64>) -> Result<u64, Fault> {
+pub(crate) fn duration(value: &Spanned<String>, what: &'static str, bounds: RangeInclusive<u64>) -> Result<u64, Fault> {
     let ms =
         expand::duration_ms(value.get_ref()).map_err(|detail| (value.span(), FileProblem::Value { what, detail }))?;
     if bounds.contains(&ms) {

@@ -101,13 +101,8 @@ async fn refused(
 }
 
 async fn ask(console: &mut Console, who: &str, shown: &Shown) -> Said {
-    let id = shown.id;
-    let host = text::plan::host_to_type(&shown.plan);
-    let question = match host {
-        Some(host) => format!("Type the host whose masters are given up to carry out {id} as {who} ({host}): "),
-        None => format!("Carry out {id} as {who}? [yes/no] "),
-    };
-    let yes = host.map_or("yes", |host| host.as_str());
+    let question = text::plan::question(shown.id, &shown.plan, who);
+    let yes = text::plan::hosts_to_type(&shown.plan).unwrap_or_else(|| "yes".into());
     for _ in 0..ASKED_MAX {
         match console.ask(&question).await.as_deref() {
             None => return Said::Nothing,
@@ -167,6 +162,7 @@ pub async fn approve(
     console: &mut Console,
     id: PlanId,
     digest: ShortDigest,
+    switch_off: &[HostName],
     reason: &str,
     no_wait: bool,
 ) -> Result<Exit, Failure> {
@@ -175,8 +171,36 @@ pub async fn approve(
     let shown = Shown::new(&task, client.cluster(), id, &view.bytes)?;
     shown.must_be_recorded(&task, &view.digest)?;
     shown.must_be(&task, digest)?;
+    if !names_what_is_switched_off(client, console, &task, &shown, switch_off).await? {
+        return Ok(Exit::NeedsApproval);
+    }
     let approved = client.approve(&task, id, shown.digest.short(), reason).await?;
     go_on(client, console, &task, &shown, &approved, no_wait).await
+}
+
+/// R26: whoever says yes to a power cut has typed the name of the host. `false` when nobody did.
+async fn names_what_is_switched_off(
+    client: &Client,
+    console: &mut Console,
+    task: &Task,
+    shown: &Shown,
+    typed: &[HostName],
+) -> Result<bool, Failure> {
+    let typed: std::collections::BTreeSet<&HostName> = typed.iter().collect();
+    let off = shown.plan.powers_off();
+    if typed == off {
+        return Ok(true);
+    }
+    if typed.is_empty() && console.interactive {
+        return Ok(ask(console, client.who(), shown).await == Said::Yes);
+    }
+    let cause = match off.is_empty() {
+        true => format!("{} switches no host off", shown.id),
+        false if typed.is_empty() => format!("{} switches a host off, and you named none", shown.id),
+        false => format!("{} does not switch off exactly what you named", shown.id),
+    };
+    let next = format!("read it again, then name the host that will be SWITCHED OFF: slotctl plan show {}", shown.id);
+    Err(task.failure(cause, next).usage())
 }
 
 /// `plan reject`.

@@ -160,8 +160,8 @@ async fn plan(client: &mut Client, console: &mut Console, what: Plan) -> Result<
     match what {
         Plan::List => look::look(client, console, &Task::look("list", "plans"), &Query::Plans).await,
         Plan::Show { plan } => look::show_plan(client, console, plan).await,
-        Plan::Approve { plan, digest, no_wait, change } => {
-            change::approve(client, console, plan, digest, &change.message, no_wait).await
+        Plan::Approve { plan, digest, switch_off, no_wait, change } => {
+            change::approve(client, console, plan, digest, &switch_off, &change.message, no_wait).await
         }
         Plan::Reject { plan, change } => change::reject(client, console, plan, &change.message).await,
         Plan::Abort { plan, change } => change::abort(client, console, plan, &change.message).await,

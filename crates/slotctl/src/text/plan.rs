@@ -52,7 +52,11 @@ pub fn how_to_approve(id: PlanId, plan: &Plan, digest: ShortDigest, missing: u32
     } else {
         text += &format!("{id} waits for one yes:\n");
     }
-    text + &format!("  {}\n", approve_command(id, digest))
+    text += &format!("  {}", approve_command(id, digest));
+    if plan.powers_off().is_empty() {
+        return text + "\n";
+    }
+    text + " --switch-off HOST\n" + &wrap("", "HOST is the host that will be SWITCHED OFF, typed by whoever says yes.")
 }
 
 /// Whom it is approved by, and how far each task is: what `plan show` adds to the plan itself.
@@ -173,7 +177,28 @@ pub fn ask_again(intent: &Intent) -> String {
     }
 }
 
-/// The host whose name must be typed: that of the masters an unplanned failover gives up.
+/// The names that must be typed: of the hosts a plan switches off (R26), else of the one whose masters an unplanned failover
+/// gives up.
+pub fn hosts_to_type(plan: &Plan) -> Option<String> {
+    let off = plan.powers_off();
+    match off.is_empty() {
+        true => host_to_type(plan).map(ToString::to_string),
+        false => Some(off.into_iter().map(HostName::as_str).collect::<Vec<_>>().join(" ")),
+    }
+}
+
+/// What to type, and why.
+pub fn question(id: PlanId, plan: &Plan, who: &str) -> String {
+    match hosts_to_type(plan) {
+        Some(hosts) if !plan.powers_off().is_empty() => {
+            format!("Type the host that will be SWITCHED OFF to carry out {id} as {who} ({hosts}): ")
+        }
+        Some(host) => format!("Type the host whose masters are given up to carry out {id} as {who} ({host}): "),
+        None => format!("Carry out {id} as {who}? [yes/no] "),
+    }
+}
+
+/// The host of the masters that an unplanned failover gives up.
 pub fn host_to_type(plan: &Plan) -> Option<&HostName> {
     plan.tasks.iter().find_map(|task| match &task.kind {
         TaskKind::FailOver { from, .. } => Some(&from.host),

@@ -108,6 +108,37 @@ fn digest_of(bytes: &[u8]) -> String {
     slot_types::position::ShortDigest(bytes.try_into().unwrap()).to_string()
 }
 
+/// R26: a power cut is approved only by who types the host's name, on a terminal or off it.
+#[tokio::test]
+async fn r26_the_host_that_is_switched_off_is_typed() {
+    let (rig, _) = drains().await;
+    let plan = Plan { cluster: rig.cluster, switch_off: switched_off(Some(host(9))), ..drain_plan() };
+    let digest = Digest::of(&plan.bytes()).to_string();
+    let view = slot_types::view::PlanView {
+        digest: Digest::of(&plan.bytes()),
+        bytes: plan.bytes(),
+        ..drain_view(PlanState::Done, TaskProgress::Done)
+    };
+    {
+        let mut script = rig.script("c1");
+        script.plan = Some(plan);
+        script.ends = Some(view);
+    }
+    let ended = run(&rig, DRAIN, Some(&["yes", "imap4", "no"])).await;
+    assert!(ended.err.contains("SWITCHED OFF") && rig.script("c1").approved.is_empty(), "{}", ended.err);
+    let approve = format!("slotctl plan approve p17 --digest {digest} -m go");
+    for line in [approve.clone(), format!("{approve} --switch-off imap4")] {
+        let ended = run(&rig, &line, None).await;
+        assert!(ended.exit != Exit::Done && ended.err.contains("SWITCHED OFF"), "{}", ended.err);
+        assert!(rig.script("c1").approved.is_empty());
+    }
+    let ended = run(&rig, &format!("{approve} --switch-off imap3"), None).await;
+    assert_eq!(ended.exit, Exit::Done, "{}", ended.err);
+    assert_eq!(rig.script("c1").approved.len(), 1);
+    let ended = run(&rig, DRAIN, Some(&["imap3"])).await;
+    assert_eq!(ended.exit, Exit::Done, "{}", ended.err);
+}
+
 #[tokio::test]
 async fn no_rejects_and_silence_leaves_the_plan() {
     let (rig, _) = drains().await;

@@ -355,9 +355,23 @@ pub fn drain_plan() -> Plan {
         silent_hosts: 0,
         people: 1,
         two_because: Vec::new(),
+        switch_off: BTreeMap::new(),
         tasks: vec![declare(HostState::Draining), hand_over(7, 8), hand_over(8, 10), declare(HostState::Maintenance)],
         notes: Vec::new(),
     }
+}
+
+/// imap3, switched off by the agent of another host, or before.
+pub fn switched_off(by: Option<HostName>) -> BTreeMap<HostName, slot_types::fence::SwitchOff> {
+    use slot_types::fence::*;
+    let spec = FenceSpec {
+        agent: FenceAgent::new("fence_ipmilan").unwrap(),
+        options: [(FenceKey::new("ip").unwrap(), FenceValue::new("10.9.0.3").unwrap())].into(),
+        password_file: None,
+        timeout_ms: 20_000,
+        from: FenceFrom::AnotherRack,
+    };
+    BTreeMap::from([(host(3), SwitchOff { boot: BootId([3; 16]), by, spec, kills: [slot(3, 7)].into() })])
 }
 
 /// The drain, with its store58 in this state.

@@ -160,7 +160,9 @@ impl<'a> Fleet<'a> {
     pub fn silent(&self, name: &HostName, host: &Host) -> bool {
         self.eyes.leads
             && host.incarnation.is_some()
-            && !matches!(host.declared, HostState::Off | HostState::Retired)
+            && host.declared != HostState::Retired
+            // What a fence switched off, nobody meant to be away: its masters are not served.
+            && (host.declared != HostState::Off || host.device.off.is_some())
             && !self.eyes.evidence.agent_alive(name, self.cluster.policy.silent_ms)
     }
 

@@ -142,6 +142,7 @@ fn step_now(task: &Task, run: &TaskRun) -> String {
     match &step.at {
         Some(Place::Slot(slot)) => format!("{} {slot}", super::super::kebab(step.kind)),
         Some(Place::Host(host)) => format!("{} {host}", super::super::kebab(step.kind)),
+        Some(Place::Device { of, by }) => format!("{} {of}, by {by}", super::super::kebab(step.kind)),
         None => super::super::kebab(step.kind).to_string(),
     }
 }

@@ -46,6 +46,7 @@ impl Fleet<'_> {
                 hurts.push(format!("{} with one copy less: {}", stores(replicas.len()), names(&replicas)));
             }
             let what = match self.seen(name) {
+                _ if host.device.off.is_some() => "OFF: its device switched it off and says so".to_string(),
                 Seen::Known { age_ms, .. } => format!("SILENT for {}", span(age_ms)),
                 Seen::Unknown { reason } => format!("SILENT: {reason}"),
             };
@@ -56,7 +57,8 @@ impl Fleet<'_> {
 
     fn unserved_stores<'a>(&'a self, all: &mut Vec<Trouble>, told: &mut BTreeSet<&'a StoreName>) {
         for (name, store) in &self.cluster.stores {
-            if told.contains(name) || self.eyes.state.store_claims.contains_key(name) {
+            let under_way = self.eyes.state.store_claims.contains_key(name) && store.master.is_none();
+            if told.contains(name) || under_way {
                 continue;
             }
             let (what, next) = match (&store.master, &store.pending) {

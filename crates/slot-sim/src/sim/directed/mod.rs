@@ -5,6 +5,7 @@
 
 mod coordinator;
 mod copies;
+mod fence;
 mod hosts;
 mod logs;
 mod raft;
@@ -24,18 +25,29 @@ pub struct Script {
 
 /// Every schedule.
 pub fn all() -> impl Iterator<Item = &'static Script> {
-    [coordinator::SCRIPTS, copies::SCRIPTS, raft::SCRIPTS, hosts::SCRIPTS, logs::SCRIPTS, schedules::SCRIPTS]
-        .into_iter()
-        .flatten()
+    [
+        coordinator::SCRIPTS,
+        copies::SCRIPTS,
+        raft::SCRIPTS,
+        hosts::SCRIPTS,
+        logs::SCRIPTS,
+        fence::SCRIPTS,
+        schedules::SCRIPTS,
+    ]
+    .into_iter()
+    .flatten()
 }
 
-/// The schedule that a campaign plays with a seed: every sixth seed has one, and every 24th one about copies; the others are
-/// random worlds.
+/// The schedule that a campaign plays with a seed: every sixth seed has one, every 24th one about copies, every thirtieth one of
+/// power that is cut; the others are random worlds.
 pub fn of_seed(seed: u64) -> Option<&'static Script> {
     if seed % 24 == 16 {
         let mut about_copies = copies::SCRIPTS.iter().filter(|script| script.name.starts_with("reach/"));
         let turn = usize::try_from(seed / 24).unwrap_or(0) % about_copies.clone().count().max(1);
         return about_copies.nth(turn);
+    }
+    if seed % 30 == 8 {
+        return fence::SCRIPTS.get(usize::try_from(seed / 30).unwrap_or(0) % fence::SCRIPTS.len());
     }
     let turn = usize::try_from(seed / 6).unwrap_or(0) % schedules::SCRIPTS.len();
     schedules::SCRIPTS.get(turn).filter(|_| seed % 6 == 5)
