@@ -25,6 +25,21 @@ fn store_names(list: &Value) -> BTreeSet<String> {
     pairs(list, "store", "store").into_keys().collect()
 }
 
+/// Waits until every copy of a store was heard to end at the same place. Until then the furthest copies are preferred, and what
+/// is furthest changes with each word of an engine.
+fn wait_level(cluster: &Cluster) -> Outcome<()> {
+    wait_until("every copy of a store ends at the same place", AT_LAST, || {
+        let Ok(seen) = cluster.look(&["slots"]) else { return false };
+        let mut ends: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+        let copies = seen["slots"].as_array().into_iter().flatten().map(|line| &line["copy"]);
+        for copy in copies.filter(|copy| !copy.is_null()) {
+            let end = copy["position"]["Known"]["value"].to_string();
+            ends.entry(copy["store"].as_str().unwrap_or_default()).or_default().insert(end);
+        }
+        !ends.is_empty() && ends.values().all(|ends| ends.len() == 1 && !ends.contains("null"))
+    })
+}
+
 #[test]
 fn tables_and_narrowed_tables_agree_with_the_routes() -> Outcome<()> {
     let cluster = Cluster::for_test(shape())?;
@@ -51,6 +66,7 @@ fn what_risk_says_of_a_host_is_what_its_sheet_says_when_it_is_dead() -> Outcome<
     let mut cluster = Cluster::for_test(shape())?;
     let n = host_number(&cluster.master_of("store1")?).ok_or("a slot names its host")?;
     let name = host(n);
+    wait_level(&cluster)?;
     let there: BTreeSet<String> = cluster.masters_on(n)?.iter().map(ToString::to_string).collect();
     let said = cluster.look(&["risk", "host", &name])?;
     let said = &said["loss"]["Known"]["value"];
