@@ -7,6 +7,7 @@ use crate::apply::{Stamp, audit, cluster};
 use crate::command::{Answer, Refused};
 use crate::hosts::bounded;
 use crate::state::{PlanRecord, State};
+use slot_planted::planted;
 use slot_types::hold::{Held, Hold, HoldOn};
 use slot_types::ids::*;
 
@@ -73,5 +74,8 @@ pub(crate) fn release(
 
 /// Whether a person's hold keeps this plan from starting.
 pub(crate) fn let_start(state: &State, record: &PlanRecord) -> Result<(), Refused> {
+    if planted("r13-held-plan-started") {
+        return Ok(());
+    }
     cluster(state)?.hold_against(&record.plan).map_or(Ok(()), |held| Err(Refused::Held(Box::new(held))))
 }
