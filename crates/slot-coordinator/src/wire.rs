@@ -7,8 +7,8 @@ use crate::core::{ControlRequest, Failure, Reply};
 use core::net::SocketAddr;
 use slot_machine::command::RequestId;
 use slot_proto::pb::{
-    AdmitHostRequest, ApprovePlanRequest, AttestRequest, ChangeReply, EndPlanRequest, MakePlanRequest,
-    OpenSessionReply, OpenSessionRequest, PlanReply, RequestName, ViewReply, ViewRequest,
+    AdmitHostRequest, ApprovePlanRequest, AttestRequest, ChangeReply, EndPlanRequest, HoldReply, HoldRequest,
+    MakePlanRequest, OpenSessionReply, OpenSessionRequest, PlanReply, RequestName, ViewReply, ViewRequest,
 };
 use slot_types::codec;
 use slot_types::ids::*;
@@ -37,6 +37,10 @@ pub enum Asked {
     Attest(AttestRequest),
     /// Another disk.
     AdmitHost(AdmitHostRequest),
+    /// Hands off.
+    Hold(HoldRequest),
+    /// Hands on again.
+    Release(HoldRequest),
     /// For a document.
     View(ViewRequest),
 }
@@ -78,6 +82,12 @@ impl From<ControlRequest> for Asked {
                 let (request, incarnation) = (name_of(request), incarnation.to_string());
                 Self::AdmitHost(AdmitHostRequest { request, host: host.to_string(), incarnation, reason })
             }
+            ControlRequest::Hold { request, on, reason } => {
+                Self::Hold(HoldRequest { request: name_of(request), on: on.to_string(), reason })
+            }
+            ControlRequest::Release { request, on, reason } => {
+                Self::Release(HoldRequest { request: name_of(request), on: on.to_string(), reason })
+            }
             ControlRequest::View { query, stale_ok } => {
                 Self::View(ViewRequest { query: codec::encode(&query), stale_ok })
             }
@@ -105,6 +115,12 @@ impl TryFrom<Asked> for ControlRequest {
                 let host = HostName::new(host).map_err(invalid)?;
                 let incarnation = incarnation.parse().map_err(invalid)?;
                 Ok(Self::AdmitHost { request: id_of(request), host, incarnation, reason })
+            }
+            Asked::Hold(HoldRequest { request, on, reason }) => {
+                Ok(Self::Hold { request: id_of(request), on: on.parse().map_err(invalid)?, reason })
+            }
+            Asked::Release(HoldRequest { request, on, reason }) => {
+                Ok(Self::Release { request: id_of(request), on: on.parse().map_err(invalid)?, reason })
             }
             Asked::View(ViewRequest { query, stale_ok }) => {
                 Ok(Self::View { query: codec::decode::<Query>(&query).map_err(invalid)?, stale_ok })
@@ -144,6 +160,8 @@ pub enum Answered {
     Plan(PlanReply),
     /// A change.
     Changed(ChangeReply),
+    /// A hold, or its end.
+    Hold(HoldReply),
     /// A document.
     View(ViewReply),
 }
@@ -157,6 +175,10 @@ impl Answered {
                 Self::Plan(PlanReply { plan: id.0, bytes, people_missing: u32::from(people_missing) })
             }
             Reply::Changed { revision } => Self::Changed(ChangeReply { revision: revision.0 }),
+            Reply::Hold { revision, changed, running } => {
+                let running = running.into_iter().map(|plan| plan.0).collect();
+                Self::Hold(HoldReply { revision: revision.0, changed, running })
+            }
             Reply::View { bytes, revision, confirmed } => {
                 let answered_by = by.to_string();
                 Self::View(ViewReply { view: bytes, revision: revision.0, answered_by, confirmed })
@@ -173,6 +195,10 @@ impl Answered {
                 Reply::Plan { id: PlanId(plan), bytes, people_missing }
             }
             Self::Changed(ChangeReply { revision }) => Reply::Changed { revision: Revision(revision) },
+            Self::Hold(HoldReply { revision, changed, running }) => {
+                let running = running.into_iter().map(PlanId).collect();
+                Reply::Hold { revision: Revision(revision), changed, running }
+            }
             Self::View(ViewReply { view, revision, confirmed, .. }) => {
                 Reply::View { bytes: view, revision: Revision(revision), confirmed }
             }
@@ -231,6 +257,7 @@ impl Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use slot_types::hold::HoldOn;
 
     fn host() -> HostName {
         HostName::new("h1").unwrap()
@@ -253,7 +280,9 @@ mod tests {
             ControlRequest::RejectPlan { request: None, plan, reason: reason.clone() },
             ControlRequest::AbortPlan { request, plan, reason: reason.clone() },
             ControlRequest::Attest { request, host: host(), how: "seen".into() },
-            ControlRequest::AdmitHost { request, host: host(), incarnation, reason },
+            ControlRequest::AdmitHost { request, host: host(), incarnation, reason: reason.clone() },
+            ControlRequest::Hold { request, on: HoldOn::Host(host()), reason: reason.clone() },
+            ControlRequest::Release { request, on: HoldOn::All, reason },
             ControlRequest::View { query: Query::Plan(plan), stale_ok: true },
         ];
         for asked in all {
@@ -266,6 +295,8 @@ mod tests {
         let reason = String::new();
         let short = ApprovePlanRequest { request: None, plan: 1, digest: vec![0; 7], reason: reason.clone() };
         let bytes = MakePlanRequest { request: None, intent: vec![9; 3], reason, mass: false };
+        let held = HoldRequest { request: None, on: "slot h1/01".into(), reason: "why".into() };
+        assert!(matches!(ControlRequest::try_from(Asked::Hold(held)), Err(Failure::Invalid(_))));
         let name = AttestRequest { request: None, host: "no host!".into(), how: String::new() };
         for asked in [Asked::ApprovePlan(short), Asked::MakePlan(bytes), Asked::Attest(name)] {
             assert!(matches!(ControlRequest::try_from(asked), Err(Failure::Invalid(_))));
@@ -279,6 +310,7 @@ mod tests {
             Reply::Session(4),
             Reply::Plan { id: PlanId(2), bytes: vec![1, 2], people_missing: 1 },
             Reply::Changed { revision: Revision(8) },
+            Reply::Hold { revision: Revision(8), changed: true, running: vec![PlanId(3), PlanId(4)] },
             Reply::View { bytes: vec![3], revision: Revision(5), confirmed: true },
         ];
         for reply in all {

@@ -5,7 +5,7 @@
 
 use crate::command::{Answer, Command, Proposal, Refused};
 use crate::state::{FEATURE_LEVEL_SUPPORTED, State};
-use crate::{aside, hosts, plans, sessions, steps};
+use crate::{aside, holds, hosts, plans, sessions, steps};
 use slot_planted::planted;
 use slot_types::cluster::Cluster;
 use slot_types::ids::*;
@@ -75,6 +75,8 @@ fn dispatch(state: &mut State, stamp: Stamp, command: &Command) -> Result<Answer
             Ok(Answer::Done)
         }
         Command::AsideSeen { slot, generation, records } => aside::seen(state, stamp, slot, *generation, records),
+        Command::Hold { on, by, reason } => holds::hold(state, stamp, on, by, reason),
+        Command::Release { on, by, reason } => holds::release(state, stamp, on, by, reason),
         Command::RaiseFeatureLevel { level } => raise_feature_level(state, stamp, *level),
     }
 }
@@ -145,6 +147,8 @@ fn person(command: &Command) -> Option<(&str, String)> {
         Command::AbortPlan { plan, by, .. } => Some((by.as_str(), format!("abort {plan}"))),
         Command::Attest { host, by, .. } => Some((by.as_str(), format!("attest that {host} is off"))),
         Command::AdmitHost { host, by, .. } => Some((by.as_str(), format!("admit {host}"))),
+        Command::Hold { on, by, .. } => Some((by.as_str(), format!("hold {on}"))),
+        Command::Release { on, by, .. } => Some((by.as_str(), format!("release {on}"))),
         Command::TrimAudit { by, through, .. } => Some((by.as_str(), format!("trim audit through {through}"))),
         _ => None,
     }

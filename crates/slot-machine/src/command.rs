@@ -7,6 +7,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use slot_types::cluster::HostQuarantine;
 use slot_types::codec::Versioned;
 use slot_types::evidence::Evidence;
+use slot_types::hold::{Held, HoldOn};
 use slot_types::ids::*;
 use slot_types::order::Outcome;
 use slot_types::position::{Digest, ShortDigest};
@@ -189,6 +190,24 @@ pub enum Command {
         /// Which.
         records: Vec<RecordId>,
     },
+    /// A person's "hands off": nothing that touches it starts until it is released.
+    Hold {
+        /// What.
+        on: HoldOn,
+        /// Who.
+        by: OperatorName,
+        /// Why.
+        reason: String,
+    },
+    /// The end of a hold.
+    Release {
+        /// On what.
+        on: HoldOn,
+        /// Who.
+        by: OperatorName,
+        /// Why.
+        reason: String,
+    },
 }
 
 /// What applying a command answered.
@@ -207,6 +226,13 @@ pub enum Answer {
     },
     /// Refused; the state is as before.
     Refused(Refused),
+    /// Held or released, as was asked.
+    Hold {
+        /// Whether that is a change; if not, it was so already.
+        changed: bool,
+        /// Plans that touch it and go on running, the first [`crate::holds::RUNNING_NAMED_MAX`] of them.
+        running: Vec<PlanId>,
+    },
 }
 
 /// Why `apply` refused a command.
@@ -350,4 +376,10 @@ pub enum Refused {
         /// Supported.
         supported: u32,
     },
+    /// Unknown store.
+    #[error("store {0} does not exist; slotctl status lists those that do")]
+    UnknownStore(StoreName),
+    /// A person holds what the plan touches, or what another wants to hold.
+    #[error("refused: {0}")]
+    Held(Box<Held>),
 }

@@ -11,6 +11,7 @@ mod copies;
 mod effects;
 mod fence;
 pub mod guard;
+pub mod holds;
 mod hosts;
 pub mod plans;
 mod ready;

@@ -9,7 +9,7 @@ use crate::command::{Answer, Refused};
 use crate::guard;
 use crate::hosts::bounded;
 use crate::state::*;
-use crate::{effects, ready, shape, unwind};
+use crate::{effects, holds, ready, shape, unwind};
 use slot_planted::planted;
 use slot_types::cluster::{CopyState, FenceLevel};
 use slot_types::evidence::Evidence;
@@ -244,8 +244,9 @@ fn everyday_slot(task: &Task) -> Option<&SlotId> {
     }
 }
 
-/// R13: claims do not collide, but an approved failover takes a store from a running plan.
+/// No person's hold is in its way. R13: claims do not collide, but an approved failover takes a store from a running plan.
 fn may_start(state: &State, record: &PlanRecord) -> Result<(), Refused> {
+    holds::let_start(state, record)?;
     for task in &record.plan.tasks {
         let recovers = record.plan.intent.is_everyday()
             && task.store.as_ref().zip(everyday_slot(task)).is_some_and(|(s, at)| yields_to_everyday(state, s, at));

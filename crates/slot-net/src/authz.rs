@@ -56,6 +56,8 @@ pub const RULES: &[Rule] = &[
     answer("/slot.v1.Control/AbortPlan", &[Operator]),
     answer("/slot.v1.Control/Attest", &[Operator]),
     answer("/slot.v1.Control/AdmitHost", &[Operator]),
+    answer("/slot.v1.Control/Hold", &[Operator]),
+    answer("/slot.v1.Control/Release", &[Operator]),
     answer("/slot.v1.Control/View", &[Operator]),
     stream("/slot.v1.Control/WatchPlan", &[Operator]),
     stream("/slot.v1.Control/Routes", &[Operator, Client, Agent, Coordinator]),

@@ -43,7 +43,7 @@ pub(crate) fn plan_slot(view: &View<'_>, slot: &SlotId, to: Option<&SlotId>) -> 
         let master = store.master.clone().or_else(|| store.pending.clone());
         return Err(Refusal::NotMaster { slot: slot.clone(), store: name.clone(), master });
     }
-    let way = way(view, name, store, slot, to)?;
+    let way = way(view, name, store, slot, to, None)?;
     let mut draft = Draft::default();
     carry_out(view, vec![way], &Part::All, &mut draft)?;
     sheet::neighbours(view, slot, &mut draft);
@@ -77,7 +77,8 @@ pub(crate) fn plan_host(
     let mut without = BTreeMap::new();
     for (name, store) in &view.cluster.stores {
         let Some(slot) = store.copies.keys().find(|slot| slot.host == *host && leads(store, slot)) else { continue };
-        match way(view, name, store, slot, None) {
+        // While a copy moves within its rack its host may hold both.
+        match way(view, name, store, slot, None, Some(host)) {
             Ok(way) => ways.push(way),
             Err(why) => {
                 without.insert(name.clone(), why);
@@ -126,6 +127,7 @@ fn way<'a>(
     store: &'a Store,
     from: &SlotId,
     to: Option<&SlotId>,
+    gone: Option<&HostName>,
 ) -> Result<Way<'a>, Refusal> {
     let planned = view.master_well(name, store).is_ok_and(|master| master == from);
     if planned {
@@ -139,7 +141,13 @@ fn way<'a>(
     }
     let mut why = BTreeMap::new();
     let mut able: Vec<(SlotId, &EngineStatus)> = Vec::new();
-    for slot in store.copies.keys().filter(|slot| *slot != from).chain(to.filter(|t| !store.copies.contains_key(t))) {
+    let stays = |slot: &SlotId| gone.is_none_or(|host| slot.host != *host);
+    for slot in store
+        .copies
+        .keys()
+        .filter(|slot| *slot != from && stays(slot))
+        .chain(to.filter(|t| !store.copies.contains_key(t)))
+    {
         let verdict = if planned {
             view.handover_target(name, store, from, slot)
                 .and_then(|()| view.evidence.running(slot, view.policy().silent_ms).ok_or(WhyNot::EngineNotSeen))
@@ -155,6 +163,7 @@ fn way<'a>(
     }
     if !planned && able.is_empty() {
         able = last_resorts(view, name, store, from);
+        able.retain(|(slot, _)| stays(slot));
     }
     let options = match to {
         Some(to) if able.iter().any(|(slot, _)| slot == to) => vec![to.clone()],

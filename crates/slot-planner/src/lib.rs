@@ -142,6 +142,9 @@ fn finish(view: &View<'_>, intent: Intent, mut draft: Draft) -> Result<CheckedPl
         let (allowed, hosts) = (policy.brake_silent_hosts, silent);
         return Err(Refusal::Brake { silent: silent_hosts, allowed, hosts });
     }
+    if let Some(held) = view.cluster.hold_against(&plan) {
+        return Err(Refusal::Held(Box::new(held)));
+    }
     plan.facts = facts(view, &plan);
     let hosts = plan.facts.keys().filter_map(|e| if let EntityRef::Host(h) = e { Some(h.clone()) } else { None });
     plan.evidence = view.evidence.only(&hosts.collect());

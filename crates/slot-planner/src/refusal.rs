@@ -6,6 +6,7 @@
 use crate::check::Fault;
 use slot_types::cluster::{CopyState, HostState, LossClass, LossState};
 use slot_types::engine::EngineRole;
+use slot_types::hold::Held;
 use slot_types::ids::*;
 use slot_types::plan::Scope;
 use std::collections::{BTreeMap, BTreeSet};
@@ -275,6 +276,9 @@ pub enum Refusal {
     /// R13.
     #[error("a running plan holds {}; wait for it, or abort it: slotctl plan list", list(.0))]
     StoresBusy(BTreeSet<StoreName>),
+    /// A person said that nothing may touch it.
+    #[error("{0}")]
+    Held(Box<Held>),
     /// The drain of a host is not possible now.
     #[error("host {host} can't be drained now, nothing was changed:{}\nnext: slotctl show store {first} says more; ask \
         again when it is well", blocks(.because), first = first(.because))]

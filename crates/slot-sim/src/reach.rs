@@ -60,6 +60,7 @@ pub const ALL: &[&str] = &[
     "R12: an engine died in a freeze",
     "R12: an engine stood still in a freeze",
     "R13: a failover took a store from a running plan",
+    "R13: a hold kept an approved plan from starting",
     "R13: a second plan wanted what a running one holds",
     "R13: an order arrived after a failover had taken its store",
     "R14: a guard failed between the compare and the commit",

@@ -4,6 +4,7 @@
 //! store's `version` and a host's `version` grow with every change a plan could have been computed from (R14).
 
 use crate::fence::{Device, FenceSpec};
+use crate::hold::{Hold, HoldOn};
 use crate::ids::*;
 use crate::position::Tip;
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -507,6 +508,8 @@ pub struct Cluster {
     pub attestations: BTreeMap<HostName, Attestation>,
     /// Loss cases, settled ones included.
     pub loss_cases: BTreeMap<LossCaseId, LossCase>,
+    /// What persons said the tool must not touch; at most one hold on each thing.
+    pub holds: BTreeMap<HoldOn, Hold>,
 }
 
 impl Cluster {
@@ -521,6 +524,7 @@ impl Cluster {
             stores: BTreeMap::new(),
             attestations: BTreeMap::new(),
             loss_cases: BTreeMap::new(),
+            holds: BTreeMap::new(),
         }
     }
     /// The spec of a slot.

@@ -16,6 +16,7 @@ pub use risk::*;
 use crate::cluster::*;
 use crate::codec::Versioned;
 use crate::evidence::{CopyEvidence, Seen};
+use crate::hold::{Held, HoldOn};
 use crate::ids::*;
 use crate::position::{Digest, Position};
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -116,7 +117,7 @@ pub enum View {
 }
 impl Versioned for View {
     const NAME: &'static str = "view";
-    const VERSION: u16 = 2;
+    const VERSION: u16 = 3;
 }
 
 /// A coordinator, as the one that answers sees it.
@@ -194,6 +195,8 @@ pub struct HostLine {
     pub stop_if_dies: Option<u32>,
     /// The coordinator that has the same address, with `leader` when it is.
     pub coordinator: Option<String>,
+    /// What persons hold that covers it.
+    pub held: Vec<HoldOn>,
 }
 
 /// The whole cluster at a glance.
@@ -223,6 +226,8 @@ pub struct StatusView {
     pub worst_losses: Seen<Vec<LossLine>>,
     /// All hosts.
     pub hosts: Vec<HostLine>,
+    /// Every hold.
+    pub holds: Vec<Held>,
 }
 
 /// A slot in the table of `show host`.
@@ -286,6 +291,8 @@ pub struct HostView {
     pub running: Vec<OrderId>,
     /// Its slots.
     pub slots: Vec<SlotLine>,
+    /// Holds that cover it.
+    pub holds: Vec<Held>,
 }
 
 /// One store.
@@ -313,6 +320,8 @@ pub struct StoreView {
     pub claimed_by: Option<PlanId>,
     /// Its loss cases, settled ones included.
     pub loss_cases: Vec<LossCaseId>,
+    /// Holds that cover it, those of its copies' hosts included.
+    pub holds: Vec<Held>,
 }
 
 /// One slot, and the store that has a copy on it.

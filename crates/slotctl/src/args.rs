@@ -3,6 +3,10 @@
 //! What always holds: every name, slot, number and digest is checked before anything is dialled; every command that
 //! changes something asks for a reason with `-m`.
 
+mod hold;
+
+pub use hold::Hold;
+
 use crate::since::{Noted, Since};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use slot_types::cluster::{Domain, LossClass};
@@ -141,6 +145,12 @@ pub enum Command {
     /// Admit a host's new disk.
     #[command(subcommand)]
     Admit(Admit),
+    /// Hands off: nothing that touches it starts before it is released. What runs goes on.
+    #[command(subcommand)]
+    Hold(Hold),
+    /// End a hold.
+    #[command(subcommand)]
+    Release(Hold),
     /// Plans: list, show, approve, reject, abort, watch.
     #[command(subcommand)]
     Plan(Plan),

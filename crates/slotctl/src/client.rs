@@ -9,6 +9,7 @@ use slot_net::{Dialer, Identity, IdentityFolder, MESSAGE_BYTES_MAX, Role};
 use slot_proto::pb;
 use slot_proto::pb::control_client::ControlClient;
 use slot_types::codec::{decode, encode};
+use slot_types::hold::HoldOn;
 use slot_types::ids::*;
 use slot_types::plan::Intent;
 use slot_types::position::ShortDigest;
@@ -326,6 +327,24 @@ impl Client {
         };
         let reply = self.call(task, async |mut c: Control| c.admit_host(ask.clone()).await).await?;
         Ok(Revision(reply.revision))
+    }
+
+    /// Holds something, or releases it: whether that is a change, and which plans go on all the same.
+    pub async fn hold(
+        &mut self,
+        task: &Task,
+        on: &HoldOn,
+        release: bool,
+        reason: &str,
+    ) -> Result<(bool, Vec<PlanId>), Failure> {
+        let request = Some(self.request(task).await?);
+        let ask = pb::HoldRequest { request, on: on.to_string(), reason: reason.into() };
+        let reply = if release {
+            self.call(task, async |mut c: Control| c.release(ask.clone()).await).await?
+        } else {
+            self.call(task, async |mut c: Control| c.hold(ask.clone()).await).await?
+        };
+        Ok((reply.changed, reply.running.into_iter().map(PlanId).collect()))
     }
 
     /// Reads a document.

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use slot_net::Initialized;
 use slot_proto::pb;
-use slot_types::ids::Epoch;
+use slot_types::ids::{Epoch, PlanId};
 use slot_types::plan::Plan;
 use slot_types::position::Digest;
 use slot_types::view::*;
@@ -294,6 +294,7 @@ pub fn hosts(of: &StatusView, confirmed: bool) -> Document {
         "revision": of.revision.0,
         "wall": of.wall.0,
         "hosts": value(&of.hosts),
+        "holds": value(&of.holds),
         "confirmed": confirmed,
     });
     Document::new(Schema::Hosts, body)
@@ -319,6 +320,16 @@ pub fn nothing_to_do(what: &str, subject: &str, because: &str, safe_to_switch_of
     let mut body = json!({ "done": what, "subject": subject, "exit": Exit::Done.code(), "nothing_to_do": because });
     if let Some(safe) = safe_to_switch_off {
         body["safe_to_switch_off"] = safe.into();
+    }
+    Document::new(Schema::Done, body)
+}
+
+/// A hold, or its end.
+pub fn held(what: &str, subject: &str, changed: bool, goes_on: &[PlanId]) -> Document {
+    let goes_on: Vec<String> = goes_on.iter().map(ToString::to_string).collect();
+    let mut body = json!({ "done": what, "subject": subject, "exit": Exit::Done.code(), "goes_on": goes_on });
+    if !changed {
+        body["nothing_to_do"] = "it was so already".into();
     }
     Document::new(Schema::Done, body)
 }

@@ -107,6 +107,14 @@ impl CoordinatorCore {
                 reason_given(&reason)?;
                 (request, Command::AdmitHost { host, incarnation, by: who, reason })
             }
+            ControlRequest::Hold { request, on, reason } => {
+                reason_given(&reason)?;
+                (request, Command::Hold { on, by: who, reason })
+            }
+            ControlRequest::Release { request, on, reason } => {
+                reason_given(&reason)?;
+                (request, Command::Release { on, by: who, reason })
+            }
         };
         self.proposer.propose(self.now, self.state.log_time, request, command, Purpose::Request(token));
         Ok(())
@@ -165,9 +173,10 @@ impl CoordinatorCore {
                 Some(record) => Ok(Reply::Plan { id, bytes: record.bytes.clone(), people_missing }),
                 None => Err(Failure::NotFound(Refused::UnknownPlan(id).to_string())),
             },
-            Answer::Refused(refused @ (Refused::UnknownHost(_) | Refused::UnknownPlan(_))) => {
-                Err(Failure::NotFound(refused.to_string()))
-            }
+            Answer::Hold { changed, running } => Ok(Reply::Hold { revision: self.state.revision, changed, running }),
+            Answer::Refused(
+                refused @ (Refused::UnknownHost(_) | Refused::UnknownStore(_) | Refused::UnknownPlan(_)),
+            ) => Err(Failure::NotFound(refused.to_string())),
             Answer::Refused(refused) => Err(Failure::Refused(refused.to_string())),
         };
         self.reply(token, reply);

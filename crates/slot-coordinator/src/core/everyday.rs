@@ -1,8 +1,8 @@
 //! Everyday recovery: what the leader proposes by itself and needs no approval for (R25, and R8's standing order).
 //!
 //! What always holds: it only proposes plans the planner made; one is in flight per store; after a try the store rests,
-//! longer each time; nothing is proposed in the first seconds of a leadership, while agents have not been heard. It never
-//! changes which slot is the master.
+//! longer each time; nothing is proposed in the first seconds of a leadership, while agents have not been heard, and nothing
+//! but the standing Demote where a person holds it. It never changes which slot is the master.
 
 use super::io::Now;
 use super::observer::{Observer, running};
@@ -150,9 +150,10 @@ impl Look<'_> {
         (report.store == *self.name && report.generation == copy.generation).then_some(report)
     }
 
+    /// What a person holds is not tried again and again: it waits for its release.
     fn may_run(&self, slot: &SlotId) -> bool {
         let declared = self.cluster.hosts.get(&slot.host).map(|h| h.declared);
-        matches!(declared, Some(HostState::Active | HostState::Draining))
+        matches!(declared, Some(HostState::Active | HostState::Draining)) && !self.cluster.is_held(self.name, slot)
     }
 
     /// R8, R28: a possible master that answers again is demoted, and what it holds alone is listed.

@@ -6,6 +6,7 @@
 use core::net::SocketAddr;
 use slot_machine::command::RequestId;
 use slot_raft::{PersistBatch, RaftMessage};
+use slot_types::hold::HoldOn;
 use slot_types::ids::*;
 use slot_types::order::{AgentReport, Answer};
 use slot_types::plan::Intent;
@@ -143,6 +144,24 @@ pub enum ControlRequest {
         /// Why.
         reason: String,
     },
+    /// A person's "hands off".
+    Hold {
+        /// Which request of which session.
+        request: Option<RequestId>,
+        /// What.
+        on: HoldOn,
+        /// Why.
+        reason: String,
+    },
+    /// The end of a hold.
+    Release {
+        /// Which request of which session.
+        request: Option<RequestId>,
+        /// On what.
+        on: HoldOn,
+        /// Why.
+        reason: String,
+    },
     /// A read-only document.
     View {
         /// Which.
@@ -170,6 +189,15 @@ pub enum Reply {
     Changed {
         /// The revision with the change in it.
         revision: Revision,
+    },
+    /// Something is held, or is not any more.
+    Hold {
+        /// The revision with the change in it.
+        revision: Revision,
+        /// Whether that is a change; if not, it was so already.
+        changed: bool,
+        /// Plans that touch it and go on running.
+        running: Vec<PlanId>,
     },
     /// A document.
     View {

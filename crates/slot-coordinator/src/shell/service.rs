@@ -119,6 +119,13 @@ impl ControlService {
             other => Err(unexpected(&other)),
         }
     }
+
+    async fn held(&self, who: OperatorName, asked: Asked) -> Result<Response<HoldReply>, Status> {
+        match self.desk.ask(who, asked).await? {
+            Answered::Hold(reply) => Ok(Response::new(reply)),
+            other => Err(unexpected(&other)),
+        }
+    }
 }
 
 fn permit(watchers: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Status> {
@@ -164,6 +171,16 @@ impl Control for ControlService {
     async fn admit_host(&self, request: Request<AdmitHostRequest>) -> Result<Response<ChangeReply>, Status> {
         let who = who(&request)?;
         self.change(who, Asked::AdmitHost(request.into_inner())).await
+    }
+
+    async fn hold(&self, request: Request<HoldRequest>) -> Result<Response<HoldReply>, Status> {
+        let who = who(&request)?;
+        self.held(who, Asked::Hold(request.into_inner())).await
+    }
+
+    async fn release(&self, request: Request<HoldRequest>) -> Result<Response<HoldReply>, Status> {
+        let who = who(&request)?;
+        self.held(who, Asked::Release(request.into_inner())).await
     }
 
     async fn view(&self, request: Request<ViewRequest>) -> Result<Response<ViewReply>, Status> {

@@ -2,9 +2,10 @@
 
 use super::world::World;
 use super::{built, host};
-use slot_coordinator::core::{ControlRequest, Reply};
+use slot_coordinator::core::{ControlRequest, Failure, Reply};
 use slot_types::codec;
 use slot_types::evidence::Seen;
+use slot_types::hold::HoldOn;
 use slot_types::ids::*;
 use slot_types::plan::Intent;
 use slot_types::view::*;
@@ -209,4 +210,41 @@ fn a_node_that_does_not_lead_says_that_it_hears_no_agents() {
     let View::Stores(view) = of_a_follower(&mut world, Query::Stores(StoreFilter::default())) else { panic!("stores") };
     let unknown = |seen: &dyn std::fmt::Debug| format!("{seen:?}").contains("only the leader hears agents");
     assert!(view.stores.iter().all(|l| unknown(&l.served) && unknown(&l.live) && unknown(&l.worst_lag_records)));
+}
+
+/// What is held is not started again, nor tried again and again; status says what to type, and the release lets it through.
+#[test]
+fn what_is_held_waits_for_its_release() {
+    let mut world = built(27, 3);
+    world.run_for(5_000);
+    let all = stores(&mut world, StoreFilter::default());
+    let (name, master) = (all.stores[0].store.clone(), all.stores[0].master.clone().unwrap());
+    let on = HoldOn::Store(name.clone());
+    let hold = ControlRequest::Hold { request: None, on: on.clone(), reason: "hands off".into() };
+    let answer = world.ask_leader("alice", &hold);
+    assert!(matches!(&answer, Ok(Reply::Hold { changed: true, running, .. }) if running.is_empty()), "{answer:?}");
+    assert!(matches!(world.ask_leader("bob", &hold), Err(Failure::Refused(why)) if why.contains("is held by alice")));
+    let nobody = ControlRequest::Hold { request: None, on: HoldOn::Host(host("imap9")), reason: "why".into() };
+    assert!(matches!(world.ask_leader("alice", &nobody), Err(Failure::NotFound(_))));
+    let why = world.plan(Intent::FailOverSlot { slot: master.clone(), to: None }).unwrap_err().to_string();
+    assert!(why.contains(&format!("slotctl release {on} -m REASON")), "{why}");
+
+    world.agents.get_mut(&master.host).unwrap().slots.get_mut(&master.number).unwrap().running = false;
+    let plans = |world: &World| world.core(world.leader().unwrap()).state().last_plan;
+    let before = plans(&world);
+    world.run_for(30_000);
+    assert_eq!(plans(&world), before, "nothing is proposed");
+    let line = stores(&mut world, StoreFilter::default());
+    assert_eq!((&line.stores[0].held, line.holds[0].hold.reason.as_str()), (&vec![on.clone()], "hands off"));
+    assert_eq!(line.stores[0].served.value(), Some(&false));
+    let View::Status(status) = world.view(Query::Status) else { panic!("a status") };
+    assert_eq!(status.holds.len(), 1);
+    let trouble = status.needs_you.iter().find(|trouble| trouble.subject == name.as_str()).expect("it is not served");
+    assert_eq!(trouble.next, format!("slotctl release {on} -m REASON"));
+
+    let release = ControlRequest::Release { request: None, on, reason: "go on".into() };
+    assert!(matches!(world.ask_leader("bob", &release), Ok(Reply::Hold { changed: true, .. })));
+    world.run_for(10_000);
+    assert_eq!(stores(&mut world, StoreFilter::default()).stores[0].served.value(), Some(&true));
+    world.check();
 }

@@ -318,3 +318,21 @@ fn s5_a_plan_that_hides_a_power_cut_is_refused() {
         assert!(matches!(answer, slot_machine::command::Answer::Refused(Refused::BadPlan(_))), "{answer:?}");
     }
 }
+
+/// ADR 19: a power cut touches the host and every store with a copy there, and not the host whose agent asks the device.
+#[test]
+fn r26_a_hold_on_what_dies_with_the_host_stands_before_the_power_cut() {
+    use slot_types::hold::HoldOn;
+    let held = [HoldOn::Store(store(1)), HoldOn::Host(host(1)), HoldOn::All];
+    let free = [HoldOn::Host(host(4)), HoldOn::Host(host(3))];
+    for (on, refused) in held.map(|on| (on, true)).into_iter().chain(free.map(|on| (on, false))) {
+        let mut world = dead_host();
+        let id = world.record(&plan(&world, &[2], 4));
+        world.ok(Command::Hold { on: on.clone(), by: person("ben"), reason: "hands off".into() });
+        match world.approve(id, "ann") {
+            Err(Refused::Held(_)) if refused => assert_eq!(world.store(2).epoch, epoch(1)),
+            Ok(0) if !refused => {}
+            other => panic!("{on}: {other:?}"),
+        }
+    }
+}

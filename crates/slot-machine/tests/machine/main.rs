@@ -6,6 +6,7 @@ mod approvals;
 mod copies;
 mod fence;
 mod flows;
+mod holds;
 mod holes;
 mod plans;
 mod random;

@@ -259,3 +259,24 @@ fn s9_the_checker_refuses_what_would_leave_too_few_copies_or_give_a_slot_twice()
         p.tasks[at].after = vec![0];
     }));
 }
+
+/// While a copy moves within its rack its host may hold both: what is failed over off a host does not stay there.
+#[test]
+fn a_host_is_not_failed_over_to_its_own_other_copy() {
+    let mut world = World::running(4, 4, 4, 2);
+    let (name, from, twin) = (store(1), slot("imap1/1"), slot("imap1/4"));
+    let known = world.store_mut(&name);
+    assert_eq!(known.master, Some(from.clone()));
+    let copy = known.copies.values().find(|copy| copy.role == Role::Replica).cloned().unwrap();
+    known.copies.insert(twin, copy);
+    world.see_all();
+    let plan = world.plan(Intent::FailOverHost(host(1))).unwrap();
+    for task in &plan.plan().tasks {
+        let TaskKind::HandOver { to, .. } = &task.kind else { panic!("{:?}", task.kind) };
+        assert_ne!(to.host, host(1));
+    }
+    // Only the other copy of the host is left: no way off it.
+    let other = world.cluster.stores[&name].copies.keys().find(|slot| slot.host != host(1)).cloned().unwrap();
+    world.store_mut(&name).copies.remove(&other);
+    assert!(matches!(world.plan(Intent::FailOverHost(host(1))), Err(Refusal::FailOverHost { .. })));
+}

@@ -3,6 +3,7 @@
 use crate::world::*;
 use slot_planner::{DrainBlock, Refusal, WhyNot};
 use slot_types::cluster::*;
+use slot_types::hold::{Held, Hold, HoldOn};
 use slot_types::ids::*;
 use slot_types::plan::Intent;
 use std::collections::BTreeSet;
@@ -63,6 +64,45 @@ fn hosts_in_other_states_are_refused() {
     world.host_mut(&host(1)).declared = HostState::Retired;
     assert!(matches!(world.plan(drain), Err(Refusal::HostIn { .. })));
     assert_eq!(world.plan(Intent::DrainHost(host(8))), Err(Refusal::UnknownHost(host(8))));
+}
+
+/// The same word as `apply` says it with, before anything is recorded; the standing Demote is planned all the same.
+#[test]
+fn what_a_person_holds_is_not_planned_for() {
+    let mut world = World::running(4, 8, 4, 2);
+    let hold = Hold { by: OperatorName::new("ben").unwrap(), reason: "why".into(), at: LogTime(1), wall: WallTime(2) };
+    let apply = |change: &dyn Fn(&mut FleetSpec)| {
+        let mut wanted = file(4, 8, 4, 2);
+        change(&mut wanted);
+        Intent::Apply(Box::new(wanted))
+    };
+    let more = apply(&|f| {
+        let address = "10.9.9.9:7430".parse().unwrap();
+        f.hosts.get_mut(&host(4)).unwrap().slots.insert(99, SlotSpec { size_bytes: 1_000, address });
+    });
+    // store1 is on imap1 and imap2.
+    let cases = [
+        (HoldOn::All, more.clone(), true),
+        (HoldOn::Host(host(4)), more.clone(), true),
+        (HoldOn::Host(host(3)), more, false),
+        (HoldOn::All, Intent::DrainHost(host(1)), true),
+        (HoldOn::Host(host(1)), Intent::DrainHost(host(1)), true),
+        (HoldOn::Store(store(1)), Intent::DrainHost(host(1)), true),
+        (HoldOn::Store(store(1)), Intent::FailOverSlot { slot: slot("imap1/1"), to: None }, true),
+        (HoldOn::Host(host(2)), Intent::FailOverSlot { slot: slot("imap1/1"), to: None }, true),
+        (HoldOn::Host(host(4)), Intent::FailOverSlot { slot: slot("imap1/1"), to: None }, false),
+        (HoldOn::Store(store(2)), Intent::FailOverSlot { slot: slot("imap1/1"), to: None }, false),
+    ];
+    for (on, intent, refused) in cases {
+        world.cluster.holds = [(on.clone(), hold.clone())].into();
+        let held = Refusal::Held(Box::new(Held { on: on.clone(), hold: hold.clone() }));
+        match world.plan(intent.clone()) {
+            Err(why) if refused => assert_eq!(why, held, "{on}: {intent}"),
+            Ok(_) if !refused => {}
+            other => panic!("{on}: {intent}: {other:?}"),
+        }
+        assert!(held.to_string().contains(&format!("slotctl release {on} -m REASON")), "{held}");
+    }
 }
 
 #[test]

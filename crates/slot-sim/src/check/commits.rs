@@ -10,6 +10,7 @@ use super::admission::Admission;
 use super::approvals::{Recorded, StoreBase};
 use super::audit::{Chain, verify};
 use super::engines::Engines;
+use super::holds::Holds;
 use super::ledgers::Ledgers;
 use super::power;
 use super::tasks::Tasks;
@@ -72,6 +73,7 @@ pub(crate) struct Commits {
     pub(super) hosts: BTreeMap<HostName, HostState>,
     pub(super) plans: BTreeMap<PlanId, Recorded>,
     pub(super) tasks: Tasks,
+    holds: Holds,
     admission: Admission,
     last_leader: u64,
     answers: BTreeMap<RequestId, Answer>,
@@ -93,6 +95,7 @@ impl Default for Commits {
             hosts: BTreeMap::new(),
             plans: BTreeMap::new(),
             tasks: Tasks::default(),
+            holds: Holds::default(),
             admission: Admission::default(),
             last_leader: 0,
             answers: BTreeMap::new(),
@@ -217,6 +220,7 @@ impl Commits {
         command: &Command,
         answer: &Answer,
     ) {
+        self.holds.said(found, command, answer);
         match command {
             Command::NewLeader { .. } => {
                 self.last_leader = index;
@@ -287,6 +291,9 @@ impl Commits {
         for (id, started) in self.tasks.plans_changed(found, &self.state) {
             if !started {
                 continue;
+            }
+            if let Some(record) = self.state.plans.get(&id) {
+                self.holds.starts(found, id, &record.plan);
             }
             let by_people = matches!(command, Command::ApprovePlan { plan, .. } if *plan == id);
             let by_itself = matches!(command, Command::RecordPlan { .. });

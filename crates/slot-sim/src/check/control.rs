@@ -99,7 +99,7 @@ impl Control {
                 }
             }
             (_, Ok(Reply::Plan { id, bytes, .. })) => self.plan(found, commits, node, *id, bytes),
-            (_, Ok(Reply::Changed { revision })) if *revision > commits.revision() => {
+            (_, Ok(Reply::Changed { revision } | Reply::Hold { revision, .. })) if *revision > commits.revision() => {
                 found.say(
                     "S13",
                     format!("c{node} says that revision {revision} has the change, which is not committed"),

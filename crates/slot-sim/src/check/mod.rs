@@ -20,6 +20,7 @@ mod control;
 mod end;
 mod engines;
 mod first;
+mod holds;
 mod ledgers;
 mod places;
 pub(crate) mod power;

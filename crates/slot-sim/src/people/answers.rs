@@ -109,6 +109,14 @@ impl Crowd {
                     _ => "change taken",
                 });
             }
+            Reply::Hold { revision, changed, running } => {
+                self.newest = self.newest.max(revision);
+                self.count(match (changed, running.is_empty()) {
+                    (true, true) => "hold or release taken",
+                    (true, false) => "held while a plan runs",
+                    (false, _) => "held or released already",
+                });
+            }
             Reply::View { revision, confirmed, .. } => self.viewed(now, &sent, revision, confirmed),
             Reply::Plan { id, bytes, people_missing } => match sent.errand.purpose {
                 Purpose::Approve(plan, yes, expired) => {
@@ -284,7 +292,9 @@ fn request_id(request: &ControlRequest) -> Option<RequestId> {
         | ControlRequest::RejectPlan { request, .. }
         | ControlRequest::AbortPlan { request, .. }
         | ControlRequest::Attest { request, .. }
-        | ControlRequest::AdmitHost { request, .. } => *request,
+        | ControlRequest::AdmitHost { request, .. }
+        | ControlRequest::Hold { request, .. }
+        | ControlRequest::Release { request, .. } => *request,
         ControlRequest::OpenSession | ControlRequest::View { .. } => None,
     }
 }
@@ -293,7 +303,7 @@ fn brief(reply: &Reply) -> String {
     match reply {
         Reply::Session(session) => format!("session {session}"),
         Reply::Plan { id, .. } => format!("plan {id}"),
-        Reply::Changed { revision } => format!("revision {revision}"),
+        Reply::Changed { revision } | Reply::Hold { revision, .. } => format!("revision {revision}"),
         Reply::View { revision, .. } => format!("a view of {revision}"),
     }
 }
@@ -306,7 +316,8 @@ fn classify(failure: &Failure) -> &'static str {
         Failure::Refused(text) => text,
         _ => return "refused: other",
     };
-    const WORDS: [(&str, &str); 17] = [
+    const WORDS: [(&str, &str); 18] = [
+        (" is held by ", "refused: held"),
         ("session", "refused: session not known"),
         ("is older than its validity", "refused: expired"),
         ("is not that of plan", "refused: other digest"),

@@ -21,6 +21,24 @@ const BY_ITSELF_MS: u64 = 25_000;
 const SLOW_MS: u64 = 120_000;
 
 impl Crowd {
+    /// "Hands off" on something; whoever said it means to end it soon.
+    pub(super) fn hold(&mut self, now: u64, public: &Public<'_>, who: usize, cluster: &Cluster, asks: &mut Vec<Ask>) {
+        let hosts = cluster.hosts.keys().cloned().map(HoldOn::Host);
+        let things: Vec<HoldOn> = match self.dice.within(0, 9) {
+            0 => vec![HoldOn::All],
+            1..=4 => hosts.collect(),
+            _ => cluster.stores.keys().cloned().map(HoldOn::Store).collect(),
+        };
+        let Some(on) = self.one_of(&things).cloned() else { return };
+        self.count("hold asked");
+        let request = ControlRequest::Hold { request: self.id(who), on: on.clone(), reason: "hands off".into() };
+        self.ask(now, public, who, request, Purpose::Hold, asks);
+        let request = ControlRequest::Release { request: None, on, reason: "seen enough".into() };
+        let errand = Errand { request, purpose: Purpose::Hold, tries: 0, to: None, heal: false };
+        let soon = now + self.dice.within(1_000, 20_000);
+        self.later(soon, who, Act::Send(Box::new(errand)));
+    }
+
     /// Whether it is time to ask for something (again).
     pub(super) fn may_care(&mut self, what: Care, now: u64, every_ms: u64) -> bool {
         if self.care.get(&what).is_some_and(|until| *until > now) {
@@ -43,6 +61,13 @@ impl Crowd {
                 let request =
                     ControlRequest::AbortPlan { request: None, plan: plan.id, reason: "it is stuck".to_string() };
                 self.ask(now, public, who, request, Purpose::Abort, asks);
+            }
+        }
+        for on in cluster.holds.keys() {
+            if self.may_care(Care::Hold(on.clone()), now, 4_000) {
+                self.count("care: released");
+                let request = ControlRequest::Release { request: None, on: on.clone(), reason: "all is over".into() };
+                self.ask(now, public, who, request, Purpose::Hold, asks);
             }
         }
         for (name, host) in &cluster.hosts {

@@ -30,6 +30,8 @@ enum Choice {
     Storm,
     Apply,
     Copies,
+    Hold,
+    Release,
 }
 
 impl Crowd {
@@ -232,10 +234,12 @@ impl Crowd {
         may(Habit::Storm, true, 1, Choice::Storm);
         may(Habit::Apply, true, 2, Choice::Apply);
         may(Habit::Copies, true, 8, Choice::Copies);
+        may(Habit::Hold, cluster.holds.len() < 2, 3, Choice::Hold);
         // What nobody leaves out: a drained host comes back, records come back, colleagues are helped.
         choices.extend(drained.then_some((6, Choice::Undrain)));
         choices.extend(listed.then_some((8, Choice::Settle)));
         choices.extend(proposed.then_some((2, Choice::Approve)));
+        choices.extend((!cluster.holds.is_empty()).then_some((8, Choice::Release)));
         choices
     }
 
@@ -257,6 +261,14 @@ impl Crowd {
             }
             Choice::HandOver => self.hand_over(now, public, who, cluster, asks),
             Choice::Copies => self.copies(now, public, who, cluster, asks),
+            Choice::Hold => self.hold(now, public, who, cluster, asks),
+            Choice::Release => {
+                let held: Vec<HoldOn> = cluster.holds.keys().cloned().collect();
+                let Some(on) = self.one_of(&held).cloned() else { return };
+                self.count("release asked");
+                let request = ControlRequest::Release { request: self.id(who), on, reason: "go on".into() };
+                self.ask(now, public, who, request, Purpose::Hold, asks);
+            }
             Choice::FailOver => self.fail_over(now, public, who, cluster, asks),
             Choice::Attest => {
                 let Some(host) = self.wrong_host(now, public, &hosts) else { return };

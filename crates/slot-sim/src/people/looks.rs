@@ -121,6 +121,9 @@ impl Crowd {
 
     fn first_ill(&self, public: &Public<'_>) -> Option<String> {
         let (state, cluster) = cluster(public)?;
+        if let Some(on) = cluster.holds.keys().next() {
+            return Some(format!("{on} is held"));
+        }
         // What can't be opened is asked to follow again and again.
         let vain = |intent: &Intent| matches!(intent, Intent::Follow { slot } if public.truth.damaged.contains(slot));
         if let Some(plan) = state.running().find(|plan| !vain(&plan.plan.intent)) {

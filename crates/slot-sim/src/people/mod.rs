@@ -15,6 +15,7 @@ use crate::queue::Stream;
 use slot_coordinator::core::ControlRequest;
 use slot_machine::state::State;
 use slot_types::cluster::FleetSpec;
+use slot_types::hold::HoldOn;
 use slot_types::ids::*;
 use slot_types::plan::Intent;
 use slot_types::position::ShortDigest;
@@ -86,6 +87,8 @@ pub enum Habit {
     Apply,
     /// Empty hosts, move copies, rebuild what is missing, rebalance.
     Copies,
+    /// Say "hands off" for a while.
+    Hold,
     /// Open more sessions than are remembered, so that others are evicted; never drawn.
     Storm,
     /// Attest what is not so although nothing can find out: the limit of R8; never drawn, and told to the checker.
@@ -94,7 +97,7 @@ pub enum Habit {
 
 impl Habit {
     /// Those a seed may have.
-    pub const DRAWN: [Habit; 16] = [
+    pub const DRAWN: [Habit; 17] = [
         Habit::Drain,
         Habit::HandOver,
         Habit::FailOver,
@@ -111,6 +114,7 @@ impl Habit {
         Habit::Views,
         Habit::Apply,
         Habit::Copies,
+        Habit::Hold,
     ];
     /// A random half of them.
     pub fn draw(dice: &mut Stream) -> BTreeSet<Habit> {
@@ -242,6 +246,7 @@ enum Purpose {
     Abort,
     Attest(usize),
     Admit,
+    Hold,
     View,
     Evicted,
 }
@@ -284,6 +289,7 @@ enum Care {
     Case(LossCaseId),
     Host(HostName),
     Attest(HostName),
+    Hold(HoldOn),
 }
 
 /// The people.

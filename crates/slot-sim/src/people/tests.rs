@@ -7,6 +7,7 @@ use slot_coordinator::core::{Failure, Reply};
 use slot_machine::state::{Approval, PlanRecord, PlanStatus, StepRun, StepState, TaskRun, TaskState};
 use slot_types::cluster::*;
 use slot_types::evidence::Evidence;
+use slot_types::hold::Hold;
 use slot_types::plan::Plan;
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -436,6 +437,14 @@ fn what_is_stuck_is_looked_after() {
     let (crowd, asks) = cared(&toy, 30);
     assert!(asks.is_empty() && crowd.is_well(&toy.public()), "{:?}", crowd.why_not_well(&toy.public()));
 
+    let by = OperatorName::new("ann").unwrap();
+    let hold = Hold { by, reason: "why".into(), at: LogTime(1), wall: WallTime(1) };
+    toy.state.cluster.as_mut().unwrap().holds.insert(HoldOn::All, hold);
+    let (crowd, asks) = cared(&toy, 3);
+    assert!(matches!(asks[0].request, ControlRequest::Release { on: HoldOn::All, .. }));
+    assert!(!crowd.is_well(&toy.public()));
+    toy.state.cluster.as_mut().unwrap().holds.clear();
+
     toy.record(PlanId(8), PlanStatus::Running, true);
     let (crowd, asks) = cared(&toy, 3);
     assert!(matches!(asks[0].request, ControlRequest::AbortPlan { plan: PlanId(8), .. }));
@@ -529,6 +538,7 @@ fn every_habit_is_lived_and_equal_seeds_live_equally() {
         "view asked, confirmed",
         "asked under an evicted session",
         "cluster file applied again",
+        "hold asked",
         "the requester says yes where two others are needed",
         "retried, same session and sequence",
     ] {

@@ -8,6 +8,13 @@ use super::Bug;
 /// The bugs.
 pub const BUGS: &[Bug] = &[
     Bug {
+        name: "r13-held-plan-started",
+        rule: "R13",
+        what: "Whether a person holds what a plan touches is looked at when it is planned, and not when it starts.",
+        how: "Plan a drain, then hold the host, then say yes. ADR19: the plan starts and has orders for a held host.",
+        thread: None,
+    },
+    Bug {
         name: "r1-promote-against-freeze",
         rule: "R1",
         what: "Promote is checked against the freeze's position instead of Demote's final one.",

@@ -63,6 +63,7 @@ impl Commits {
             Refused::WrongStatus { .. } if approves => "S5: a yes came for a plan that had started or was over",
             Refused::FactsChanged { .. } => "R14: the facts of a plan had changed",
             Refused::Guard(_) if approves => "R14: what a sheet rests on did not hold at somebody's yes",
+            Refused::Held(_) if approves => "R13: a hold kept an approved plan from starting",
             Refused::Claimed { .. } => "R13: a second plan wanted what a running one holds",
             _ => return,
         };

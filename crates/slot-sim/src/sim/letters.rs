@@ -23,6 +23,8 @@ fn request_bytes(asked: &Asked) -> Vec<u8> {
         Asked::Attest(m) => (6, m.encode_to_vec()),
         Asked::AdmitHost(m) => (7, m.encode_to_vec()),
         Asked::View(m) => (8, m.encode_to_vec()),
+        Asked::Hold(m) => (9, m.encode_to_vec()),
+        Asked::Release(m) => (10, m.encode_to_vec()),
     };
     behind(method, &message)
 }
@@ -38,6 +40,8 @@ fn read_request(bytes: &[u8]) -> Option<Asked> {
         6 => Asked::Attest(pb::AttestRequest::decode(message).ok()?),
         7 => Asked::AdmitHost(pb::AdmitHostRequest::decode(message).ok()?),
         8 => Asked::View(pb::ViewRequest::decode(message).ok()?),
+        9 => Asked::Hold(pb::HoldRequest::decode(message).ok()?),
+        10 => Asked::Release(pb::HoldRequest::decode(message).ok()?),
         _ => return None,
     })
 }
@@ -60,6 +64,7 @@ fn answer_bytes(id: u64, reply: Result<Reply, Failure>) -> Vec<u8> {
         Answered::Plan(m) => (2, m.encode_to_vec()),
         Answered::Changed(m) => (3, m.encode_to_vec()),
         Answered::View(m) => (4, m.encode_to_vec()),
+        Answered::Hold(m) => (5, m.encode_to_vec()),
     };
     behind(method, &message)
 }
@@ -73,6 +78,7 @@ pub(super) fn read_answer(bytes: &[u8]) -> Option<Result<Reply, Failure>> {
         2 => Answered::Plan(pb::PlanReply::decode(message).ok()?),
         3 => Answered::Changed(pb::ChangeReply::decode(message).ok()?),
         4 => Answered::View(pb::ViewReply::decode(message).ok()?),
+        5 => Answered::Hold(pb::HoldReply::decode(message).ok()?),
         _ => return None,
     };
     Some(Ok(answered.reply()))

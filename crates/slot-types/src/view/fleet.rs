@@ -4,6 +4,7 @@
 
 use super::SlotLine;
 use crate::evidence::Seen;
+use crate::hold::{Held, HoldOn};
 use crate::ids::*;
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
@@ -109,6 +110,8 @@ pub struct StoreLine {
     pub claimed_by: Option<PlanId>,
     /// Its open loss cases.
     pub open_loss_cases: Vec<LossCaseId>,
+    /// What persons hold that covers it, its copies' hosts included.
+    pub held: Vec<HoldOn>,
 }
 
 /// Stores, by name.
@@ -120,6 +123,8 @@ pub struct StoresView {
     pub all: u64,
     /// Those that were asked for.
     pub stores: Vec<StoreLine>,
+    /// Every hold that covers one of them.
+    pub holds: Vec<Held>,
 }
 
 /// Slots, by host and number.

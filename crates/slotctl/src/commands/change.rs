@@ -6,6 +6,7 @@
 
 use super::shown::Shown;
 use super::watch;
+use crate::args::Hold;
 use crate::client::{Client, Received, Task, Why};
 use crate::console::Console;
 use crate::failure::{Exit, Failure};
@@ -251,6 +252,21 @@ pub async fn admit(
     let task = Task::change("admit host", host);
     client.admit(&task, host, incarnation, reason).await?;
     tell(console, &task, &format!("{host} admitted with disk {incarnation}\n  next  slotctl show host {host}\n"));
+    Ok(Exit::Done)
+}
+
+/// `hold`, and `release`.
+pub async fn hold(client: &mut Client, console: &mut Console, what: Hold, release: bool) -> Result<Exit, Failure> {
+    let (on, change) = what.parts();
+    let task = Task::change(if release { "release" } else { "hold" }, &on);
+    let (changed, running) = client.hold(&task, &on, release, &change.message).await?;
+    if console.json {
+        console.document(&json::held(&task.operation, &task.subject, changed, &running));
+    } else if release {
+        console.text(&text::hold::released(&on, changed));
+    } else {
+        console.text(&text::hold::held(&on, changed, &running));
+    }
     Ok(Exit::Done)
 }
 

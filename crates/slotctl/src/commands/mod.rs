@@ -99,6 +99,8 @@ pub async fn dispatch(cli: Cli, console: &mut Console) -> Result<Exit, Failure> 
         Command::Admit(Admit::Host { host, incarnation, change }) => {
             change::admit(client, console, &host, incarnation, &change.message).await
         }
+        Command::Hold(what) => change::hold(client, console, what, false).await,
+        Command::Release(what) => change::hold(client, console, what, true).await,
         Command::Plan(what) => plan(client, console, what).await,
         Command::Loss(what) => loss(client, console, what).await,
         Command::Events { since, follow } => audit::events(client, console, since, follow).await,

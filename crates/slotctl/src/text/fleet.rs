@@ -4,13 +4,14 @@
 //! many it is a part.
 
 use super::layout::*;
-use super::{show, status};
+use super::{hold, show, status};
 use slot_types::evidence::Seen;
 use slot_types::view::*;
 
 /// All hosts.
 pub fn hosts(view: &StatusView, confirmed: bool) -> String {
     let mut text = headline(view.hosts.len(), view.hosts.len() as u64, "host", view.revision, confirmed);
+    text += &hold::lines("HELD  ", &view.holds);
     text.push('\n');
     text += &status::hosts(view.hosts.iter());
     text
@@ -22,6 +23,7 @@ pub fn stores(view: &StoresView, confirmed: bool) -> String {
     if view.stores.is_empty() {
         return text;
     }
+    text += &hold::lines("HELD  ", &view.holds);
     text.push('\n');
     let mut table = Table::new(&["STORE", "EPOCH", "MASTER", "STATE", ">LIVE", ">LAG", ">VERIFIED", "OTHER COPIES"]);
     for line in &view.stores {
@@ -78,6 +80,7 @@ fn remarks(line: &StoreLine) -> String {
     let slots: Vec<String> = line.others.iter().map(ToString::to_string).collect();
     let mut parts = vec![if slots.is_empty() { "-".to_string() } else { slots.join(" ") }];
     parts.extend(line.claimed_by.map(|plan| format!("held by {plan}")));
+    parts.extend((!line.held.is_empty()).then(|| "HELD".to_string()));
     parts.extend(line.open_loss_cases.iter().map(|case| format!("{case} open")));
     parts.join(" · ")
 }

@@ -6,6 +6,7 @@
 pub mod audit;
 pub mod explain;
 pub mod fleet;
+pub mod hold;
 pub mod layout;
 pub mod loss;
 pub mod plan;

@@ -2,6 +2,7 @@
 //!
 //! What always holds: what is committed and what is seen stand in columns of their own; where they differ, the line says so.
 
+use super::hold;
 use super::layout::*;
 use slot_types::cluster::*;
 use slot_types::engine::EngineRole;
@@ -30,6 +31,7 @@ pub fn host(view: &HostView) -> String {
         let stores: Vec<String> = view.drained_masters.iter().map(ToString::to_string).collect();
         text += &wrap("hand back    ", &stores.join(" "));
     }
+    text += &hold::lines("HELD         ", &view.holds);
     if let Some(plan) = view.claimed_by {
         text += &format!("plan         {plan} is about this host\n");
     }
@@ -199,6 +201,7 @@ pub fn store(view: &StoreView) -> String {
     for (slot, possible) in &view.possible_masters {
         text += &wrap("CAREFUL  ", &format!("{slot} may still hold a master role of epoch {}", possible.since));
     }
+    text += &hold::lines("HELD     ", &view.holds);
     if let Some(plan) = view.claimed_by {
         text += &format!("plan     {plan} is about this store\n");
     }

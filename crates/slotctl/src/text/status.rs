@@ -3,7 +3,7 @@
 //! What always holds: when something needs a person, that comes first and what is well shrinks to a line.
 
 use super::layout::*;
-use super::risk;
+use super::{hold, risk};
 use slot_types::cluster::HostState;
 use slot_types::evidence::Seen;
 use slot_types::view::*;
@@ -12,6 +12,7 @@ use slot_types::view::*;
 pub fn status(view: &StatusView, confirmed: bool) -> String {
     let quiet = view.needs_you.is_empty() && confirmed;
     let mut text = verdict(view, confirmed);
+    text += &hold::lines("HELD           ", &view.holds);
     text.push('\n');
     if quiet {
         text += &summary(view);
@@ -216,6 +217,9 @@ fn remark(host: &HostLine) -> String {
         (Some(stop @ 1..), _) => parts.push(format!("{} STOP", count(stop.into(), "store"))),
         (_, Some((n, on))) => parts.push(format!("{n} on {on}")),
         _ => {}
+    }
+    if !host.held.is_empty() {
+        parts.push("HELD".into());
     }
     parts.extend(host.coordinator.clone());
     parts.join("  ")

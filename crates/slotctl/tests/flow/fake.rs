@@ -160,6 +160,17 @@ impl Control for Fake {
         self.enter("AdmitHost", &request, None)?;
         Ok(Response::new(pb::ChangeReply { revision: 8 }))
     }
+    async fn hold(&self, request: Request<pb::HoldRequest>) -> Result<Response<pb::HoldReply>, Status> {
+        self.enter(&format!("Hold {}", request.get_ref().on), &request, request.get_ref().request.as_ref())?;
+        if let Some(status) = &self.0.lock().unwrap().refuse {
+            return Err(status.clone());
+        }
+        Ok(Response::new(pb::HoldReply { revision: 8, changed: true, running: vec![17] }))
+    }
+    async fn release(&self, request: Request<pb::HoldRequest>) -> Result<Response<pb::HoldReply>, Status> {
+        self.enter(&format!("Release {}", request.get_ref().on), &request, request.get_ref().request.as_ref())?;
+        Ok(Response::new(pb::HoldReply { revision: 9, changed: false, running: vec![] }))
+    }
     async fn view(&self, request: Request<pb::ViewRequest>) -> Result<Response<pb::ViewReply>, Status> {
         let query: Query = decode(&request.get_ref().query).map_err(|e| Status::invalid_argument(e.to_string()))?;
         self.enter("View", &request, None)?;

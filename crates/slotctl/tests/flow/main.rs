@@ -382,6 +382,30 @@ async fn an_attestation_carries_how_and_why() {
 }
 
 #[tokio::test]
+async fn a_hold_names_what_goes_on_and_a_refusal_who_holds() {
+    let (rig, _) = drains().await;
+    let ended = run(&rig, "slotctl hold host imap3 -m disk", None).await;
+    assert_eq!(ended.exit, Exit::Done, "{}", ended.err);
+    assert!(ended.out.contains("host imap3 is held") && ended.out.contains("slotctl plan abort p17"), "{}", ended.out);
+    let ended = run(&rig, "slotctl --output json hold all -m move", None).await;
+    let document: serde_json::Value = serde_json::from_str(&ended.out).unwrap();
+    assert_eq!((&document["subject"], &document["goes_on"][0]), (&"all".into(), &"p17".into()), "{document}");
+    let ended = run(&rig, "slotctl release store store23 -m done", None).await;
+    assert!(ended.out.contains("no hold on store store23 was there"), "{}", ended.out);
+    let calls = rig.script("c1").calls.clone();
+    for call in ["Hold host imap3 42 1 by operator/oncall", "Hold all 42 1", "Release store store23 42 1"] {
+        assert!(calls.iter().any(|c| c.starts_with(call)), "{call}: {calls:?}");
+    }
+    let held = "host imap3 is held by bob since 2026-11-24 08:02 UTC: disk; when its time is over: slotctl release host \
+                imap3 -m REASON";
+    rig.script("c1").refuse = Some(tonic::Status::failed_precondition(held));
+    let ended = run(&rig, "slotctl undrain host imap3 -m disk", None).await;
+    assert_eq!(ended.exit, Exit::Failed);
+    let said = ended.err.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(said.contains("held by bob") && said.contains("slotctl release host imap3 -m REASON"), "{said}");
+}
+
+#[tokio::test]
 async fn what_does_not_exist_is_said_so() {
     let (rig, _) = drains().await;
     let ended = run(&rig, "slotctl show store store9", None).await;

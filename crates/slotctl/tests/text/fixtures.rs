@@ -3,6 +3,7 @@
 use slot_types::cluster::*;
 use slot_types::engine::{EngineRole, EngineStatus};
 use slot_types::evidence::{CopyEvidence, Evidence, Seen};
+use slot_types::hold::{Held, Hold, HoldOn};
 use slot_types::ids::*;
 use slot_types::plan::*;
 use slot_types::position::{Digest, Position, Tip};
@@ -57,7 +58,13 @@ fn host_line(h: u16) -> HostLine {
             11 => Some("c3".into()),
             _ => None,
         },
+        held: Vec::new(),
     }
+}
+
+pub fn held(on: &str, by: &str, reason: &str) -> Held {
+    let hold = Hold { by: who(by), reason: reason.into(), at: LogTime(7), wall: WallTime(NOW.0 - 7_200_000) };
+    Held { on: on.parse().unwrap(), hold }
 }
 
 pub fn loss_line(lost: Lost, masters: u32) -> LossLine {
@@ -108,6 +115,7 @@ pub fn quiet() -> StatusView {
         },
         hosts: (1..=12).map(host_line).collect(),
         worst_losses: known(vec![loss_line(Lost::Host(host(7)), 20), loss_line(Lost::Domain(rack(5)), 80)], 0),
+        holds: Vec::new(),
     }
 }
 
@@ -141,6 +149,15 @@ pub fn trouble() -> StatusView {
     imap3.worst_lag_records = unknown("imap3 is silent");
     let imap9 = &mut view.hosts[8];
     imap9.quarantined = Some("presents disk 0101, which is not the admitted one".into());
+    imap9.held = vec![HoldOn::Host(host(9))];
+    view.holds = vec![
+        held(
+            "host imap9",
+            "bob",
+            "its disk is on the bench; ticket 8812 has the serial numbers of both, ask before touching",
+        ),
+        held("store store112", "oncall", "export runs"),
+    ];
     view
 }
 
@@ -216,6 +233,7 @@ pub fn host_view() -> HostView {
             line(3, 5, 58, Role::Replica, CopyState::Serving, known(CopyEvidence::Silent, 900)),
             free,
         ],
+        holds: Vec::new(),
     }
 }
 
@@ -232,6 +250,8 @@ pub fn silent_host() -> HostView {
         at: LogTime(1),
         expires: LogTime(2),
     });
+    view.holds =
+        vec![held("all", "bob", "the network is moved"), held("host imap3", "oncall", "its disk is looked at")];
     view.slots.truncate(2);
     for line in &mut view.slots {
         let copy = line.copy.as_mut().unwrap();
@@ -266,6 +286,7 @@ pub fn store_view() -> StoreView {
         route: Some(Route { slot: slot(7, 31), address: "10.20.7.31:7430".parse().unwrap(), epoch: epoch(9) }),
         claimed_by: None,
         loss_cases: vec![LossCaseId(12)],
+        holds: vec![held("host imap3", "oncall", "its disk is looked at")],
     }
 }
 

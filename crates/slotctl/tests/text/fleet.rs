@@ -21,6 +21,7 @@ fn store_line(n: u16) -> StoreLine {
         oldest_stamp_ms: known(95_000, 900),
         claimed_by: None,
         open_loss_cases: Vec::new(),
+        held: Vec::new(),
     }
 }
 
@@ -40,6 +41,7 @@ pub fn stores_view() -> StoresView {
         live: known(3, 0),
         others: vec![slot(7, 31), slot(11, 5)],
         oldest_stamp_ms: known(449_280_000, 900),
+        held: vec![slot_types::hold::HoldOn::Store(store(31))],
         ..store_line(31)
     };
     let promoting = StoreLine { master: None, pending: Some(slot(7, 40)), served: known(false, 0), ..store_line(40) };
@@ -56,6 +58,7 @@ pub fn stores_view() -> StoresView {
         revision: Revision(48_211),
         all: 240,
         stores: vec![well, moving, silent, three, promoting, lost, alone],
+        holds: vec![held("store store31", "bob", "export runs")],
     }
 }
 

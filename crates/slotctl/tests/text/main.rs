@@ -112,6 +112,20 @@ fn plans() -> Vec<PlanLine> {
 }
 
 #[test]
+fn hold_and_release() {
+    use slot_types::hold::HoldOn;
+    let imap3 = HoldOn::Host(host(3));
+    let texts = [
+        text::hold::held(&imap3, true, &[]),
+        text::hold::held(&imap3, true, &[PlanId(17), PlanId(18)]),
+        text::hold::held(&HoldOn::All, false, &[PlanId(17)]),
+        text::hold::released(&HoldOn::Store(store(23)), true),
+        text::hold::released(&HoldOn::All, false),
+    ];
+    golden!(texts.join("\n"));
+}
+
+#[test]
 fn plan_list() {
     golden!(text::plan::list(&plans()));
 }

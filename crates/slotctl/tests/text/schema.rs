@@ -190,6 +190,8 @@ fn documents(schema: Schema) -> Vec<Document> {
         Schema::RoutesChange => vec![json::routes_change(&routes_reply())],
         Schema::Done => vec![
             json::done("reject plan", "p17", Exit::Done),
+            json::held("hold", "host imap3", true, &[PlanId(17)]),
+            json::held("release", "all", false, &[]),
             json::nothing_to_do("drain host", "imap3", "imap3 is in Maintenance", Some(true)),
         ],
         Schema::Init => vec![json::initialized(&initialized())],

@@ -27,6 +27,12 @@ fn every_change_wants_a_reason() {
         "slotctl plan abort p17",
         "slotctl loss reinject L12",
         "slotctl loss discard L12",
+        "slotctl hold host imap3",
+        "slotctl hold store store23",
+        "slotctl hold all",
+        "slotctl release host imap3",
+        "slotctl release store store23",
+        "slotctl release all",
     ] {
         let (kind, text) = refused(line);
         assert_eq!(kind, ErrorKind::MissingRequiredArgument, "{line}");
@@ -58,6 +64,8 @@ fn names_slots_numbers_and_digests_are_checked() {
             "slotctl failover host imap3 --class lost -m x",
             "there are none-provable, caught-up, lagging, unverified, unknown and all",
         ),
+        ("slotctl hold host imap3/07 -m x", "is not a name"),
+        ("slotctl release store Store1 -m x", "is not a name"),
     ] {
         let (kind, text) = refused(line);
         assert_eq!(kind, ErrorKind::ValueValidation, "{line}: {text}");

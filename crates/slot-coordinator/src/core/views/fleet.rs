@@ -3,8 +3,10 @@
 use super::{Fleet, of_status};
 use slot_types::cluster::*;
 use slot_types::evidence::Seen;
+use slot_types::hold::HoldOn;
 use slot_types::ids::*;
 use slot_types::view::*;
+use std::collections::BTreeSet;
 
 /// Why a node that does not lead knows nothing of engines.
 const NOT_LEADING: &str = "only the leader hears agents";
@@ -20,7 +22,10 @@ impl Fleet<'_> {
         };
         let all = &self.cluster.stores;
         let stores = all.iter().filter(|(name, store)| wanted(name, store)).map(|(n, s)| self.store_line(n, s));
-        Some(StoresView { revision: self.eyes.state.revision, all: all.len() as u64, stores: stores.collect() })
+        let stores: Vec<StoreLine> = stores.collect();
+        let named: BTreeSet<&HoldOn> = stores.iter().flat_map(|line| &line.held).collect();
+        let holds = self.cluster.holds().filter(|held| named.contains(&held.on)).collect();
+        Some(StoresView { revision: self.eyes.state.revision, all: all.len() as u64, stores, holds })
     }
 
     /// Slots that fit; `None` when the filter names a host that is not there.
@@ -58,6 +63,7 @@ impl Fleet<'_> {
             oldest_stamp_ms: self.worst_of_replicas(store, |s| s.verified_ms, "a replica was never verified"),
             claimed_by: self.eyes.state.store_claims.get(name).copied(),
             open_loss_cases: cases.map(|(id, _)| *id).collect(),
+            held: self.cluster.holds_on_store(name).map(|held| held.on).collect(),
         }
     }
 

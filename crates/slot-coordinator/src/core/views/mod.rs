@@ -227,6 +227,7 @@ impl<'a> Fleet<'a> {
             claimed_by: self.eyes.state.host_claims.get(name).copied(),
             running: self.eyes.evidence.hosts.get(name).map(|h| h.running.clone()).unwrap_or_default(),
             slots,
+            holds: self.cluster.holds_on_host(name).collect(),
         })
     }
 
@@ -246,6 +247,7 @@ impl<'a> Fleet<'a> {
             route: store.route.clone(),
             claimed_by: self.eyes.state.store_claims.get(name).copied(),
             loss_cases: cases.map(|(id, _)| *id).collect(),
+            holds: self.cluster.holds_on_store(name).collect(),
         })
     }
 

@@ -28,6 +28,7 @@ impl Fleet<'_> {
             counts: self.counts(),
             hosts: self.host_lines(losses.value()),
             worst_losses: worst(losses),
+            holds: self.cluster.holds().collect(),
         }
     }
 
@@ -109,6 +110,7 @@ impl Fleet<'_> {
             fullest_if_dies: dies.and_then(|d| d.fullest.as_ref()).map(|f| (f.after, f.host.clone())),
             stop_if_dies: dies.map(|d| d.stops),
             coordinator: self.coordinator_at(host),
+            held: self.cluster.holds_on_host(name).map(|held| held.on).collect(),
         }
     }
 

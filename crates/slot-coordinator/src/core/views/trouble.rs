@@ -63,6 +63,14 @@ impl Fleet<'_> {
             }
             let (what, next) = match (&store.master, &store.pending) {
                 (Some(_), _) if self.served(store) => continue,
+                // Nothing is done about it by itself: the command is the release.
+                (Some(slot), _) if self.cluster.is_held(name, slot) => {
+                    let held = self.cluster.holds_on_store(name).find(|held| held.on.is_of(name, slot));
+                    let on = held.map_or_else(|| "all".to_string(), |held| held.on.to_string());
+                    let what =
+                        format!("its master {slot} is not seen serving, and {on} is held: it is not started again");
+                    (what, format!("slotctl release {on} -m REASON"))
+                }
                 (Some(slot), _) => {
                     (format!("its master {slot} is not seen serving"), format!("slotctl show store {name}"))
                 }
