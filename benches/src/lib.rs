@@ -120,7 +120,7 @@ impl Fleet {
             busy_hosts: BTreeSet::new(),
             busy_slots: BTreeSet::new(),
             fleet_version: self.state.fleet_version,
-            mass: false,
+            said: Default::default(),
         }
     }
 

@@ -10,6 +10,7 @@ pub mod cluster;
 pub mod ctl;
 pub mod demo;
 pub mod engines;
+pub mod handover_bench;
 pub mod left;
 pub mod log;
 pub mod loss;

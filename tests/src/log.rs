@@ -57,6 +57,11 @@ impl Log {
         self.inner().troubles.iter().filter(|(at, _)| *at >= from).map(|(_, what)| what.clone()).collect()
     }
 
+    /// When the first acknowledgement after an instant came.
+    pub fn first_since(&self, from: Instant) -> Option<Instant> {
+        self.inner().acknowledged.iter().map(|(_, at)| *at).find(|at| *at > from)
+    }
+
     /// The longest time without an acknowledgement that lies, in part at least, between two instants.
     pub fn gap(&self, from: Instant, to: Instant) -> Duration {
         let inner = self.inner();

@@ -25,6 +25,8 @@ pub struct Shape {
     pub triples: u16,
     /// Hosts of a rack, side by side.
     pub hosts_per_rack: u8,
+    /// The first host has a rack of its own, all others share one: each store of two copies has one on the first.
+    pub lone_first: bool,
     /// Lines added to the `[policy]` section.
     pub policy: String,
     /// The `fence` of every host, and the table it names; empty for none.
@@ -47,6 +49,7 @@ impl Shape {
             copies: 2,
             triples: 0,
             hosts_per_rack: 1,
+            lone_first: false,
             policy: String::new(),
             fence: Default::default(),
         }
@@ -60,9 +63,7 @@ impl Shape {
         // Writing into a String has no error.
         let _ = writeln!(text, "coordinators = {{ {} }}\n", coordinators.join(", "));
         let _ = writeln!(text, "[hosts]");
-        for rack in 0..self.hosts.div_ceil(self.hosts_per_rack) {
-            let first = rack * self.hosts_per_rack + 1;
-            let last = (first + self.hosts_per_rack - 1).min(self.hosts);
+        for (rack, (first, last)) in (0..).zip(self.racks()) {
             let hosts = range("imap", first.into(), last.into());
             let address = format!("127.{x}.{{n}}.250");
             let _ = writeln!(
@@ -90,6 +91,15 @@ impl Shape {
             let _ = writeln!(text, "[policy]\n{}", self.policy);
         }
         text
+    }
+
+    /// The first and the last host of each rack.
+    fn racks(&self) -> Vec<(u8, u8)> {
+        if self.lone_first {
+            return vec![(1, 1), (2, self.hosts)];
+        }
+        let first = (1..=self.hosts).step_by(self.hosts_per_rack.max(1).into());
+        first.map(|first| (first, (first + self.hosts_per_rack - 1).min(self.hosts))).collect()
     }
 
     /// The names of all clients: one for each store, and one that only reads.

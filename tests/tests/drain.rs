@@ -4,7 +4,7 @@
 //! engine; nothing that was acknowledged is lost, also when the leader dies in the middle.
 
 use slot_tests::cluster::Cluster;
-use slot_tests::ctl::{DONE, PART_WAY};
+use slot_tests::ctl::{DONE, FAILED, PART_WAY};
 use slot_tests::shape::{Shape, host};
 use slot_tests::verify::verify;
 use slot_tests::writer::Writers;
@@ -56,6 +56,40 @@ fn a_drained_host_is_safe_to_switch_off_and_gets_its_masters_back() -> Outcome<(
     assert_eq!(cluster.masters_on(n)?, masters, "the same masters are handed back");
     assert_eq!(cluster.look(&["show", "host", &host(n)])?["declared"], "Active");
     cluster.wait_served()?;
+    writers.wait_progress()?;
+    writers.stop()?;
+    verify(&writers)?.must_be_in_order()
+}
+
+/// Two hosts share each rack, so no store lives in one rack alone: a whole rack may go.
+#[test]
+fn a_whole_rack_is_drained_as_one_and_is_missed_when_it_is_not_back_in_time() -> Outcome<()> {
+    let shape = Shape { hosts: 6, hosts_per_rack: 2, stores: 6, ..Shape::small() };
+    let cluster = Cluster::for_test(shape)?;
+    let mut writers = Writers::start(&cluster, PAUSE)?;
+    let masters = (cluster.masters_on(1)?, cluster.masters_on(2)?);
+    let ask = ["drain", "rack", "ny/r1", "--back-by", "1s", "-m", "new switch"];
+    let proposal = cluster.ctl.propose("alice", &ask)?;
+    let line = ["plan", "approve", &proposal.plan, "--digest", &proposal.digest, "-m", "yes"];
+    let said = cluster.ctl.run("alice", &line)?.expect(DONE)?;
+    for n in [1, 2] {
+        let safe = format!("{} is SAFE TO SWITCH OFF", host(n));
+        assert!(said.stdout.lines().any(|line| line.starts_with(&safe)), "{}", said.stdout);
+        assert!(cluster.engines(n).is_empty() && cluster.masters_on(n)?.is_empty());
+    }
+    writers.wait_progress()?;
+    wait_until("somebody is told that the rack is not back", AT_LAST, || {
+        let status = cluster.ctl.run("alice", &["status", "--check"]);
+        status.is_ok_and(|said| said.code == FAILED && said.stdout.matches("OVERDUE").count() == 2)
+    })?;
+    for n in [1, 2] {
+        cluster.ctl.change("alice", &["undrain", "host", &host(n), "-m", "it is in"])?.expect(DONE)?;
+    }
+    assert_eq!((cluster.masters_on(1)?, cluster.masters_on(2)?), masters, "the same masters are handed back");
+    cluster.wait_served()?;
+    assert_eq!(cluster.ctl.run("alice", &["status", "--check"])?.code, DONE);
+    let nowhere = cluster.ctl.json("alice", &["drain", "rack", "ny/r9", "-m", "no such rack"])?.expect(FAILED)?;
+    assert!(nowhere.stderr.contains("no host is there"), "{}", nowhere.stderr);
     writers.wait_progress()?;
     writers.stop()?;
     verify(&writers)?.must_be_in_order()

@@ -59,10 +59,10 @@ enum Command {
     },
     /// Run the benchmarks, or one of them.
     Bench {
-        /// Which one: machine, planner, journal or raft.
+        /// Which one: machine, planner, journal, raft or handover.
         name: Option<String>,
-        /// Handed to criterion, for instance `-- --quick` or a part of a measurement's name.
-        #[arg(last = true)]
+        /// Handed to the benchmark: `--json FILE` to handover; to criterion for instance `--quick`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
     /// What CI runs: `.ci/run`.

@@ -119,6 +119,11 @@ pub(crate) fn simulator(act: &str, options: &SimOptions) -> Result<(), Failure> 
 
 /// Runs all benchmarks, or one; cargo names those there are when there is none of that name.
 pub(crate) fn bench(name: Option<&str>, args: &[String]) -> Result<(), Failure> {
+    if name == Some("handover") {
+        // Over real processes, by the rig that the tests and the demo have.
+        return rig("bench-handover", false, args);
+    }
+    let args = if args.first().is_some_and(|arg| arg == "--") { &args[1..] } else { args };
     let mut command = cargo();
     command.args(["bench", "--locked", "--package", "slot-benches"]);
     match name {

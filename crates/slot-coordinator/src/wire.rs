@@ -12,7 +12,7 @@ use slot_proto::pb::{
 };
 use slot_types::codec;
 use slot_types::ids::*;
-use slot_types::plan::Intent;
+use slot_types::plan::{Intent, Said};
 use slot_types::position::ShortDigest;
 use slot_types::view::Query;
 use tonic::Code;
@@ -61,9 +61,11 @@ impl From<ControlRequest> for Asked {
     fn from(request: ControlRequest) -> Self {
         match request {
             ControlRequest::OpenSession => Self::OpenSession(OpenSessionRequest {}),
-            ControlRequest::MakePlan { request, intent, reason, mass } => {
+            ControlRequest::MakePlan { request, intent, reason, said } => {
                 let intent = codec::encode(intent.as_ref());
-                Self::MakePlan(MakePlanRequest { request: name_of(request), intent, reason, mass })
+                let Said { mass, back_by } = said;
+                let (request, back_by_ms) = (name_of(request), back_by.map(|at| at.0));
+                Self::MakePlan(MakePlanRequest { request, intent, reason, mass, back_by_ms })
             }
             ControlRequest::ApprovePlan { request, plan, digest, reason } => {
                 let (request, digest) = (name_of(request), digest.0.to_vec());
@@ -133,7 +135,8 @@ impl TryFrom<MakePlanRequest> for ControlRequest {
     type Error = Failure;
     fn try_from(asked: MakePlanRequest) -> Result<Self, Failure> {
         let intent = Box::new(codec::decode::<Intent>(&asked.intent).map_err(invalid)?);
-        Ok(Self::MakePlan { request: id_of(asked.request), intent, reason: asked.reason, mass: asked.mass })
+        let said = Said { mass: asked.mass, back_by: asked.back_by_ms.map(WallTime) };
+        Ok(Self::MakePlan { request: id_of(asked.request), intent, reason: asked.reason, said })
     }
 }
 
@@ -274,7 +277,7 @@ mod tests {
                 request,
                 intent: Box::new(Intent::DrainHost(host())),
                 reason: reason.clone(),
-                mass: true,
+                said: Said { mass: true, back_by: Some(WallTime(7)) },
             },
             ControlRequest::ApprovePlan { request, plan, digest: ShortDigest([1; 8]), reason: reason.clone() },
             ControlRequest::RejectPlan { request: None, plan, reason: reason.clone() },
@@ -294,7 +297,7 @@ mod tests {
     fn a_request_that_makes_no_sense_is_the_callers_mistake() {
         let reason = String::new();
         let short = ApprovePlanRequest { request: None, plan: 1, digest: vec![0; 7], reason: reason.clone() };
-        let bytes = MakePlanRequest { request: None, intent: vec![9; 3], reason, mass: false };
+        let bytes = MakePlanRequest { request: None, intent: vec![9; 3], reason, ..Default::default() };
         let held = HoldRequest { request: None, on: "slot h1/01".into(), reason: "why".into() };
         assert!(matches!(ControlRequest::try_from(Asked::Hold(held)), Err(Failure::Invalid(_))));
         let name = AttestRequest { request: None, host: "no host!".into(), how: String::new() };

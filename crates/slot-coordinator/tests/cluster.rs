@@ -83,7 +83,7 @@ fn r21_a_retry_is_answered_and_not_applied_again() {
         request: Some(RequestId { session, sequence: 1 }),
         intent: Box::new(fleet()),
         reason: "first fleet".into(),
-        mass: false,
+        said: Default::default(),
     };
     let first = world.ask_leader("alice", &request).unwrap();
     assert_eq!(world.ask_leader("alice", &request).unwrap(), first);
@@ -99,8 +99,12 @@ fn r21_a_retry_is_answered_and_not_applied_again() {
 fn a_change_needs_a_reason_and_everyday_intents_a_coordinator() {
     let mut world = World::new(4, 1, &[]);
     let mut plan = |intent: Intent, reason: &str| {
-        let request =
-            ControlRequest::MakePlan { request: None, intent: Box::new(intent), reason: reason.into(), mass: false };
+        let request = ControlRequest::MakePlan {
+            request: None,
+            intent: Box::new(intent),
+            reason: reason.into(),
+            said: Default::default(),
+        };
         world.ask_leader("alice", &request)
     };
     assert!(matches!(plan(fleet(), " "), Err(Failure::Invalid(_))));

@@ -246,7 +246,7 @@ pub(crate) fn internal(
             }
             format!("{slot} holds all of {name} and counts from now on")
         }
-        (StepKind::DeclareHost, TaskKind::HostState { host, to }, _) => declare(cluster, host, *to),
+        (StepKind::DeclareHost, TaskKind::HostState { host, to }, _) => declare(cluster, record, host, *to),
         (StepKind::CloseLossCase, TaskKind::SettleLoss { case, slot, how }, _) => {
             close_loss_case(cluster, record, *case, slot, *how)
         }
@@ -274,13 +274,17 @@ fn repoint(cluster: &mut Cluster, name: &StoreName) -> String {
     text
 }
 
-fn declare(cluster: &mut Cluster, name: &HostName, to: HostState) -> String {
+fn declare(cluster: &mut Cluster, record: &PlanRecord, name: &HostName, to: HostState) -> String {
     let masters: Vec<StoreName> = cluster.masters_on(name).map(|(store, _)| store.clone()).collect();
     if let Some(host) = cluster.hosts.get_mut(name) {
         if to == HostState::Draining {
             host.drained_masters.extend(masters);
         }
         host.declared = to;
+        host.back_by = match to {
+            HostState::Active | HostState::Retired => None,
+            _ => record.plan.said.back_by.or(host.back_by),
+        };
         host.version += 1;
     }
     format!("{name} is {to}")
@@ -344,6 +348,7 @@ fn change_fleet(cluster: &mut Cluster, spec: &FleetSpec) {
                         quarantined: None,
                         acknowledged: LogIndex(0),
                         drained_masters: BTreeSet::new(),
+                        back_by: None,
                         device: Device { spec: wanted.fence.clone(), ..Device::default() },
                         version: 1,
                     },

@@ -58,7 +58,7 @@ fn shape(plan: &Plan) -> Result<(), String> {
 /// R23: many silent hosts at once look like our own partition; only who said to know that goes past a master then.
 pub(crate) fn brake(plan: &Plan, policy: &Policy) -> Result<(), Refused> {
     let (silent, allowed) = (plan.silent_hosts, policy.brake_silent_hosts);
-    match plan.failovers().next().is_some() && policy.brakes(silent) && !plan.mass {
+    match plan.failovers().next().is_some() && policy.brakes(silent) && !plan.said.mass {
         true => Err(Refused::Brake { silent, allowed }),
         false => Ok(()),
     }

@@ -212,7 +212,7 @@ impl Ground<'_> {
         if plan.silent_hosts != needed {
             return Err(Fault::SilentHosts { named: plan.silent_hosts, needed });
         }
-        if plan.failovers().next().is_some() && needed > self.cluster.policy.brake_silent_hosts && !plan.mass {
+        if plan.failovers().next().is_some() && needed > self.cluster.policy.brake_silent_hosts && !plan.said.mass {
             return Err(Fault::Brake(needed));
         }
         let needed = people_needed(plan, &self.cluster.policy);

@@ -4,8 +4,9 @@
 //! passes through fewer (S9); a copy whose place nobody can take blocks the plan as a whole where a host is to be emptied,
 //! and is named where many stores are looked at; everything about one store is one chain of tasks.
 
-use crate::drain::{hand_over, host_state};
-use crate::refusal::{DrainBlock, NotWell, Nothing, Refusal, WhyNot};
+use crate::drain::{all_may_leave, declare_draining, declare_last, hand_over, host_state};
+use crate::leave::{Gone, choices, close_copies, leaves, live_domains, stays, stays_whole};
+use crate::refusal::{NotWell, Nothing, Refusal, WhyNot};
 use crate::view::View;
 use crate::yard::{Wanted, Yard, domain};
 use crate::{Draft, balance, sheet, steps};
@@ -56,128 +57,40 @@ fn destroy(name: &StoreName, store: &Store, slot: &SlotId, copy: &Copy, after: V
     }
 }
 
-/// Whole copies of a store that are seen live, in how many domains they are, without `leaving`.
-fn live_domains(view: &View<'_>, name: &StoreName, store: &Store, leaving: Option<&SlotId>) -> BTreeSet<String> {
-    let live = close_copies(view, name, store).into_iter();
-    let whole = live.filter(|slot| Some(slot) != leaving);
-    whole.map(|slot| domain(view.cluster, store.spec.spread, &slot.host)).collect()
-}
-
-/// The whole copies of a store that are seen live and close behind, its master among them.
-fn close_copies(view: &View<'_>, name: &StoreName, store: &Store) -> BTreeSet<SlotId> {
-    let policy = view.policy();
-    let close = |slot: &SlotId| {
-        let status = store.copies.get(slot).and_then(|copy| view.status(name, slot, copy)).map(|(status, _)| status);
-        store.master.as_ref() == Some(slot)
-            || status.is_some_and(|s| {
-                s.behind.is_some_and(|behind| behind <= policy.max_lag_records)
-                    && s.heard_ms.is_some_and(|ms| ms <= policy.silent_ms)
-                    && s.verified_ms.is_some_and(|ms| ms <= policy.max_stamp_age_ms)
-            })
-    };
-    let whole = |slot: &SlotId| store.copies.get(slot).is_some_and(|copy| copy.whole);
-    view.live_copies(name, store).into_iter().filter(|slot| whole(slot) && close(slot)).collect()
-}
-
-/// S9: once the copy on `slot` is built on `to` instead, whether as many as the store asks for are seen live; `Err` is how many.
-fn stays_whole(view: &View<'_>, name: &StoreName, store: &Store, slot: &SlotId, to: &SlotId) -> Result<(), usize> {
-    let mut domains = live_domains(view, name, store, Some(slot));
-    domains.insert(domain(view.cluster, store.spec.spread, &to.host));
-    if domains.len() >= usize::from(store.spec.copies) { Ok(()) } else { Err(domains.len()) }
-}
-
-/// What keeps a copy from being destroyed at all.
-fn stays(view: &View<'_>, name: &StoreName, store: &Store, slot: &SlotId) -> Option<DrainBlock> {
-    if view.inputs.busy_stores.contains(name) {
-        return Some(DrainBlock::Busy);
-    }
-    if let Some(case) = view.open_case(name, slot) {
-        return Some(DrainBlock::LossCase(case));
-    }
-    let possible = store.possible_masters.contains_key(slot) || store.pending.as_ref() == Some(slot);
-    possible.then(|| DrainBlock::PossibleMasters(BTreeSet::from([slot.clone()])))
-}
-
-/// How the copy on a slot leaves it.
-struct Leaves {
-    /// The master goes to one of these first.
-    hand_over: Vec<SlotId>,
-    /// Where the copy is built anew, if it must be.
-    build: Option<SlotId>,
-}
-
-fn leaves(
-    view: &View<'_>,
-    yard: &mut Yard<'_>,
-    (name, store): (&StoreName, &Store),
-    (slot, copy): (&SlotId, &Copy),
-) -> Result<Leaves, DrainBlock> {
-    if let Some(block) = stays(view, name, store, slot) {
-        return Err(block);
-    }
-    let mut way = Leaves { hand_over: Vec::new(), build: None };
-    if copy.state == CopyState::Retired && store.master.as_ref() != Some(slot) {
-        return Ok(way);
-    }
-    let master = view.master_well(name, store).map_err(DrainBlock::NotServed)?;
-    if master == slot {
-        way.hand_over = crate::drain::hand_over_options(view, name, store, slot)?;
-    }
-    if copy.state == CopyState::Quarantined {
-        return Err(DrainBlock::Copy(copy.state));
-    }
-    let enough = live_domains(view, name, store, Some(slot)).len() >= usize::from(store.spec.copies);
-    if !enough {
-        let none = BTreeSet::new();
-        let lead = way.hand_over.first().map_or(&master.host, |to| &to.host);
-        let wanted = Wanted { store, master: lead, replaces: Some(slot), beside: &[], leaving: &none };
-        let to = yard.take(&wanted).map_err(DrainBlock::NoRoom)?;
-        if let (true, Err(live)) = (copy.whole, stays_whole(view, name, store, slot, &to)) {
-            return Err(DrainBlock::TooFewCopies { live, needed: store.spec.copies });
-        }
-        way.build = Some(to);
-    }
-    Ok(way)
-}
-
-/// How many hosts could take the place of a copy.
-fn choices(view: &View<'_>, yard: &Yard<'_>, name: &StoreName, slot: &SlotId) -> usize {
-    let Some(store) = view.cluster.stores.get(name) else { return 0 };
-    let none = BTreeSet::new();
-    let wanted = Wanted { store, master: &slot.host, replaces: Some(slot), beside: &[], leaving: &none };
-    view.cluster.hosts.keys().filter(|host| yard.why_not(host, &wanted).is_none()).count()
-}
-
 /// `drain --empty`: masters off first, then every copy is built elsewhere, then destroyed here.
-pub(crate) fn empty(view: &View<'_>, host: &HostName) -> Result<Draft, Refusal> {
-    let known = crate::drain::may_leave(view, host, true)?;
-    let mut yard = Yard::new(view).without(host);
+/// One host, or several as one.
+pub(crate) fn empty(view: &View<'_>, off: &BTreeSet<HostName>) -> Result<Draft, Refusal> {
+    let known = all_may_leave(view, off, true)?;
+    let mut yard = Yard::new(view).without(off);
     let mut ways = Vec::new();
     let mut because = BTreeMap::new();
     // Who has the fewest places chooses first: a store of as many copies as there are racks can't go elsewhere.
-    let mut leaving: Vec<_> = view.cluster.copies_on(host).collect();
+    let mut leaving: Vec<_> = off.iter().flat_map(|host| view.cluster.copies_on(host)).collect();
     leaving.sort_by_key(|(name, slot, _)| (choices(view, &yard, name, slot), *name, *slot));
+    let mut gone: BTreeMap<&StoreName, Gone> = BTreeMap::new();
     for (name, slot, copy) in leaving {
         let Some(store) = view.cluster.stores.get(name) else { continue };
-        match leaves(view, &mut yard, (name, store), (slot, copy)) {
-            Ok(way) => ways.push((name, store, slot, copy, way)),
+        let gone = gone.entry(name).or_default();
+        match leaves(view, &mut yard, (name, store), (slot, copy), (off, gone)) {
+            Ok(way) => {
+                gone.left.insert(slot.clone());
+                gone.built.extend(way.build.clone());
+                ways.push((name, store, slot, copy, way));
+            }
             Err(block) => drop(because.insert(name.clone(), block)),
         }
     }
     if !because.is_empty() {
-        return Err(Refusal::Drain { host: host.clone(), because });
+        return Err(Refusal::Drain { hosts: off.clone(), because });
     }
     let before = view.masters();
     let mut load = before.clone();
-    load.remove(host);
+    load.retain(|host, _| !off.contains(host));
     let options: Vec<Vec<SlotId>> =
         ways.iter().map(|(.., way)| way.hand_over.clone()).filter(|options| !options.is_empty()).collect();
     let mut targets = balance::choose(&options, &mut load).into_iter();
     let mut draft = Draft::default();
-    let mut first = Vec::new();
-    if known.declared == HostState::Active {
-        first.push(draft.push(host_state(host, HostState::Draining, Vec::new())));
-    }
+    let first = declare_draining(&known, HostState::Empty, &mut draft);
     // Every master leaves before the first byte is copied: what takes long comes last.
     let mut before_it: BTreeMap<&StoreName, u16> = BTreeMap::new();
     let mut chains: Vec<Vec<u16>> = Vec::new();
@@ -205,8 +118,7 @@ pub(crate) fn empty(view: &View<'_>, host: &HostName) -> Result<Draft, Refusal> 
         };
         before_it.insert(name, draft.push(destroy(name, store, slot, copy, after)));
     }
-    let all = (0..draft.tasks.len()).filter_map(|n| u16::try_from(n).ok()).collect();
-    draft.push(host_state(host, HostState::Empty, all));
+    declare_last(off, HostState::Empty, &mut draft);
     if let Some((gains, fullest)) = sheet::where_to(&before, &load) {
         draft.note("WHERE TO", gains);
         draft.note("WHERE TO", fullest);
@@ -221,8 +133,10 @@ pub(crate) fn empty(view: &View<'_>, host: &HostName) -> Result<Draft, Refusal> 
         draft.note("DATA", text);
     }
     draft.note("MEANWHILE", "every store keeps its copies: each is built elsewhere before it is destroyed here");
-    draft.note("WAY BACK", format!("before the end: slotctl plan abort PLAN, then slotctl undrain host {host}"));
-    draft.note("WAY BACK", format!("after: slotctl undrain host {host} puts it into service without copies"));
+    for host in off {
+        draft.note("WAY BACK", format!("before the end: slotctl plan abort PLAN, then slotctl undrain host {host}"));
+        draft.note("WAY BACK", format!("after: slotctl undrain host {host} puts it into service without copies"));
+    }
     Ok(draft)
 }
 
@@ -334,7 +248,7 @@ fn put_right(
         return Err(Refusal::StoresBusy(BTreeSet::from([name.clone()])));
     }
     let master = view.master_well(name, store).map_err(|why| Refusal::NotServed { store: name.clone(), why })?;
-    let mut have = live_domains(view, name, store, None);
+    let mut have = live_domains(view, name, store, &BTreeSet::new());
     // What a person stopped counts as existing (S9) for as long as its host can be asked.
     let stopped =
         |(slot, copy): &(&SlotId, &Copy)| copy.whole && copy.state == CopyState::Stopped && view.answers(&slot.host);

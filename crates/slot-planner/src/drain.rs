@@ -81,13 +81,14 @@ enum Need {
     Nothing,
 }
 
-pub(crate) fn plan(view: &View<'_>, host: &HostName) -> Result<Draft, Refusal> {
-    let known = may_leave(view, host, false)?;
+/// One host, or several as one.
+pub(crate) fn plan(view: &View<'_>, off: &BTreeSet<HostName>) -> Result<Draft, Refusal> {
+    let known = all_may_leave(view, off, false)?;
     let mut needs: Vec<(&StoreName, &Store, &SlotId, Need)> = Vec::new();
     let mut because = BTreeMap::new();
     for (name, store) in &view.cluster.stores {
-        for (slot, copy) in store.copies.iter().filter(|(slot, _)| slot.host == *host) {
-            match need(view, name, store, slot, copy) {
+        for (slot, copy) in store.copies.iter().filter(|(slot, _)| off.contains(&slot.host)) {
+            match need(view, name, store, (slot, copy), off) {
                 Ok(need) => needs.push((name, store, slot, need)),
                 Err(block) => {
                     because.insert(name.clone(), block);
@@ -96,11 +97,13 @@ pub(crate) fn plan(view: &View<'_>, host: &HostName) -> Result<Draft, Refusal> {
         }
     }
     if !because.is_empty() {
-        return Err(Refusal::Drain { host: host.clone(), because });
+        return Err(Refusal::Drain { hosts: off.clone(), because });
     }
+    // Of a store with copies on several of the hosts, its master leaves before anything stops.
+    needs.sort_by_key(|(name, .., need)| (*name, !matches!(need, Need::HandOver(_))));
     let before = view.masters();
     let mut load = before.clone();
-    load.remove(host);
+    load.retain(|host, _| !off.contains(host));
     let options: Vec<Vec<SlotId>> = needs
         .iter()
         .filter_map(|(_, _, _, need)| if let Need::HandOver(options) = need { Some(options.clone()) } else { None })
@@ -108,10 +111,7 @@ pub(crate) fn plan(view: &View<'_>, host: &HostName) -> Result<Draft, Refusal> {
     let mut targets = balance::choose(&options, &mut load).into_iter();
 
     let mut draft = Draft::default();
-    let mut first = Vec::new();
-    if known.declared != HostState::Draining {
-        first.push(draft.push(host_state(host, HostState::Draining, Vec::new())));
-    }
+    let first = declare_draining(&known, HostState::Draining, &mut draft);
     let mut last: BTreeMap<&StoreName, u16> = BTreeMap::new();
     for (turn, (name, store, slot, need)) in needs.iter().enumerate() {
         let mut stop_after = match need {
@@ -127,10 +127,38 @@ pub(crate) fn plan(view: &View<'_>, host: &HostName) -> Result<Draft, Refusal> {
         stop_after.extend(last.get(name));
         last.insert(name, draft.push(stop_copy(name, store, slot, stop_after)));
     }
-    let all = (0..draft.tasks.len()).filter_map(|n| u16::try_from(n).ok()).collect();
-    draft.push(host_state(host, HostState::Maintenance, all));
-    notes(view, host, &before, &load, &mut draft);
+    declare_last(off, HostState::Maintenance, &mut draft);
+    notes(view, off, &before, &load, &mut draft);
     Ok(draft)
+}
+
+/// Each host is declared before anything leaves any of them; those that are in this state already are not.
+pub(crate) fn declare_draining(hosts: &[(&HostName, &Host)], already: HostState, draft: &mut Draft) -> Vec<u16> {
+    let to_declare = hosts.iter().filter(|(_, host)| match already {
+        HostState::Draining => host.declared != HostState::Draining,
+        _ => host.declared == HostState::Active,
+    });
+    to_declare.map(|(name, _)| draft.push(host_state(name, HostState::Draining, Vec::new()))).collect()
+}
+
+/// After all that leaves any of the hosts, each is declared.
+pub(crate) fn declare_last(hosts: &BTreeSet<HostName>, to: HostState, draft: &mut Draft) {
+    let all: Vec<u16> = (0..draft.tasks.len()).filter_map(|n| u16::try_from(n).ok()).collect();
+    for host in hosts {
+        draft.push(host_state(host, to, all.clone()));
+    }
+}
+
+/// Whether all of these hosts may be drained.
+pub(crate) fn all_may_leave<'a>(
+    view: &View<'a>,
+    off: &'a BTreeSet<HostName>,
+    empty: bool,
+) -> Result<Vec<(&'a HostName, &'a Host)>, Refusal> {
+    if off.is_empty() {
+        return Err(Refusal::NothingToDo(Nothing::NoHosts));
+    }
+    off.iter().map(|host| Ok((host, may_leave(view, host, empty)?))).collect()
 }
 
 fn stop_copy(name: &StoreName, store: &Store, slot: &SlotId, after: Vec<u16>) -> Task {
@@ -144,7 +172,7 @@ fn stop_copy(name: &StoreName, store: &Store, slot: &SlotId, after: Vec<u16>) ->
 }
 
 /// Whether a host may be drained; `empty` whether its copies go as well.
-pub(crate) fn may_leave<'a>(view: &View<'a>, host: &HostName, empty: bool) -> Result<&'a Host, Refusal> {
+fn may_leave<'a>(view: &View<'a>, host: &HostName, empty: bool) -> Result<&'a Host, Refusal> {
     let known = view.cluster.hosts.get(host).ok_or_else(|| Refusal::UnknownHost(host.clone()))?;
     match known.declared {
         HostState::Active | HostState::Draining => {}
@@ -168,7 +196,13 @@ pub(crate) fn may_leave<'a>(view: &View<'a>, host: &HostName, empty: bool) -> Re
     Ok(known)
 }
 
-fn need(view: &View<'_>, name: &StoreName, store: &Store, slot: &SlotId, copy: &Copy) -> Result<Need, DrainBlock> {
+fn need(
+    view: &View<'_>,
+    name: &StoreName,
+    store: &Store,
+    (slot, copy): (&SlotId, &Copy),
+    off: &BTreeSet<HostName>,
+) -> Result<Need, DrainBlock> {
     if matches!(copy.state, CopyState::Stopped | CopyState::Retired) && store.master.as_ref() != Some(slot) {
         return Ok(Need::Nothing);
     }
@@ -179,7 +213,7 @@ fn need(view: &View<'_>, name: &StoreName, store: &Store, slot: &SlotId, copy: &
         return Err(DrainBlock::LossCase(case));
     }
     if store.master.as_ref() == Some(slot) || store.pending.as_ref() == Some(slot) {
-        return hand_over_need(view, name, store, slot);
+        return Ok(Need::HandOver(hand_over_options(view, name, store, slot, off)?));
     }
     if store.possible_masters.contains_key(slot) {
         return Err(DrainBlock::PossibleMasters(BTreeSet::from([slot.clone()])));
@@ -188,12 +222,10 @@ fn need(view: &View<'_>, name: &StoreName, store: &Store, slot: &SlotId, copy: &
         return Err(DrainBlock::Copy(copy.state));
     }
     let master = view.master_well(name, store).map_err(DrainBlock::NotServed)?;
-    enough_replicas(view, name, store, &[slot, master])?;
+    if !off.contains(&master.host) {
+        enough_replicas(view, name, store, off, &[slot, master])?;
+    }
     Ok(Need::Stop)
-}
-
-fn hand_over_need(view: &View<'_>, name: &StoreName, store: &Store, slot: &SlotId) -> Result<Need, DrainBlock> {
-    Ok(Need::HandOver(hand_over_options(view, name, store, slot)?))
 }
 
 /// The copies that can take the master role of this slot, as a planned thing.
@@ -202,6 +234,7 @@ pub(crate) fn hand_over_options(
     name: &StoreName,
     store: &Store,
     slot: &SlotId,
+    off: &BTreeSet<HostName>,
 ) -> Result<Vec<SlotId>, DrainBlock> {
     view.master_well(name, store).map_err(DrainBlock::MasterNotWell)?;
     if !store.possible_masters.is_empty() {
@@ -210,7 +243,7 @@ pub(crate) fn hand_over_options(
     let mut why = BTreeMap::new();
     let mut options = Vec::new();
     // A host may hold two copies of a store while one of them moves within its rack.
-    for to in store.copies.keys().filter(|to| to.host != slot.host) {
+    for to in store.copies.keys().filter(|to| to.host != slot.host && !off.contains(&to.host)) {
         match view.handover_target(name, store, slot, to) {
             Ok(()) => options.push(to.clone()),
             Err(reason) => {
@@ -219,20 +252,27 @@ pub(crate) fn hand_over_options(
         }
     }
     let Some(to) = options.first() else { return Err(DrainBlock::NoTarget(why)) };
-    enough_replicas(view, name, store, &[slot, to])?;
+    enough_replicas(view, name, store, off, &[slot, to])?;
     Ok(options)
 }
 
 /// R24: the master that remains still finds the replicas that must hold every record.
-fn enough_replicas(view: &View<'_>, name: &StoreName, store: &Store, without: &[&SlotId]) -> Result<(), DrainBlock> {
-    let live = view.live_copies(name, store).into_iter().filter(|slot| !without.contains(&slot)).count();
+fn enough_replicas(
+    view: &View<'_>,
+    name: &StoreName,
+    store: &Store,
+    off: &BTreeSet<HostName>,
+    without: &[&SlotId],
+) -> Result<(), DrainBlock> {
+    let stays = |slot: &SlotId| !without.contains(&slot) && !off.contains(&slot.host);
+    let live = view.live_copies(name, store).into_iter().filter(stays).count();
     let (live, needed) = (u8::try_from(live).unwrap_or(u8::MAX), store.spec.sync_copies);
     if live < needed { Err(DrainBlock::TooFewReplicas { live, needed }) } else { Ok(()) }
 }
 
 fn notes(
     view: &View<'_>,
-    host: &HostName,
+    off: &BTreeSet<HostName>,
     before: &BTreeMap<HostName, u32>,
     load: &BTreeMap<HostName, u32>,
     draft: &mut Draft,
@@ -241,37 +281,37 @@ fn notes(
         draft.note("WHERE TO", gains);
         draft.note("WHERE TO", fullest);
     }
-    sheet::while_off(view, host, draft);
+    sheet::while_off(view, off, draft);
     if let Some(text) = checked(view, draft) {
         draft.note("CHECKED", text);
     }
-    draft.note(
-        "WAY BACK",
-        "before the end: slotctl plan abort PLAN, then slotctl undrain host HOST".replace("HOST", host.as_str()),
-    );
-    draft.note(
-        "WAY BACK",
-        format!("after: slotctl undrain host {host} starts the replicas and hands the same masters back"),
-    );
-    empties(view, host, draft);
+    for host in off {
+        draft.note("WAY BACK", format!("before the end: slotctl plan abort PLAN, then slotctl undrain host {host}"));
+        draft.note(
+            "WAY BACK",
+            format!("after: slotctl undrain host {host} starts the replicas and hands the same masters back"),
+        );
+    }
+    empties(view, off, draft);
 }
 
 /// Whether the data could go as well.
-fn empties(view: &View<'_>, host: &HostName, draft: &mut Draft) {
-    let copies: Vec<u64> = view
-        .cluster
-        .copies_on(host)
+fn empties(view: &View<'_>, off: &BTreeSet<HostName>, draft: &mut Draft) {
+    let copies: Vec<u64> = off
+        .iter()
+        .flat_map(|host| view.cluster.copies_on(host))
         .filter(|(_, _, copy)| copy.state != CopyState::Retired)
         .filter_map(|(name, ..)| view.cluster.stores.get(name).map(|store| store.spec.size_bytes))
         .collect();
-    let free = Yard::new(view).room(host, copies.iter().copied().max().unwrap_or(0));
+    let free = Yard::new(view).without(off).room(copies.iter().copied().max().unwrap_or(0));
     let needed = sheet::count(copies.len(), "copy needs", "copies need");
+    let hosts = off.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
     if free < copies.len() {
         draft.note("NOT POSSIBLE", format!("drain --empty: {needed} a slot, {free} are free"));
     } else {
         draft.note(
             "ALSO",
-            format!("slotctl drain host {host} --empty moves the data too: {needed} a slot, {free} are free"),
+            format!("slotctl drain host {hosts} --empty moves the data too: {needed} a slot, {free} are free"),
         );
     }
 }

@@ -13,6 +13,7 @@ mod everyday;
 mod explain;
 mod failover;
 mod fence;
+mod leave;
 mod loss;
 mod parts;
 mod place;
@@ -33,7 +34,7 @@ use slot_types::cluster::Cluster;
 use slot_types::evidence::Evidence;
 use slot_types::fence::SwitchOff;
 use slot_types::ids::*;
-use slot_types::plan::{EntityRef, Intent, Note, Plan, Task, TaskKind, people_needed, two_people_because};
+use slot_types::plan::{EntityRef, Intent, Note, Plan, Said, Task, TaskKind, people_needed, two_people_because};
 use std::collections::{BTreeMap, BTreeSet};
 use view::View;
 
@@ -58,8 +59,8 @@ pub struct Inputs {
     pub busy_slots: BTreeSet<SlotId>,
     /// The version of the set of hosts and stores and the policy.
     pub fleet_version: u64,
-    /// Whoever asks knows that many hosts are silent at once (R23).
-    pub mass: bool,
+    /// What whoever asks says besides.
+    pub said: Said,
 }
 
 /// Computes the plan that fulfils an intent, or says why there is none.
@@ -70,8 +71,10 @@ pub fn plan(cluster: &Cluster, evidence: &Evidence, intent: Intent, inputs: Inpu
     }
     let draft = match &intent {
         Intent::Apply(spec) => apply::plan(&view, spec)?,
-        Intent::DrainHost(host) => drain::plan(&view, host)?,
-        Intent::EmptyHost(host) => copies::empty(&view, host)?,
+        Intent::DrainHost(host) => drain::plan(&view, &BTreeSet::from([host.clone()]))?,
+        Intent::DrainHosts(hosts) => drain::plan(&view, hosts)?,
+        Intent::EmptyHost(host) => copies::empty(&view, &BTreeSet::from([host.clone()]))?,
+        Intent::EmptyHosts(hosts) => copies::empty(&view, hosts)?,
         Intent::MoveCopy { slot, to } => copies::move_copy(&view, slot, to.as_ref())?,
         Intent::Rebuild(scope) => copies::rebuild(&view, scope)?,
         Intent::Rebalance => copies::rebalance(&view)?,
@@ -130,7 +133,7 @@ fn finish(view: &View<'_>, intent: Intent, mut draft: Draft) -> Result<CheckedPl
         facts: BTreeMap::new(),
         evidence: Evidence::default(),
         silent_hosts,
-        mass: view.inputs.mass,
+        said: view.inputs.said,
         people: 0,
         two_because: Vec::new(),
         switch_off: draft.switch_off,
@@ -138,7 +141,7 @@ fn finish(view: &View<'_>, intent: Intent, mut draft: Draft) -> Result<CheckedPl
         notes: draft.notes,
     };
     let policy = view.policy();
-    if plan.failovers().next().is_some() && policy.brakes(silent_hosts) && !plan.mass {
+    if plan.failovers().next().is_some() && policy.brakes(silent_hosts) && !plan.said.mass {
         let (allowed, hosts) = (policy.brake_silent_hosts, silent);
         return Err(Refusal::Brake { silent: silent_hosts, allowed, hosts });
     }

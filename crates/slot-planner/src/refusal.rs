@@ -194,6 +194,9 @@ pub enum Nothing {
     /// Active already.
     #[error("{0} is Active")]
     Active(HostName),
+    /// Not one host.
+    #[error("no host is there that was asked for; slotctl hosts shows those that are")]
+    NoHosts,
     /// No master on it.
     #[error("no store has its master on {0}")]
     NoMasters(HostName),
@@ -280,11 +283,11 @@ pub enum Refusal {
     #[error("{0}")]
     Held(Box<Held>),
     /// The drain of a host is not possible now.
-    #[error("host {host} can't be drained now, nothing was changed:{}\nnext: slotctl show store {first} says more; ask \
-        again when it is well", blocks(.because), first = first(.because))]
+    #[error("{} can't be drained now, nothing was changed:{}\nnext: slotctl show store {first} says more; ask \
+        again when it is well", named(.hosts), blocks(.because), first = first(.because))]
     Drain {
-        /// The host.
-        host: HostName,
+        /// The hosts.
+        hosts: BTreeSet<HostName>,
         /// Every reason, by store.
         because: BTreeMap<StoreName, DrainBlock>,
     },
@@ -503,6 +506,9 @@ pub enum Refusal {
     Faulty(Fault),
 }
 
+fn named(hosts: &BTreeSet<HostName>) -> String {
+    format!("host{} {}", if hosts.len() == 1 { "" } else { "s" }, list(hosts))
+}
 fn words(classes: &BTreeSet<LossClass>) -> String {
     classes.iter().map(|class| class.word()).collect::<Vec<_>>().join(" or ")
 }

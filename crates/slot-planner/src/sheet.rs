@@ -102,20 +102,20 @@ pub(crate) fn neighbours(view: &View<'_>, slot: &SlotId, draft: &mut Draft) {
     }
 }
 
-/// Live copies of every store once a host is off.
+/// Live copies of every store once some hosts are off.
 pub(crate) struct OneOff<'a> {
     live: BTreeMap<&'a StoreName, BTreeSet<SlotId>>,
     affected: BTreeSet<&'a StoreName>,
 }
 
 impl<'a> OneOff<'a> {
-    pub fn new(view: &View<'a>, host: &HostName) -> Self {
+    pub fn new(view: &View<'a>, off: &BTreeSet<HostName>) -> Self {
         let mut live = BTreeMap::new();
         let mut affected = BTreeSet::new();
         for (name, store) in &view.cluster.stores {
             let mut copies = view.live_copies(name, store);
             let all = copies.len();
-            copies.retain(|slot| slot.host != *host);
+            copies.retain(|slot| !off.contains(&slot.host));
             if copies.len() < all {
                 affected.insert(name);
             }
@@ -135,10 +135,10 @@ impl<'a> OneOff<'a> {
 }
 
 /// WHILE IT IS OFF: what plain drain costs in safety (settled question: it reduces what would survive a further loss).
-pub(crate) fn while_off(view: &View<'_>, host: &HostName, draft: &mut Draft) {
-    let off = OneOff::new(view, host);
+pub(crate) fn while_off(view: &View<'_>, hosts: &BTreeSet<HostName>, draft: &mut Draft) {
+    let off = OneOff::new(view, hosts);
     let single = off.single();
-    let heading = "WHILE IT IS OFF";
+    let heading = if hosts.len() == 1 { "WHILE IT IS OFF" } else { "WHILE THEY ARE OFF" };
     match single.len() {
         0 => draft.note(heading, "every store keeps two live copies or more"),
         n => draft.note(
@@ -148,7 +148,7 @@ pub(crate) fn while_off(view: &View<'_>, host: &HostName, draft: &mut Draft) {
     }
     let mut by_host: Vec<(usize, &HostName, Vec<&StoreName>)> = Vec::new();
     let mut none: Vec<&HostName> = Vec::new();
-    for other in view.cluster.hosts.keys().filter(|h| *h != host) {
+    for other in view.cluster.hosts.keys().filter(|h| !hosts.contains(*h)) {
         let stopped = off.stopped_with(other);
         if stopped.is_empty() {
             none.push(other);

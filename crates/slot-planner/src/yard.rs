@@ -27,7 +27,7 @@ pub(crate) struct Yard<'a> {
     /// How many masters of the first host have a copy on the second.
     pairs: BTreeMap<(HostName, HostName), u32>,
     /// A host that gets nothing: it is about to be emptied.
-    barred: Option<&'a HostName>,
+    barred: Option<&'a BTreeSet<HostName>>,
 }
 
 /// One more copy of a store: where its master will be, which copy it takes the place of, and where it may not go.
@@ -66,22 +66,26 @@ impl<'a> Yard<'a> {
     }
 
     /// With nothing for this host.
-    pub fn without(self, host: &'a HostName) -> Self {
-        Self { barred: Some(host), ..self }
+    pub fn without(self, hosts: &'a BTreeSet<HostName>) -> Self {
+        Self { barred: Some(hosts), ..self }
     }
 
-    /// How many slots of Active hosts other than `not` are free and large enough.
-    pub fn room(&self, not: &HostName, size: u64) -> usize {
+    fn is_barred(&self, host: &HostName) -> bool {
+        self.barred.is_some_and(|barred| barred.contains(host))
+    }
+
+    /// How many slots of Active hosts that are not barred are free and large enough.
+    pub fn room(&self, size: u64) -> usize {
         let active =
             |name: &HostName| self.view.cluster.hosts.get(name).is_some_and(|h| h.declared == HostState::Active);
-        let hosts = self.free.iter().filter(|(name, _)| **name != not && active(name));
+        let hosts = self.free.iter().filter(|(name, _)| !self.is_barred(name) && active(name));
         hosts.map(|(_, free)| free.values().filter(|s| **s >= size).count()).sum()
     }
 
     /// Why a host may not have the copy; `None` if it may.
     pub fn why_not(&self, host: &HostName, wanted: &Wanted<'_>) -> Option<WhyNot> {
         let known = self.view.cluster.hosts.get(host)?;
-        if self.barred == Some(host) {
+        if self.is_barred(host) {
             return Some(WhyNot::HostState(HostState::Draining));
         }
         if known.declared != HostState::Active {

@@ -124,7 +124,7 @@ impl World {
             request: None,
             intent: Box::new(intent),
             reason: "simulation".into(),
-            mass: false,
+            said: Default::default(),
         };
         let coordinator::Reply::Plan { id, bytes, .. } = self.ask("alice", request)? else {
             return Err(coordinator::Failure::Invalid("no plan was answered".into()));
@@ -159,7 +159,7 @@ impl World {
             request: None,
             intent: Box::new(intent),
             reason: "simulation".into(),
-            mass: false,
+            said: Default::default(),
         };
         let coordinator::Reply::Plan { id, bytes, .. } = self.ask("alice", request)? else {
             return Err(coordinator::Failure::Invalid("no plan was answered".into()));

@@ -86,6 +86,8 @@ pub struct Host {
     pub acknowledged: LogIndex,
     /// Masters a drain took off, in the order to hand them back.
     pub drained_masters: BTreeSet<StoreName>,
+    /// When whoever took it off said it would be back, in wall time; gone once it is in service again.
+    pub back_by: Option<WallTime>,
     /// What switches it off from outside, and what is held of its word (R26).
     pub device: Device,
     /// Grows with every change a plan could depend on.

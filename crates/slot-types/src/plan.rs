@@ -24,6 +24,10 @@ pub enum Intent {
     DrainHost(HostName),
     /// Masters off, and every copy built elsewhere before it is destroyed here: the host ends in `Empty`.
     EmptyHost(HostName),
+    /// Several hosts drained as one: no master goes from one of them to another.
+    DrainHosts(BTreeSet<HostName>),
+    /// Several hosts emptied as one: no copy goes from one of them to another.
+    EmptyHosts(BTreeSet<HostName>),
     /// Start the replicas again, hand the same masters back.
     UndrainHost(HostName),
     /// Another master for the store on this slot; planned if the master is well, else unplanned.
@@ -113,6 +117,14 @@ impl fmt::Display for Scope {
 }
 
 impl Intent {
+    /// The hosts that are safe to switch off once it is fulfilled.
+    pub fn drained(&self) -> Vec<&HostName> {
+        match self {
+            Self::DrainHost(host) | Self::EmptyHost(host) => vec![host],
+            Self::DrainHosts(hosts) | Self::EmptyHosts(hosts) => hosts.iter().collect(),
+            _ => Vec::new(),
+        }
+    }
     /// Whether the coordinator may carry it out without a person's yes (R25, R16 and R8's standing order; nothing else).
     pub fn is_everyday(&self) -> bool {
         matches!(
@@ -127,6 +139,8 @@ impl fmt::Display for Intent {
         match self {
             Self::Apply(_) => write!(f, "apply cluster file"),
             Self::DrainHost(host) => write!(f, "drain {host}"),
+            Self::DrainHosts(hosts) => write!(f, "drain {}", spaced(hosts)),
+            Self::EmptyHosts(hosts) => write!(f, "empty {}", spaced(hosts)),
             Self::UndrainHost(host) => write!(f, "undrain {host}"),
             Self::FailOverSlot { slot, .. } => write!(f, "fail over {slot}"),
             Self::FailOverStore { store, .. } => write!(f, "fail over {store}"),
@@ -149,6 +163,10 @@ impl fmt::Display for Intent {
             Self::RetireHost(host) => write!(f, "retire {host}"),
         }
     }
+}
+
+fn spaced(hosts: &BTreeSet<HostName>) -> String {
+    hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }
 
 /// How a loss case is settled.
@@ -399,6 +417,15 @@ impl fmt::Display for EntityRef {
     }
 }
 
+/// What a person says besides what they want and why.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub struct Said {
+    /// They know that many hosts are silent at once, and ask all the same (R23).
+    pub mass: bool,
+    /// When the hosts they take off are to be back, in wall time; a person is told when they are not.
+    pub back_by: Option<WallTime>,
+}
+
 /// The complete list of steps that fulfils an intent; immutable.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
 pub struct Plan {
@@ -426,8 +453,8 @@ pub struct Plan {
     pub evidence: Evidence,
     /// Hosts that were silent when it was made, in the whole cluster (R23).
     pub silent_hosts: u16,
-    /// Whoever asked knew that many hosts are silent at once, and asks all the same (R23).
-    pub mass: bool,
+    /// What whoever asked said besides.
+    pub said: Said,
     /// Approvals it needs.
     pub people: u8,
     /// Why it needs more than one.

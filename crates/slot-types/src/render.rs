@@ -105,7 +105,8 @@ pub fn size(bytes: u64) -> String {
     bytesize::ByteSize::b(bytes).display().si().to_string()
 }
 
-fn clock(wall: WallTime) -> String {
+/// A time of day: `10:03:40 UTC`.
+pub fn clock(wall: WallTime) -> String {
     let seconds = wall.0 / 1000 % 86_400;
     format!("{:02}:{:02}:{:02} UTC", seconds / 3600, seconds / 60 % 60, seconds % 60)
 }
@@ -184,7 +185,7 @@ fn is_it_dead(page: &mut Page, plan: &Plan) {
         let text = format!("  {} hosts are silent at once, seen from the leader alone", plan.silent_hosts);
         page.line(&text, INDENT);
     }
-    if plan.mass {
+    if plan.said.mass {
         page.line("  whoever asked said --mass: looked from elsewhere, they are dead (R23)", INDENT);
     }
     page.gap();
@@ -268,8 +269,8 @@ fn statement(task: &Task, loss: &LossStatement) -> String {
 fn what_happens(page: &mut Page, plan: &Plan) {
     page.line("WHAT HAPPENS", 0);
     let lines = match &plan.intent {
-        Intent::DrainHost(host) => drain_lines(plan, host),
-        Intent::EmptyHost(host) => empty_lines(plan, host),
+        Intent::DrainHost(_) | Intent::DrainHosts(_) => drain_lines(plan),
+        Intent::EmptyHost(_) | Intent::EmptyHosts(_) => empty_lines(plan),
         Intent::MoveCopy { .. } | Intent::Rebuild(_) | Intent::Rebalance => copy_lines(plan),
         Intent::UndrainHost(host) => undrain_lines(plan, host),
         Intent::FailOverSlot { .. }
@@ -297,26 +298,33 @@ fn handovers(plan: &Plan) -> usize {
     tasks_of(plan, |k| matches!(k, TaskKind::HandOver { .. }))
 }
 
-fn drain_lines(plan: &Plan, host: &HostName) -> Vec<String> {
+fn drain_lines(plan: &Plan) -> Vec<String> {
     let mut lines = Vec::new();
     let (masters, stops) = (handovers(plan), tasks_of(plan, |k| matches!(k, TaskKind::StopCopy { .. })));
+    let hosts = names(plan.intent.drained());
     if masters > 0 {
         let who = count(masters, "master leaves", "masters leave");
         lines.push(format!(
-            "{who} {host} for the hosts of their replicas; no data is copied, each store pauses for a moment"
+            "{who} {hosts} for the hosts of their replicas; no data is copied, each store pauses for a moment"
         ));
     }
     if stops > 0 {
-        lines.push(format!("{} on {host} cleanly", count(stops, "copy stops", "copies stop")));
+        lines.push(format!("{} on {hosts} cleanly", count(stops, "copy stops", "copies stop")));
     }
-    lines.push(format!("the agent of {host} confirms that no engine runs there"));
+    lines.extend(confirmed(plan));
     lines
 }
 
-fn empty_lines(plan: &Plan, host: &HostName) -> Vec<String> {
+fn empty_lines(plan: &Plan) -> Vec<String> {
     let mut lines = copy_lines(plan);
-    lines.push(format!("the agent of {host} confirms that no engine runs there"));
+    lines.extend(confirmed(plan));
     lines
+}
+
+/// S8.
+fn confirmed(plan: &Plan) -> Vec<String> {
+    let hosts = plan.intent.drained();
+    hosts.into_iter().map(|host| format!("the agent of {host} confirms that no engine runs there")).collect()
 }
 
 fn copy_lines(plan: &Plan) -> Vec<String> {
@@ -425,12 +433,13 @@ fn small_task(task: &Task) -> String {
 }
 
 fn end_line(plan: &Plan) -> Option<String> {
-    match &plan.tasks.last()?.kind {
-        TaskKind::HostState { host, to: HostState::Maintenance } => {
-            Some(format!("{host} is in Maintenance: safe to switch off"))
-        }
-        _ => None,
-    }
+    let ends = |task: &Task| matches!(task.kind, TaskKind::HostState { to: HostState::Maintenance, .. });
+    plan.tasks.last().filter(|task| ends(task))?;
+    let hosts = plan.intent.drained();
+    let are = if hosts.len() == 1 { "is" } else { "are" };
+    let due =
+        plan.said.back_by.map_or(String::new(), |due| format!(". Back by {}; status says so when not", clock(due)));
+    Some(format!("{} {are} in Maintenance: safe to switch off{due}", names(hosts)))
 }
 
 /// Every change of master and every new store: what is approved is what is shown (R15).

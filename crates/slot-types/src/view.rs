@@ -285,6 +285,8 @@ pub struct HostView {
     pub attestation_valid: bool,
     /// Masters a drain took off, to be handed back.
     pub drained_masters: BTreeSet<StoreName>,
+    /// When it is to be back, as was said when it was taken off.
+    pub back_by: Option<WallTime>,
     /// The plan that holds its declared state.
     pub claimed_by: Option<PlanId>,
     /// Orders its agent said are running.

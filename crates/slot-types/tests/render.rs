@@ -47,7 +47,7 @@ fn plan(host: &str, store: &str, reason: &str, note: &str) -> Plan {
         facts: BTreeMap::new(),
         evidence: Evidence::default(),
         silent_hosts: 2,
-        mass: false,
+        said: Default::default(),
         switch_off: BTreeMap::new(),
         people: 2,
         two_because: vec!["loss is UNKNOWN".into()],

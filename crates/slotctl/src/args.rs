@@ -3,17 +3,20 @@
 //! What always holds: every name, slot, number and digest is checked before anything is dialled; every command that
 //! changes something asks for a reason with `-m`.
 
+mod drain;
+mod failover;
 mod hold;
 
+pub use drain::{Drain, DrainHow};
+pub use failover::{Classes, Failover, Mass};
 pub use hold::Hold;
 
 use crate::since::{Noted, Since};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use slot_types::cluster::{Domain, LossClass};
+use slot_types::cluster::Domain;
 use slot_types::ids::*;
 use slot_types::position::ShortDigest;
 use slot_types::view::NamePattern;
-use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -239,22 +242,6 @@ pub enum Show {
     },
 }
 
-/// What to drain.
-#[derive(Debug, Subcommand)]
-pub enum Drain {
-    /// A host.
-    Host {
-        /// Which.
-        host: HostName,
-        /// Its data too: every copy is built elsewhere before it is destroyed here.
-        #[arg(long)]
-        empty: bool,
-        /// Why.
-        #[command(flatten)]
-        change: Change,
-    },
-}
-
 /// What to move.
 #[derive(Debug, Subcommand)]
 pub enum Move {
@@ -380,73 +367,6 @@ pub enum OnHost {
     Host {
         /// Which.
         host: HostName,
-        /// Why.
-        #[command(flatten)]
-        change: Change,
-    },
-}
-
-/// For every failover.
-#[derive(Clone, Copy, Debug, Args)]
-pub struct Mass {
-    /// Many hosts are silent at once, which looks like our own partition; you looked from elsewhere, and they are dead.
-    #[arg(long)]
-    pub mass: bool,
-}
-
-/// One class of losses, or all.
-pub type Classes = BTreeSet<LossClass>;
-
-fn loss_classes(word: &str) -> Result<Classes, String> {
-    let known = || LossClass::ALL.iter().map(|class| class.word()).collect::<Vec<_>>().join(", ");
-    match LossClass::ALL.iter().find(|class| class.word() == word) {
-        Some(class) => Ok(Classes::from([*class])),
-        None if word == "all" => Ok(LossClass::ALL.into()),
-        None => Err(format!("no such class; there are {} and all", known())),
-    }
-}
-
-/// Whose master goes elsewhere.
-#[derive(Debug, Subcommand)]
-pub enum Failover {
-    /// The master on one slot.
-    Slot {
-        /// Which, `imap3/07`.
-        slot: SlotId,
-        /// Where to; chosen when not given.
-        #[arg(long, value_name = "SLOT")]
-        to: Option<SlotId>,
-        /// Many hosts are silent at once, and you know why.
-        #[command(flatten)]
-        mass: Mass,
-        /// Why.
-        #[command(flatten)]
-        change: Change,
-    },
-    /// The master of one store, wherever it is.
-    Store {
-        /// Which.
-        store: StoreName,
-        /// Where to; chosen when not given.
-        #[arg(long, value_name = "SLOT")]
-        to: Option<SlotId>,
-        /// Many hosts are silent at once, and you know why.
-        #[command(flatten)]
-        mass: Mass,
-        /// Why.
-        #[command(flatten)]
-        change: Change,
-    },
-    /// Every master of a host, on one sheet: those that the fewest people can approve; the others are named.
-    Host {
-        /// Which.
-        host: HostName,
-        /// Only the stores whose loss is of these classes, or all: none-provable, caught-up, lagging, unverified, unknown.
-        #[arg(long, value_name = "CLASS", value_delimiter = ',', value_parser = loss_classes)]
-        class: Vec<Classes>,
-        /// Many hosts are silent at once, and you know why.
-        #[command(flatten)]
-        mass: Mass,
         /// Why.
         #[command(flatten)]
         change: Change,

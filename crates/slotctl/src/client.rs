@@ -11,7 +11,7 @@ use slot_proto::pb::control_client::ControlClient;
 use slot_types::codec::{decode, encode};
 use slot_types::hold::HoldOn;
 use slot_types::ids::*;
-use slot_types::plan::Intent;
+use slot_types::plan::{Intent, Said};
 use slot_types::position::ShortDigest;
 use slot_types::view::{PlanView, Query, View};
 use std::collections::BTreeMap;
@@ -72,13 +72,13 @@ impl Task {
 pub struct Why<'a> {
     /// Their reason.
     pub reason: &'a str,
-    /// They know that many hosts are silent at once (R23).
-    pub mass: bool,
+    /// What they say besides.
+    pub said: Said,
 }
 
 impl<'a> From<&'a str> for Why<'a> {
     fn from(reason: &'a str) -> Self {
-        Self { reason, mass: false }
+        Self { reason, said: Said::default() }
     }
 }
 
@@ -266,8 +266,9 @@ impl Client {
     /// Has an intent planned and the plan recorded.
     pub async fn make_plan(&mut self, task: &Task, intent: &Intent, why: Why<'_>) -> Result<Received, Failure> {
         let request = Some(self.request(task).await?);
-        let (reason, mass) = (why.reason.into(), why.mass);
-        let ask = pb::MakePlanRequest { request, intent: encode(intent), reason, mass };
+        let Said { mass, back_by } = why.said;
+        let (reason, back_by_ms) = (why.reason.into(), back_by.map(|at| at.0));
+        let ask = pb::MakePlanRequest { request, intent: encode(intent), reason, mass, back_by_ms };
         let reply = self.call(task, async |mut c: Control| c.make_plan(ask.clone()).await).await?;
         Ok(received(reply))
     }

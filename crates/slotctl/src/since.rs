@@ -65,6 +65,38 @@ impl FromStr for Since {
     }
 }
 
+/// By when something is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackBy(Since);
+
+impl BackBy {
+    /// The moment it means: a time of day is the next one that comes. `None` when it has passed.
+    pub fn wall(&self, now: WallTime) -> Option<WallTime> {
+        let due = match &self.0 {
+            Since::Number(_) => return None,
+            Since::At(wall) => wall.0,
+            Since::Ago(from_now) => now.0.saturating_add(u64::try_from(from_now.as_millis()).unwrap_or(u64::MAX)),
+            Since::TimeOfDay(ms) => {
+                let today = now.0 - now.0 % DAY_MS + ms;
+                if today > now.0 { today } else { today.saturating_add(DAY_MS) }
+            }
+        };
+        (due > now.0).then_some(WallTime(due))
+    }
+}
+
+impl FromStr for BackBy {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            Ok(Since::Number(_)) | Err(_) => {
+                Err(format!("{text:?} is no time to be back by: write 12:00, \"2026-11-24 12:00\" or 2h"))
+            }
+            Ok(since) => Ok(Self(since)),
+        }
+    }
+}
+
 /// An entry whose hash was noted before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Noted {
@@ -105,6 +137,19 @@ mod tests {
         assert_eq!(wall("2024-11-05 10:02"), MIDNIGHT + 36_120_000);
         assert_eq!(wall("2024-11-05T10:02:14Z"), NOW.0);
         assert_eq!(wall("2024-11-05T11:02:14+01:00"), NOW.0);
+    }
+
+    #[test]
+    fn back_by_is_always_to_come() {
+        let due = |text: &str| text.parse::<BackBy>().unwrap().wall(NOW).map(|wall| wall.0);
+        assert_eq!(due("2h"), Some(NOW.0 + 7_200_000));
+        assert_eq!(due("12:00"), Some(MIDNIGHT + 43_200_000));
+        assert_eq!(due("10:02"), Some(MIDNIGHT + 36_120_000 + DAY_MS), "today's has passed");
+        assert_eq!(due("2024-11-05 10:03"), Some(MIDNIGHT + 36_180_000));
+        assert_eq!(due("2024-11-05 10:02"), None);
+        for text in ["", "412", "soon", "noon"] {
+            assert!(text.parse::<BackBy>().unwrap_err().contains("to be back by"), "{text}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! slot-demo: `demo`, and a cluster left running with `up` until `down`.
 
 use clap::{Parser, Subcommand};
-use slot_tests::{demo, engines};
+use slot_tests::{demo, engines, handover_bench};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::mpsc;
@@ -29,6 +29,18 @@ enum Act {
         #[arg(long, value_name = "DIR", default_value = ".up")]
         dir: PathBuf,
     },
+    /// Measure how long clients wait when many masters leave one host.
+    BenchHandover {
+        /// Write the figures there instead of printing them.
+        #[arg(long, value_name = "FILE")]
+        json: Option<PathBuf>,
+        /// Masters on the host.
+        #[arg(long, default_value_t = 40, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=90))]
+        masters: u16,
+        /// How often it is drained and undrained.
+        #[arg(long, default_value_t = 3, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=100))]
+        rounds: u32,
+    },
     /// End the cluster that `up` left running.
     Down {
         /// Where its data is.
@@ -46,6 +58,9 @@ fn main() -> ExitCode {
                 // The receiver lives as long as the process.
                 let _ = began.send(folder);
             })
+        }
+        Act::BenchHandover { json, masters, rounds } => {
+            handover_bench::run(handover_bench::Plan { masters, rounds }, json.as_deref())
         }
         Act::Up { dir } => demo::up(&dir),
         Act::Down { dir } => demo::down(&dir),

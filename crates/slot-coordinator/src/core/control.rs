@@ -13,7 +13,7 @@ use slot_planted::planted;
 use slot_raft::MAX_PROPOSAL_BYTES;
 use slot_types::codec;
 use slot_types::ids::*;
-use slot_types::plan::Intent;
+use slot_types::plan::{Intent, Said};
 use slot_types::view::Query;
 
 /// The longest reason or remark taken, in bytes.
@@ -31,8 +31,8 @@ pub(super) enum Question {
 pub(super) struct Asker {
     /// The person.
     pub who: OperatorName,
-    /// Whether they know that many hosts are silent at once (R23).
-    pub mass: bool,
+    /// What they say besides.
+    pub said: Said,
 }
 
 impl CoordinatorCore {
@@ -67,14 +67,14 @@ impl CoordinatorCore {
                 self.read_index(Read::Answer { token, question });
                 return Ok(());
             }
-            ControlRequest::MakePlan { request, intent, reason, mass } => {
+            ControlRequest::MakePlan { request, intent, reason, said } => {
                 reason_given(&reason)?;
                 if intent.is_everyday() {
                     let text =
                         format!("{intent}: the coordinator proposes this by itself when it is due; nobody else may");
                     return Err(Failure::Invalid(text));
                 }
-                let question = Box::new(Question::Plan { by: Asker { who, mass }, request, intent, reason });
+                let question = Box::new(Question::Plan { by: Asker { who, said }, request, intent, reason });
                 self.read_index(Read::Answer { token, question });
                 return Ok(());
             }

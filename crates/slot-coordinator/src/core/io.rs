@@ -9,7 +9,7 @@ use slot_raft::{PersistBatch, RaftMessage};
 use slot_types::hold::HoldOn;
 use slot_types::ids::*;
 use slot_types::order::{AgentReport, Answer};
-use slot_types::plan::Intent;
+use slot_types::plan::{Intent, Said};
 use slot_types::position::ShortDigest;
 use slot_types::view::Query;
 use std::collections::BTreeMap;
@@ -92,8 +92,8 @@ pub enum ControlRequest {
         intent: Box<Intent>,
         /// Why.
         reason: String,
-        /// The person knows that many hosts are silent at once (R23).
-        mass: bool,
+        /// What the person says besides.
+        said: Said,
     },
     /// A person's yes.
     ApprovePlan {

@@ -18,7 +18,7 @@ use slot_types::cluster::Cluster;
 use slot_types::evidence::Evidence;
 use slot_types::ids::*;
 use slot_types::order::AgentReport;
-use slot_types::plan::Intent;
+use slot_types::plan::{Intent, Said};
 use std::collections::{BTreeMap, BTreeSet};
 
 impl CoordinatorCore {
@@ -175,10 +175,11 @@ impl CoordinatorCore {
         };
         let log_now = self.log_now();
         let evidence = lead.observer.evidence(cluster, self.now, log_now, None, slots);
-        let mass = by.as_ref().is_some_and(|by| by.mass);
+        let mut said = by.as_ref().map_or_else(Said::default, |by| by.said);
+        said.mass |= planted("r23-mass-unasked");
         let inputs = Inputs {
             requested_by: by.map(|by| by.who),
-            mass: mass || planted("r23-mass-unasked"),
+            said,
             reason,
             revision: self.state.revision,
             now: log_now,

@@ -277,8 +277,12 @@ impl World {
     }
 
     pub fn plan(&mut self, intent: Intent) -> Result<PlanId, Failure> {
-        let request =
-            ControlRequest::MakePlan { request: None, intent: Box::new(intent), reason: "test".into(), mass: false };
+        let request = ControlRequest::MakePlan {
+            request: None,
+            intent: Box::new(intent),
+            reason: "test".into(),
+            said: Default::default(),
+        };
         match self.ask_leader("alice", &request)? {
             Reply::Plan { id, .. } => Ok(id),
             other => panic!("{other:?}"),

@@ -191,11 +191,11 @@ fn r23_many_silent_hosts_need_a_second_person() {
     plan.silent_hosts = allowed + 1;
     let refused = world.refused(Command::RecordPlan { bytes: plan.bytes() });
     assert_eq!(refused, Refused::Brake { silent: allowed + 1, allowed });
-    plan.mass = true;
+    plan.said.mass = true;
     let two = world.record(&plan);
     assert_eq!(world.state.plans[&two].people, 2);
     // The brake of the day of the yes counts too.
-    plan.mass = false;
+    plan.said.mass = false;
     plan.silent_hosts = allowed;
     let three = world.record(&plan);
     world.cluster_mut().policy.brake_silent_hosts = allowed - 1;

@@ -168,6 +168,27 @@ fn drain_and_undrain() {
     assert!(world.state.host_claims.is_empty());
 }
 
+/// When a host is to be back is kept until it is in service again.
+#[test]
+fn back_by_is_kept_while_a_host_is_off() {
+    let mut world = World::with_store();
+    let due = Some(WallTime(43_200_000));
+    let to = |world: &mut World, back_by: Option<WallTime>, state: HostState, intent: Intent| {
+        let mut plan = world.plan(intent, vec![host_state(4, state)]);
+        plan.said.back_by = back_by;
+        let id = world.record(&plan);
+        assert_eq!(world.approve(id, "ann"), Ok(0));
+        world.drive();
+        world.cluster().hosts[&host(4)].back_by
+    };
+    let drain = || Intent::DrainHost(host(4));
+    assert_eq!(to(&mut world, due, HostState::Draining, drain()), due);
+    assert_eq!(to(&mut world, None, HostState::Draining, drain()), due, "a drain that goes on says nothing new");
+    let later = Some(WallTime(46_800_000));
+    assert_eq!(to(&mut world, later, HostState::Draining, drain()), later);
+    assert_eq!(to(&mut world, None, HostState::Active, Intent::UndrainHost(host(4))), None);
+}
+
 /// L2: a fault in one store's task stops no other.
 #[test]
 fn one_task_stuck_stops_no_other() {

@@ -173,7 +173,7 @@ impl World {
             facts: BTreeMap::new(),
             evidence: Evidence::default(),
             silent_hosts: 0,
-            mass: false,
+            said: Default::default(),
             switch_off: BTreeMap::new(),
             people: 1,
             two_because: Vec::new(),

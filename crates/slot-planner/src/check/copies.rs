@@ -218,13 +218,15 @@ pub(super) fn within(ground: &Ground<'_>, task: &Task) -> bool {
         _ => return false,
     };
     match &ground.plan.intent {
-        Intent::EmptyHost(host) => match &task.kind {
-            TaskKind::BuildCopy { replaces, .. } => {
-                at.host != *host && replaces.as_ref().is_some_and(|old| old.host == *host)
+        Intent::EmptyHost(_) | Intent::EmptyHosts(_) => {
+            let off = ground.plan.intent.drained();
+            let leaves = |slot: &SlotId| off.contains(&&slot.host);
+            match &task.kind {
+                TaskKind::BuildCopy { replaces, .. } => !leaves(at) && replaces.as_ref().is_some_and(leaves),
+                TaskKind::HandOver { to, .. } => leaves(at) && !leaves(to),
+                _ => leaves(at),
             }
-            TaskKind::HandOver { to, .. } => at.host == *host && to.host != *host,
-            _ => at.host == *host,
-        },
+        }
         Intent::MoveCopy { slot, to } => match &task.kind {
             TaskKind::BuildCopy { slot: built, replaces, .. } => {
                 replaces.as_ref() == Some(slot) && to.as_ref().is_none_or(|to| to == built)

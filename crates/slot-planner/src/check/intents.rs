@@ -14,9 +14,9 @@ pub(super) fn check(ground: &Ground<'_>) -> Result<(), Fault> {
     let tasks = ground.plan.tasks.as_slice();
     match (&ground.plan.intent, tasks) {
         (Intent::Apply(file), _) => apply(ground, file),
-        (Intent::DrainHost(host), _) => drain(ground, host),
+        (Intent::DrainHost(_) | Intent::DrainHosts(_), _) => drain(ground, &off(ground)),
         (Intent::UndrainHost(host), _) => undrain(ground, host),
-        (Intent::EmptyHost(host), _) => empty(ground, host),
+        (Intent::EmptyHost(_) | Intent::EmptyHosts(_), _) => empty(ground, &off(ground)),
         (Intent::MoveCopy { .. } | Intent::Rebuild(_) | Intent::Rebalance, _) => {
             match tasks.iter().position(|task| !copies::within(ground, task)) {
                 Some(number) => Err(wrong(format!("task {number} is not within what was asked for"))),
@@ -130,26 +130,50 @@ fn apply(ground: &Ground<'_>, file: &FleetSpec) -> Result<(), Fault> {
     }
 }
 
-fn drain(ground: &Ground<'_>, host: &HostName) -> Result<(), Fault> {
+/// The hosts that are to be off.
+fn off(ground: &Ground<'_>) -> BTreeSet<HostName> {
+    ground.plan.intent.drained().into_iter().cloned().collect()
+}
+
+/// S8: the hosts are declared `to`, after everything else; those that are not Draining yet are declared so before it. Answers
+/// the tasks between.
+fn framed(ground: &Ground<'_>, off: &BTreeSet<HostName>, to: HostState) -> Result<std::ops::Range<usize>, Fault> {
     let tasks = &ground.plan.tasks;
-    let last = tasks.len() - 1;
-    let ends = matches!(&tasks[last].kind, TaskKind::HostState { host: h, to: HostState::Maintenance } if h == host);
-    if !ends || (0..last).any(|earlier| !ground.waits(last, earlier)) {
-        return Err(wrong("the host is not declared Maintenance after everything else"));
+    let declares = |number: usize, to: HostState| match &tasks.get(number)?.kind {
+        TaskKind::HostState { host, to: state } if *state == to => Some(host.clone()),
+        _ => None,
+    };
+    let end = tasks.len().saturating_sub(off.len());
+    let last: BTreeSet<HostName> = (end..tasks.len()).filter_map(|number| declares(number, to)).collect();
+    let waits_for_all = |number| (0..end).all(|earlier| ground.waits(number, earlier));
+    if last != *off || !(end..tasks.len()).all(waits_for_all) {
+        return Err(wrong(format!("a host is not declared {to} after everything else")));
     }
-    let draining = ground.cluster.hosts.get(host).is_some_and(|h| h.declared == HostState::Draining);
-    let first = matches!(&tasks[0].kind, TaskKind::HostState { host: h, to: HostState::Draining } if h == host);
-    if first == draining || (first && (1..last).any(|number| !ground.waits(number, 0))) {
-        return Err(wrong("the host is not declared Draining before everything else"));
+    let due = |name: &&HostName| match ground.cluster.hosts.get(*name).map(|h| h.declared) {
+        Some(HostState::Active) => true,
+        Some(HostState::Maintenance) => to != HostState::Empty,
+        _ => false,
+    };
+    let due: BTreeSet<HostName> = off.iter().filter(due).cloned().collect();
+    let begin = due.len();
+    let first: BTreeSet<HostName> = (0..begin).filter_map(|number| declares(number, HostState::Draining)).collect();
+    let waits_for_first = |number| (0..begin).all(|earlier| ground.waits(number, earlier));
+    if first != due || !(begin..tasks.len()).all(waits_for_first) {
+        return Err(wrong("a host is not declared Draining before everything else"));
     }
-    for (number, task) in tasks.iter().enumerate().take(last).skip(usize::from(first)) {
-        match &task.kind {
-            TaskKind::HandOver { from, to } if from.host == *host && to.host != *host => {}
-            TaskKind::StopCopy { slot } if slot.host == *host => {}
-            _ => return Err(wrong(format!("task {number} does not empty {host}"))),
+    Ok(begin..end)
+}
+
+fn drain(ground: &Ground<'_>, off: &BTreeSet<HostName>) -> Result<(), Fault> {
+    let tasks = &ground.plan.tasks;
+    for number in framed(ground, off, HostState::Maintenance)? {
+        match &tasks[number].kind {
+            TaskKind::HandOver { from, to } if off.contains(&from.host) && !off.contains(&to.host) => {}
+            TaskKind::StopCopy { slot } if off.contains(&slot.host) => {}
+            _ => return Err(wrong(format!("task {number} takes nothing off a host that is drained"))),
         }
     }
-    for (name, slot, copy) in ground.cluster.copies_on(host) {
+    for (name, slot, copy) in off.iter().flat_map(|host| ground.cluster.copies_on(host)) {
         let about = |task: &&Task| task.store.as_ref() == Some(name);
         let stopped =
             tasks.iter().filter(about).any(|t| matches!(&t.kind, TaskKind::StopCopy { slot: s } if s == slot));
@@ -158,31 +182,21 @@ fn drain(ground: &Ground<'_>, host: &HostName) -> Result<(), Fault> {
             return Err(wrong(format!("the copy of {name} on {slot} is not stopped once")));
         }
         if stopped {
-            enough_left(ground, name, slot)?;
+            enough_left(ground, name, off)?;
         }
     }
     Ok(())
 }
 
-/// S8: everything leaves, and the host is declared Empty last.
-fn empty(ground: &Ground<'_>, host: &HostName) -> Result<(), Fault> {
+/// S8: everything leaves, and each host is declared Empty last.
+fn empty(ground: &Ground<'_>, off: &BTreeSet<HostName>) -> Result<(), Fault> {
     let tasks = &ground.plan.tasks;
-    let last = tasks.len() - 1;
-    let ends = matches!(&tasks[last].kind, TaskKind::HostState { host: h, to: HostState::Empty } if h == host);
-    if !ends || (0..last).any(|earlier| !ground.waits(last, earlier)) {
-        return Err(wrong("the host is not declared Empty after everything else"));
-    }
-    let active = ground.cluster.hosts.get(host).is_some_and(|h| h.declared == HostState::Active);
-    let first = matches!(&tasks[0].kind, TaskKind::HostState { host: h, to: HostState::Draining } if h == host);
-    if first != active || (first && (1..last).any(|number| !ground.waits(number, 0))) {
-        return Err(wrong("the host is not declared Draining before everything else"));
-    }
-    for (number, task) in tasks.iter().enumerate().take(last).skip(usize::from(first)) {
-        if !copies::within(ground, task) {
-            return Err(wrong(format!("task {number} does not empty {host}")));
+    for number in framed(ground, off, HostState::Empty)? {
+        if !copies::within(ground, &tasks[number]) {
+            return Err(wrong(format!("task {number} empties no host")));
         }
     }
-    for (name, slot, _) in ground.cluster.copies_on(host) {
+    for (name, slot, _) in off.iter().flat_map(|host| ground.cluster.copies_on(host)) {
         let goes = |task: &&Task| {
             task.store.as_ref() == Some(name)
                 && matches!(&task.kind, TaskKind::DestroyCopy { slot: s, .. } if s == slot)
@@ -195,11 +209,11 @@ fn empty(ground: &Ground<'_>, host: &HostName) -> Result<(), Fault> {
 }
 
 /// A live master is left, and live replicas enough for its acknowledgements (R24).
-fn enough_left(ground: &Ground<'_>, name: &StoreName, leaving: &SlotId) -> Result<(), Fault> {
+fn enough_left(ground: &Ground<'_>, name: &StoreName, off: &BTreeSet<HostName>) -> Result<(), Fault> {
     let Some(store) = ground.cluster.stores.get(name) else { return Ok(()) };
     let live = store.copies.iter().filter(|(slot, copy)| {
         let seen = ground.evidence.running(slot, ground.cluster.policy.silent_ms);
-        *slot != leaving
+        !off.contains(&slot.host)
             && matches!(copy.state, CopyState::Serving | CopyState::Frozen)
             && ground.hears(&slot.host)
             && seen.is_some_and(|s| s.store == *name && s.generation == copy.generation)

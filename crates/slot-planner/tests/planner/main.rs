@@ -10,4 +10,5 @@ mod parts;
 mod random;
 mod refusals;
 mod risk;
+mod several;
 mod world;

@@ -114,7 +114,7 @@ fn r23_many_silent_hosts_brake() {
     assert!(refused.to_string().contains("imap1 imap4") && refused.to_string().contains("--mass"), "{refused}");
     let planned = |n| world.plan(Intent::FailOverStore { store: store(n), to: None });
     assert!((1..=12).filter_map(|n| planned(n).ok()).any(|plan| plan.plan().failovers().count() == 0));
-    world.inputs.mass = true;
+    world.inputs.said.mass = true;
     let plan = world.plan(ask).unwrap().plan().clone();
-    assert_eq!((plan.people, plan.mass, plan.silent_hosts), (2, true, 2));
+    assert_eq!((plan.people, plan.said.mass, plan.silent_hosts), (2, true, 2));
 }

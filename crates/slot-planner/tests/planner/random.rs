@@ -8,6 +8,7 @@ use slot_types::engine::EngineRole;
 use slot_types::evidence::{CopyEvidence, Seen};
 use slot_types::ids::*;
 use slot_types::plan::{Intent, Scope, Settlement};
+use std::collections::BTreeSet;
 
 /// One thing that is not as it should be.
 #[derive(Clone, Debug)]
@@ -172,6 +173,14 @@ fn every_intent(world: &World) -> Vec<Intent> {
         intents.push(Intent::EmptyHost(host.clone()));
         intents.push(Intent::RetireHost(host.clone()));
         intents.push(Intent::Rebuild(Scope::Host(host.clone())));
+    }
+    let pairs: Vec<BTreeSet<HostName>> = {
+        let names: Vec<&HostName> = world.cluster.hosts.keys().collect();
+        names.windows(2).map(|pair| pair.iter().copied().cloned().collect()).collect()
+    };
+    for pair in pairs {
+        intents.push(Intent::DrainHosts(pair.clone()));
+        intents.push(Intent::EmptyHosts(pair));
     }
     intents.push(Intent::Rebuild(Scope::All));
     intents.push(Intent::Rebalance);

@@ -65,7 +65,7 @@ impl World {
             busy_hosts: BTreeSet::new(),
             busy_slots: BTreeSet::new(),
             fleet_version: 3,
-            mass: false,
+            said: Default::default(),
         };
         let evidence = Evidence { taken_at: LogTime(1_000_000), ..Evidence::default() };
         Self { cluster, evidence, inputs }
@@ -104,6 +104,7 @@ impl World {
                 quarantined: None,
                 acknowledged: LogIndex(0),
                 drained_masters: BTreeSet::new(),
+                back_by: None,
                 device: slot_types::fence::Device { spec: spec.fence.clone(), ..Default::default() },
                 version: 10 + u64::from(number),
             };

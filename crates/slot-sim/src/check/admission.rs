@@ -104,6 +104,7 @@ mod tests {
             quarantined: None,
             acknowledged: LogIndex(0),
             drained_masters: BTreeSet::new(),
+            back_by: None,
             device: slot_types::fence::Device::default(),
             version: 1,
         };

@@ -68,7 +68,7 @@ impl Recorded {
             fence: FenceLevel::Demoted,
             loss: LossClass::NoneProvable,
             silent_hosts: plan.silent_hosts,
-            mass: plan.mass,
+            mass: plan.said.mass,
             base: BTreeMap::new(),
             yes: Vec::new(),
             over: false,

@@ -37,7 +37,7 @@ impl Control {
     pub fn asked(&mut self, node: u64, token: u64, request: &ControlRequest, floor: Revision) {
         let kind = match request {
             ControlRequest::View { stale_ok, .. } => Kind::View { stale_ok: *stale_ok },
-            ControlRequest::MakePlan { request, mass, .. } => Kind::MakePlan { request: *request, mass: *mass },
+            ControlRequest::MakePlan { request, said, .. } => Kind::MakePlan { request: *request, mass: said.mass },
             _ => Kind::Other,
         };
         self.asked.entry((node, token)).or_default().push_back(Asked { kind, floor });
@@ -90,7 +90,7 @@ impl Control {
                     found.say("R21", format!("request {request:?} made {first} and, asked again, {id}"));
                 }
                 let plan = codec::decode::<Plan>(bytes).ok();
-                if !mass && plan.as_ref().is_some_and(|plan| plan.mass) {
+                if !mass && plan.as_ref().is_some_and(|plan| plan.said.mass) {
                     found.say("R23", format!("{id} says that its many silent hosts are known; nobody said so"));
                 }
                 let made = plan.map_or(floor, |plan| plan.revision);

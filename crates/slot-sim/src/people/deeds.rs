@@ -8,7 +8,7 @@ use super::*;
 use slot_machine::command::RequestId;
 use slot_machine::state::{PlanStatus, SESSIONS_MAX};
 use slot_types::cluster::*;
-use slot_types::plan::{Scope, Settlement};
+use slot_types::plan::{Said, Scope, Settlement};
 use slot_types::view::Query;
 
 /// Something a person may choose to do.
@@ -181,7 +181,8 @@ impl Crowd {
         if mass {
             self.count("asked with many hosts off");
         }
-        let request = ControlRequest::MakePlan { request: self.id(who), intent: Box::new(intent), reason, mass };
+        let said = Said { mass, ..Said::default() };
+        let request = ControlRequest::MakePlan { request: self.id(who), intent: Box::new(intent), reason, said };
         self.ask(now, public, who, request, Purpose::Plan, asks);
     }
 
@@ -249,8 +250,14 @@ impl Crowd {
         match choice {
             Choice::Drain => {
                 let Some(host) = self.one_of(&hosts).cloned() else { return };
-                self.count("drain asked");
-                self.plan(now, public, who, Intent::DrainHost(host), asks);
+                let other =
+                    if self.dice.one_in(4) { self.one_of(&hosts).filter(|other| **other != host) } else { None };
+                let intent = match other.cloned() {
+                    Some(other) => Intent::DrainHosts([host, other].into()),
+                    None => Intent::DrainHost(host),
+                };
+                self.count(if intent.drained().len() > 1 { "drain of two asked" } else { "drain asked" });
+                self.plan(now, public, who, intent, asks);
             }
             Choice::Undrain => {
                 let drained = cluster.hosts.iter().filter(|(_, h)| h.declared != HostState::Active);
@@ -315,7 +322,11 @@ impl Crowd {
         let hosts: Vec<HostName> = cluster.hosts.keys().cloned().collect();
         let stores: Vec<StoreName> = cluster.stores.keys().cloned().collect();
         let intent = match self.dice.within(0, 7) {
-            0 | 1 => self.one_of(&hosts).cloned().map(Intent::EmptyHost),
+            0 => self.one_of(&hosts).cloned().map(Intent::EmptyHost),
+            1 => {
+                let both = [self.one_of(&hosts).cloned(), self.one_of(&hosts).cloned()];
+                Some(Intent::EmptyHosts(both.into_iter().flatten().collect()))
+            }
             2 => self.one_of(&stores).cloned().map(|store| Intent::Rebuild(Scope::Store(store))),
             3 => Some(Intent::Rebuild(Scope::All)),
             4 => Some(Intent::Rebalance),
@@ -333,6 +344,7 @@ impl Crowd {
         let Some(intent) = intent else { return };
         self.count(match intent {
             Intent::EmptyHost(_) => "empty asked",
+            Intent::EmptyHosts(_) => "empty of two asked",
             Intent::MoveCopy { .. } => "move asked",
             Intent::Rebalance => "rebalance asked",
             _ => "rebuild asked",
@@ -451,7 +463,7 @@ impl Crowd {
         let Some(slot) = cluster.stores.values().find_map(|s| s.master.clone()) else { return };
         let intent = Box::new(Intent::FailOverSlot { slot, to: None });
         self.count("asked under an evicted session");
-        let request = ControlRequest::MakePlan { request, intent, reason: "retry".into(), mass: false };
+        let request = ControlRequest::MakePlan { request, intent, reason: "retry".into(), said: Default::default() };
         self.ask(now, public, who, request, Purpose::Evicted, asks);
     }
 

@@ -63,6 +63,7 @@ impl Toy {
                 quarantined: None,
                 acknowledged: LogIndex(0),
                 drained_masters: BTreeSet::new(),
+                back_by: None,
                 device: slot_types::fence::Device::default(),
                 version: 1,
             };
@@ -144,7 +145,7 @@ fn plan(number: u64) -> Plan {
         facts: BTreeMap::new(),
         evidence: Evidence::default(),
         silent_hosts: 0,
-        mass: false,
+        said: Default::default(),
         switch_off: BTreeMap::new(),
         people: 1,
         two_because: Vec::new(),

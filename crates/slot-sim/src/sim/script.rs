@@ -7,7 +7,7 @@ use super::wire::Asker;
 use super::*;
 use slot_coordinator::core::{ControlRequest, Failure, Reply};
 use slot_machine::state::{PlanRecord, PlanStatus};
-use slot_types::plan::{Intent, Plan};
+use slot_types::plan::{Intent, Plan, Said};
 use slot_types::position::ShortDigest;
 
 /// Tokens of scripts begin here, those of people end before.
@@ -62,7 +62,8 @@ impl Sim {
     /// The same, by somebody who knows that many hosts are silent at once, or does not (R23).
     pub fn plan_knowing(&mut self, who: &str, intent: Intent, mass: bool) -> Result<(PlanId, Plan), Failure> {
         let (intent, reason) = (Box::new(intent), "a directed run".into());
-        let request = ControlRequest::MakePlan { request: None, intent, reason, mass };
+        let said = Said { mass, ..Said::default() };
+        let request = ControlRequest::MakePlan { request: None, intent, reason, said };
         let Reply::Plan { id, bytes, .. } = self.ask_and_wait(who, request)? else {
             return Err(Failure::Invalid("no plan was answered".into()));
         };

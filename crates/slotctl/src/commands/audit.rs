@@ -84,7 +84,7 @@ pub async fn events(
     }
 }
 
-fn now() -> WallTime {
+pub(super) fn now() -> WallTime {
     WallTime(u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or(0))
 }
 

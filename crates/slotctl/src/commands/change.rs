@@ -14,6 +14,7 @@ use crate::{json, text};
 use slot_types::ids::*;
 use slot_types::plan::Intent;
 use slot_types::position::ShortDigest;
+use slot_types::view::HostView;
 
 /// How often a question is asked again when the answer is neither yes nor no.
 const ASKED_MAX: u32 = 3;
@@ -73,12 +74,13 @@ async fn refused(
     failure: Failure,
 ) -> Result<Exit, Failure> {
     let nothing_to_do = failure.exit == Exit::Done;
-    let host = match intent {
-        Intent::DrainHost(host) | Intent::EmptyHost(host) if failure.unanswered => Some((host, None)),
-        Intent::DrainHost(host) | Intent::EmptyHost(host) => Some((host, watch::host_now(client, task, host).await)),
-        _ => None,
-    };
-    let safe = host.as_ref().map(|(_, now)| now.as_ref().is_some_and(|h| text::plan::is_safe(h.declared)));
+    let mut hosts = Vec::new();
+    for host in intent.drained() {
+        let now = if failure.unanswered { None } else { watch::host_now(client, task, host).await };
+        hosts.push((host, now));
+    }
+    let is_safe = |now: &Option<_>| now.as_ref().is_some_and(|h: &HostView| text::plan::is_safe(h.declared));
+    let safe = (!hosts.is_empty()).then(|| hosts.iter().all(|(_, now)| is_safe(now)));
     if nothing_to_do || safe == Some(true) {
         if console.json {
             console.document(&json::nothing_to_do(&task.operation, &task.subject, &failure.cause, safe));
@@ -86,9 +88,8 @@ async fn refused(
             console.text(&text::layout::wrap("nothing to do: ", &failure.cause));
         }
     }
-    if !console.json
-        && let Some((name, now)) = &host
-    {
+    let lines = if console.json { Vec::new() } else { hosts };
+    for (name, now) in &lines {
         console.text(&match now {
             Some(now) => text::plan::switch_off_now(now),
             None => text::plan::not_safe(name, "its state could not be learnt"),

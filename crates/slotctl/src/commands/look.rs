@@ -8,8 +8,10 @@ use crate::console::Console;
 use crate::failure::{Exit, Failure};
 use crate::{json, text};
 use slot_proto::pb;
-use slot_types::ids::PlanId;
+use slot_types::cluster::Domain;
+use slot_types::ids::{HostName, PlanId};
 use slot_types::view::{Lost, PlanState, Query, View};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// How long any coordinator is asked for an unconfirmed answer when no confirmed one was to be had.
@@ -134,4 +136,17 @@ fn print_routes(console: &mut Console, reply: &pb::RoutesReply) {
         table.row(vec![route.store.clone(), at.into(), route.slot.clone(), epoch(route).to_string()]);
     }
     console.text(&format!("revision {}\n{}", reply.revision, table.text(0)));
+}
+
+/// The hosts of a failure domain, as the cluster surely has them now.
+pub async fn hosts_in(client: &mut Client, domain: &Domain) -> Result<BTreeSet<HostName>, Failure> {
+    let task = Task::look("list the hosts of", domain);
+    let (lost, answer) = (Lost::Domain(domain.clone()), client.view(&task, &Query::Status, false).await?);
+    let View::Status(status) = answer.view else { return Err(unexpected(&task)) };
+    let hosts: BTreeSet<HostName> =
+        status.hosts.into_iter().filter(|line| lost.takes(&line.host, &line.at)).map(|line| line.host).collect();
+    match hosts.is_empty() {
+        true => Err(task.failure("no host is there", "slotctl hosts shows where each is")),
+        false => Ok(hosts),
+    }
 }

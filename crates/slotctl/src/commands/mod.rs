@@ -18,7 +18,7 @@ use crate::args::{
 use crate::client::{Client, Task, Why};
 use crate::console::Console;
 use crate::failure::{Exit, Failure};
-use slot_types::plan::{Intent, Scope, Settlement};
+use slot_types::plan::{Intent, Said, Scope, Settlement};
 use slot_types::view::{ExplainWhat, Lost, Query, SlotFilter, StoreFilter};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -79,11 +79,7 @@ pub async fn dispatch(cli: Cli, console: &mut Console) -> Result<Exit, Failure> 
             };
             look::look(client, console, &task, &Query::Explain(what)).await
         }
-        Command::Drain(Drain::Host { host, empty, change }) => {
-            let task = Task::change(if empty { "empty host" } else { "drain host" }, &host);
-            let intent = if empty { Intent::EmptyHost(host) } else { Intent::DrainHost(host) };
-            change::plan_and_ask(client, console, &task, &intent, change.message.as_str().into()).await
-        }
+        Command::Drain(what) => drain(client, console, what).await,
         command @ (Command::Move(_) | Command::Rebuild(_) | Command::Rebalance { .. } | Command::Retire(_)) => {
             copies(client, console, command).await
         }
@@ -124,6 +120,31 @@ async fn show(client: &mut Client, console: &mut Console, what: Show) -> Result<
         Show::Slot { slot } => (Task::look("show slot", &slot), Query::Slot(slot)),
     };
     look::look(client, console, &task, &query).await
+}
+
+async fn drain(client: &mut Client, console: &mut Console, what: Drain) -> Result<Exit, Failure> {
+    let (hosts, how) = match what {
+        Drain::Host { host, how } => (host.into_iter().collect(), how),
+        Drain::Rack { domain, how } => (look::hosts_in(client, &domain).await?, how),
+    };
+    let subject = hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+    let task = Task::change(if how.empty { "empty host" } else { "drain host" }, subject);
+    let intent = match (hosts.len(), hosts.first().cloned(), how.empty) {
+        (1, Some(host), true) => Intent::EmptyHost(host),
+        (1, Some(host), false) => Intent::DrainHost(host),
+        (_, _, true) => Intent::EmptyHosts(hosts),
+        (_, _, false) => Intent::DrainHosts(hosts),
+    };
+    let back_by = match how.back_by {
+        None => None,
+        Some(time) => {
+            let due = time.wall(audit::now());
+            let passed = || task.failure("the time to be back by has passed", "give one that is to come");
+            Some(due.ok_or_else(passed)?)
+        }
+    };
+    let why = Why { reason: &how.change.message, said: Said { back_by, ..Said::default() } };
+    change::plan_and_ask(client, console, &task, &intent, why).await
 }
 
 /// Copies that come and go.
@@ -167,7 +188,7 @@ async fn failover(client: &mut Client, console: &mut Console, what: Failover) ->
             (task, intent, mass, change)
         }
     };
-    let why = Why { reason: &change.message, mass: mass.mass };
+    let why = Why { reason: &change.message, said: Said { mass: mass.mass, ..Said::default() } };
     change::plan_and_ask(client, console, &task, &intent, why).await
 }
 

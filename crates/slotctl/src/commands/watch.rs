@@ -10,7 +10,6 @@ use crate::failure::{Exit, Failure};
 use crate::{json, text};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use slot_types::ids::{HostName, LogTime, PlanId};
-use slot_types::plan::Intent;
 use slot_types::view::{HostView, PlanView, Query, View};
 use std::collections::BTreeSet;
 
@@ -93,11 +92,11 @@ pub async fn to_the_end(client: &mut Client, console: &mut Console, task: &Task,
     progress.bar.finish_and_clear();
     let view = view?;
     let shown = Shown::new(&task, client.cluster(), id, &view.bytes)?;
-    let host = match &shown.plan.intent {
-        Intent::DrainHost(host) | Intent::EmptyHost(host) => host_now(client, &task, host).await,
-        _ => None,
-    };
-    let ending = text::plan::ending(&view, &shown.plan, host.as_ref());
+    let mut hosts = Vec::new();
+    for host in shown.plan.intent.drained() {
+        hosts.extend(host_now(client, &task, host).await);
+    }
+    let ending = text::plan::ending(&view, &shown.plan, &hosts);
     if console.json {
         console.document(&json::ending(&view, &shown.plan, &shown.digest, &ending));
     } else {

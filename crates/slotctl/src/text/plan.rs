@@ -7,7 +7,7 @@ use super::layout::*;
 use crate::failure::Exit;
 use slot_types::cluster::{HostState, Role};
 use slot_types::ids::*;
-use slot_types::plan::{Intent, Plan, Scope, Settlement, TaskKind};
+use slot_types::plan::{Intent, Plan, Scope, Settlement, Task, TaskKind};
 use slot_types::position::ShortDigest;
 use slot_types::view::*;
 
@@ -157,8 +157,10 @@ pub fn complaint(task: &TaskLine) -> String {
 pub fn ask_again(intent: &Intent) -> String {
     match intent {
         Intent::Apply(_) => "slotctl apply -f FILE -m REASON".into(),
-        Intent::DrainHost(host) => format!("slotctl drain host {host} -m REASON"),
-        Intent::EmptyHost(host) => format!("slotctl drain host {host} --empty -m REASON"),
+        Intent::DrainHost(_) | Intent::DrainHosts(_) => format!("slotctl drain host {} -m REASON", drained(intent)),
+        Intent::EmptyHost(_) | Intent::EmptyHosts(_) => {
+            format!("slotctl drain host {} --empty -m REASON", drained(intent))
+        }
         Intent::MoveCopy { slot, .. } => format!("slotctl move slot {slot} -m REASON"),
         Intent::Rebuild(Scope::Store(store)) => format!("slotctl rebuild store {store} -m REASON"),
         Intent::Rebuild(Scope::Host(host)) => format!("slotctl rebuild host {host} -m REASON"),
@@ -222,8 +224,12 @@ pub struct Ending {
     pub safe: Option<bool>,
 }
 
-/// How a plan ended; for a drain, with what is now declared of its host.
-pub fn ending(view: &PlanView, plan: &Plan, host: Option<&HostView>) -> Ending {
+fn drained(intent: &Intent) -> String {
+    intent.drained().iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
+
+/// How a plan ended; for a drain, with what is now declared of its hosts, as far as that could be learnt.
+pub fn ending(view: &PlanView, plan: &Plan, hosts: &[HostView]) -> Ending {
     let total = view.tasks.len();
     let (done, _) = tally(view);
     let exit = match view.state {
@@ -248,17 +254,17 @@ pub fn ending(view: &PlanView, plan: &Plan, host: Option<&HostView>) -> Ending {
     if exit == Exit::PartWay {
         text += &format!("  next  {}   plans what is left\n", ask_again(&plan.intent));
     }
-    let safe = match &plan.intent {
-        Intent::DrainHost(name) | Intent::EmptyHost(name) => {
-            let (line, safe) = switch_off(name, view, plan, host);
-            if safe {
-                text += &format!("  back  slotctl undrain host {name} -m REASON\n");
-            }
-            text += &line;
-            Some(safe)
+    let drained = plan.intent.drained();
+    let mut safe = (!drained.is_empty()).then_some(true);
+    for name in drained {
+        let now = hosts.iter().find(|host| host.host == *name);
+        let (line, is_safe) = switch_off(name, view, plan, now);
+        if is_safe {
+            text += &format!("  back  slotctl undrain host {name} -m REASON\n");
         }
-        _ => None,
-    };
+        text += &line;
+        safe = safe.map(|all| all && is_safe);
+    }
     let exit = if safe == Some(false) && exit == Exit::Done { Exit::PartWay } else { exit };
     Ending { text, exit, safe }
 }
@@ -268,7 +274,8 @@ fn switch_off(name: &HostName, view: &PlanView, plan: &Plan, host: Option<&HostV
         return (not_safe(name, "its state could not be read after the drain"), false);
     };
     if view.state == PlanState::Done && is_safe(host.declared) {
-        let moved = plan.tasks.iter().filter(|t| matches!(t.kind, TaskKind::HandOver { .. })).count() as u64;
+        let left = |t: &&Task| matches!(&t.kind, TaskKind::HandOver { from, .. } if from.host == *name);
+        let moved = plan.tasks.iter().filter(left).count() as u64;
         let moved = format!("{} moved · 0 masters, 0 engines running", count(moved, "master"));
         return (join(&format!("{name} is SAFE TO SWITCH OFF   "), &[moved]), true);
     }

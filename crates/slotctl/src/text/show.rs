@@ -31,6 +31,9 @@ pub fn host(view: &HostView) -> String {
         let stores: Vec<String> = view.drained_masters.iter().map(ToString::to_string).collect();
         text += &wrap("hand back    ", &stores.join(" "));
     }
+    if let Some(due) = view.back_by {
+        text += &format!("back by      {}\n", super::layout::day_and_time(due));
+    }
     text += &hold::lines("HELD         ", &view.holds);
     if let Some(plan) = view.claimed_by {
         text += &format!("plan         {plan} is about this host\n");

@@ -223,6 +223,7 @@ pub fn host_view() -> HostView {
         attestation: None,
         attestation_valid: false,
         drained_masters: BTreeSet::new(),
+        back_by: None,
         claimed_by: Some(PlanId(17)),
         running: vec![OrderId { plan: PlanId(17), task: 3, step: 2, attempt: 1 }],
         slots: vec![
@@ -353,7 +354,7 @@ pub fn drain_plan() -> Plan {
         facts: BTreeMap::from([(EntityRef::Host(host(3)), 7), (EntityRef::Store(store(58)), 3)]),
         evidence: Evidence::default(),
         silent_hosts: 0,
-        mass: false,
+        said: Default::default(),
         people: 1,
         two_because: Vec::new(),
         switch_off: BTreeMap::new(),

@@ -163,7 +163,8 @@ fn in_state(declared: HostState) -> HostView {
 fn drain_done() {
     let mut now = in_state(HostState::Maintenance);
     now.slots.clear();
-    let ending = text::plan::ending(&drain_view(PlanState::Done, TaskProgress::Done), &drain_plan(), Some(&now));
+    let ending =
+        text::plan::ending(&drain_view(PlanState::Done, TaskProgress::Done), &drain_plan(), std::slice::from_ref(&now));
     assert_eq!((ending.exit, ending.safe), (Exit::Done, Some(true)));
     golden!(ending.text);
 }
@@ -172,7 +173,7 @@ fn drain_done() {
 fn drain_stopped_part_way() {
     let now = in_state(HostState::Draining);
     let view = drain_view(PlanState::Stopped, TaskProgress::NotDone);
-    let ending = text::plan::ending(&view, &drain_plan(), Some(&now));
+    let ending = text::plan::ending(&view, &drain_plan(), std::slice::from_ref(&now));
     assert_eq!((ending.exit, ending.safe), (Exit::PartWay, Some(false)));
     assert!(ending.text.trim_end().lines().last().unwrap().starts_with("imap3 is NOT SAFE TO SWITCH OFF: "));
     golden!(ending.text);
@@ -182,7 +183,7 @@ fn drain_stopped_part_way() {
 fn safe_is_said_only_when_the_cluster_says_maintenance() {
     let done = drain_view(PlanState::Done, TaskProgress::Done);
     for now in [None, Some(in_state(HostState::Draining)), Some(in_state(HostState::Off))] {
-        let ending = text::plan::ending(&done, &drain_plan(), now.as_ref());
+        let ending = text::plan::ending(&done, &drain_plan(), now.as_slice());
         assert_eq!((ending.exit, ending.safe), (Exit::PartWay, Some(false)), "{}", ending.text);
         assert!(ending.text.contains("imap3 is NOT SAFE TO SWITCH OFF: "), "{}", ending.text);
     }
@@ -199,7 +200,7 @@ fn every_ended_state_has_its_exit_code() {
         (PlanState::Rejected, Exit::Failed),
         (PlanState::Void, Exit::Failed),
     ] {
-        let ending = text::plan::ending(&drain_view(state, TaskProgress::NotDone), &plan, None);
+        let ending = text::plan::ending(&drain_view(state, TaskProgress::NotDone), &plan, &[]);
         assert_eq!((ending.exit, ending.safe), (exit, None));
     }
 }

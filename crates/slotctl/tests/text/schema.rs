@@ -173,7 +173,7 @@ fn documents(schema: Schema) -> Vec<Document> {
             other.intent = slot_types::plan::Intent::UndrainHost(host(3));
             [plan, other]
                 .map(|plan| {
-                    let ending = slotctl::text::plan::ending(&ended, &plan, Some(&host_view()));
+                    let ending = slotctl::text::plan::ending(&ended, &plan, &[host_view()]);
                     json::ending(&ended, &plan, &digest, &ending)
                 })
                 .into()

@@ -15,6 +15,8 @@ fn every_change_wants_a_reason() {
     for line in [
         "slotctl apply -f cluster.toml",
         "slotctl drain host imap3",
+        "slotctl drain host imap3 imap4 --empty",
+        "slotctl drain rack ny/r1 --back-by 12:00",
         "slotctl undrain host imap3",
         "slotctl failover slot imap3/07",
         "slotctl failover store store23 --to imap7/31",
@@ -60,6 +62,7 @@ fn names_slots_numbers_and_digests_are_checked() {
         ("slotctl audit verify --noted 412", "is not NUMBER=HASH"),
         ("slotctl stores --store Store1", "is no pattern of names"),
         ("slotctl slots --host imap3/07", "is not a name"),
+        ("slotctl drain rack ny/r1 --back-by soon -m x", "is no time to be back by"),
         (
             "slotctl failover host imap3 --class lost -m x",
             "there are none-provable, caught-up, lagging, unverified, unknown and all",

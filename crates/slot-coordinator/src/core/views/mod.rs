@@ -224,6 +224,7 @@ impl<'a> Fleet<'a> {
             attestation,
             attestation_valid,
             drained_masters: host.drained_masters.clone(),
+            back_by: host.back_by,
             claimed_by: self.eyes.state.host_claims.get(name).copied(),
             running: self.eyes.evidence.hosts.get(name).map(|h| h.running.clone()).unwrap_or_default(),
             slots,

@@ -21,7 +21,7 @@ impl Fleet<'_> {
             busy_hosts: state.host_claims.keys().cloned().collect(),
             busy_slots: self.eyes.state.slot_claims.keys().cloned().collect(),
             fleet_version: state.fleet_version,
-            mass: false,
+            said: Default::default(),
         }
     }
 

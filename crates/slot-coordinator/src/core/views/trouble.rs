@@ -5,6 +5,7 @@ use slot_machine::state::{PlanStatus, TaskState};
 use slot_types::cluster::*;
 use slot_types::evidence::Seen;
 use slot_types::ids::*;
+use slot_types::render::clock;
 use slot_types::view::Trouble;
 use std::collections::BTreeSet;
 
@@ -19,6 +20,7 @@ impl Fleet<'_> {
             self.silent_hosts(&mut all, &mut told);
             self.unserved_stores(&mut all, &mut told);
         }
+        self.overdue_hosts(&mut all);
         self.quarantined_hosts(&mut all);
         self.plans_waiting(&mut all);
         self.open_loss_cases(&mut all);
@@ -52,6 +54,21 @@ impl Fleet<'_> {
             };
             let verb = if masters.is_empty() { "show" } else { "failover" };
             all.push(Trouble { subject: name.to_string(), what, hurts, next: format!("slotctl {verb} host {name}") });
+        }
+    }
+
+    /// Hosts that were to be back in service by now.
+    fn overdue_hosts(&self, all: &mut Vec<Trouble>) {
+        let off = |host: &Host| !matches!(host.declared, HostState::Active | HostState::Retired);
+        for (name, host) in self.cluster.hosts.iter().filter(|(_, host)| off(host)) {
+            let Some(due) = host.back_by.filter(|due| self.eyes.now.wall > *due) else { continue };
+            let stopped = self.cluster.copies_on(name).filter(|(_, _, c)| c.state == CopyState::Stopped).count();
+            let hurts = match stopped {
+                0 => Vec::new(),
+                n => vec![format!("{} with one copy less", stores(n))],
+            };
+            let what = format!("OVERDUE: was to be back by {}, is {}", clock(due), host.declared);
+            all.push(Trouble { subject: name.to_string(), what, hurts, next: format!("slotctl undrain host {name}") });
         }
     }
 

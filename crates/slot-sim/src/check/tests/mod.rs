@@ -85,7 +85,7 @@ fn plan(intent: Intent, tasks: Vec<Task>) -> Plan {
         facts: BTreeMap::new(),
         evidence: Evidence::default(),
         silent_hosts: 0,
-        mass: false,
+        said: Default::default(),
         switch_off: BTreeMap::new(),
         people: 1,
         two_because: Vec::new(),
@@ -184,6 +184,7 @@ fn state(n: u64, master: Option<&str>, pending: Option<&str>, tasks: Vec<Task>) 
             quarantined: None,
             acknowledged: LogIndex(0),
             drained_masters: BTreeSet::new(),
+            back_by: None,
             device: slot_types::fence::Device::default(),
             version: 1,
         };

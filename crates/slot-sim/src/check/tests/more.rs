@@ -78,8 +78,12 @@ fn r21_one_request_two_plans() {
     commits.state.plans.insert(PlanId(2), record_of(2, vec![hand_over()]));
     let request = Some(RequestId { session: 1, sequence: 1 });
     for (token, id, wrong) in [(1, 1, 0), (2, 1, 0), (3, 2, 1)] {
-        let asked =
-            ControlRequest::MakePlan { request, intent: Box::new(wanted()), reason: "test".into(), mass: false };
+        let asked = ControlRequest::MakePlan {
+            request,
+            intent: Box::new(wanted()),
+            reason: "test".into(),
+            said: Default::default(),
+        };
         control.asked(1, token, &asked, Revision(0));
         let bytes = commits.plan_bytes(PlanId(id)).unwrap().to_vec();
         let reply = Ok(Reply::Plan { id: PlanId(id), bytes, people_missing: 1 });

@@ -41,14 +41,14 @@ pub fn all() -> impl Iterator<Item = &'static Script> {
 }
 
 /// The schedule that a campaign plays with a seed: every sixth seed has one, every 24th one about copies, every thirtieth one of
-/// power that is cut, every ninetieth the brake; the others are random worlds.
+/// power that is cut, one in 300 the brake; the others are random worlds.
 pub fn of_seed(seed: u64) -> Option<&'static Script> {
     if seed % 24 == 16 {
         let mut about_copies = copies::SCRIPTS.iter().filter(|script| script.name.starts_with("reach/"));
         let turn = usize::try_from(seed / 24).unwrap_or(0) % about_copies.clone().count().max(1);
         return about_copies.nth(turn);
     }
-    if seed % 90 == 27 {
+    if seed % 300 == 117 {
         return brake::SCRIPTS.first();
     }
     if seed % 30 == 8 {

@@ -1,0 +1,154 @@
+//! How long clients wait when many masters leave one host, and how long it all takes.
+//!
+//! What always holds: every figure is the clients' own, taken from their logs of acknowledgements while all of them write;
+//! a lost or doubled record ends the measurement with an error, since a fast wrong answer is none.
+
+use crate::cluster::Cluster;
+use crate::ctl::{DONE, NEEDS_APPROVAL};
+use crate::demo::Gaps;
+use crate::loss;
+use crate::programs::Programs;
+use crate::shape::{Shape, host};
+use crate::verify::verify;
+use crate::writer::{Routes, Writers};
+use crate::{AT_LAST, Outcome, wait_until};
+use serde::Serialize;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// Each client writes its next record this long after an acknowledgement, in milliseconds.
+const PAUSE_MS: u64 = 50;
+/// The host whose masters leave.
+const CROWDED: u8 = 1;
+
+/// What is measured, and how often.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan {
+    /// Masters on one host.
+    pub masters: u16,
+    /// How often the host is drained and undrained.
+    pub rounds: u32,
+}
+
+/// The figures.
+#[derive(Debug, Default, Serialize)]
+pub struct Figures {
+    /// Masters on one host.
+    pub masters: u16,
+    /// Hosts that took them.
+    pub takers: u8,
+    /// How often the host was drained.
+    pub rounds: u32,
+    /// A client's pause between an acknowledgement and its next record, in milliseconds.
+    pub pause_ms: u64,
+    /// Records acknowledged in all.
+    pub writes_acked: u64,
+    /// The longest time between two acknowledgements around a hand-over, less the client's own pause.
+    pub gap_ms: Gaps,
+    /// The same, of the hand-overs of drains alone.
+    pub drain_gap_ms: Gaps,
+    /// From the yes to SAFE TO SWITCH OFF: of all rounds, the slowest.
+    pub drain_s: f64,
+    /// From the yes until the same masters were back: of all rounds, the slowest.
+    pub undrain_s: f64,
+    /// From the last yes of a dead host's failover, its fence confirmed before, until the last store's client was served.
+    pub failover_s: f64,
+}
+
+/// Runs it; prints and, if asked, writes the figures.
+pub fn run(plan: Plan, json: Option<&Path>) -> Outcome<()> {
+    let folder = tempfile::Builder::new().prefix("slot-handover-").tempdir()?;
+    let slots = u8::try_from(plan.masters + 8)?;
+    let policy = "handover = { at_once = 4, per_host = 4 }\n".into();
+    let shape = Shape { hosts: 5, slots, stores: plan.masters, lone_first: true, policy, ..Shape::small() };
+    let mut cluster = Cluster::new(folder.path().to_path_buf(), shape, Programs::find()?)?;
+    cluster.found()?;
+    let mut bench = Bench { writers: Writers::start(&cluster, Duration::from_millis(PAUSE_MS))?, cluster };
+    bench.crowd()?;
+    let mut figures =
+        Figures { masters: plan.masters, takers: 4, rounds: plan.rounds, pause_ms: PAUSE_MS, ..Figures::default() };
+    let (mut drains, mut all) = (Vec::new(), Vec::new());
+    for round in 1..=plan.rounds {
+        let (gaps, s) = bench.change(&["drain", "host", &host(CROWDED), "-m", "measured"])?;
+        figures.drain_s = figures.drain_s.max(s);
+        eprintln!("round {round}: drained {} masters in {s:.2} s", gaps.len());
+        drains.extend(gaps.iter().copied());
+        all.extend(gaps);
+        let (gaps, s) = bench.change(&["undrain", "host", &host(CROWDED), "-m", "measured"])?;
+        figures.undrain_s = figures.undrain_s.max(s);
+        all.extend(gaps);
+        bench.cluster.wait_served()?;
+    }
+    (figures.gap_ms, figures.drain_gap_ms) = (Gaps::of(&all), Gaps::of(&drains));
+    let verdicts = verify(&bench.writers)?;
+    verdicts.must_be_whole()?;
+    figures.failover_s = bench.fail_over()?;
+    bench.writers.stop()?;
+    figures.writes_acked = bench.writers.acknowledged() as u64;
+    let text = serde_json::to_string_pretty(&figures)? + "\n";
+    match json {
+        Some(path) => std::fs::write(path, text)?,
+        None => print!("{text}"),
+    }
+    Ok(())
+}
+
+struct Bench {
+    cluster: Cluster,
+    writers: Writers,
+}
+
+impl Bench {
+    /// Every master goes to the crowded host, which holds a copy of each store.
+    fn crowd(&mut self) -> Outcome<()> {
+        for (store, slot) in self.cluster.routes()? {
+            if slot.host.as_str() == host(CROWDED) {
+                continue;
+            }
+            let line = ["failover", "store", store.as_str(), "-m", "crowd one host"];
+            self.cluster.wait_served()?;
+            self.cluster.ctl.change("alice", &line)?.expect(DONE)?;
+        }
+        self.cluster.wait_served()?;
+        Ok(())
+    }
+
+    /// Carries a change out; how long each client waited whose store moved, and how long it took from the yes.
+    fn change(&mut self, line: &[&str]) -> Outcome<(Vec<Duration>, f64)> {
+        let proposal = self.cluster.ctl.propose("alice", line)?;
+        let before = self.writers.routes();
+        let began = Instant::now();
+        self.cluster.ctl.approve("alice", &proposal)?.expect(DONE)?;
+        let s = began.elapsed().as_secs_f64();
+        self.writers.wait_progress()?;
+        Ok((self.gaps(&before, began)?, s))
+    }
+
+    fn gaps(&self, before: &Routes, from: Instant) -> Outcome<Vec<Duration>> {
+        let moved = self.writers.routes().into_iter().filter(|(store, route)| before.get(store) != Some(route));
+        let pause = Duration::from_millis(PAUSE_MS);
+        moved.map(|(store, _)| Ok(self.writers.log(&store)?.gap(from, Instant::now()).saturating_sub(pause))).collect()
+    }
+
+    /// The crowded host dies; its fence is a person's word, given before the clock starts.
+    fn fail_over(&mut self) -> Outcome<f64> {
+        let name = host(CROWDED);
+        self.cluster.kill_host(CROWDED)?;
+        loss::wait_silent(&self.cluster, CROWDED)?;
+        self.cluster
+            .ctl
+            .json("alice", &["off", "host", &name, "--how", "unplugged", "-m", "measured"])?
+            .expect(DONE)?;
+        let sheet = self.cluster.ctl.propose("alice", &["failover", "host", &name, "-m", "measured"])?;
+        self.cluster.ctl.approve("bob", &sheet)?.expect(NEEDS_APPROVAL)?;
+        let counts: Vec<usize> = self.writers.logs().values().map(|(_, log)| log.count()).collect();
+        let began = Instant::now();
+        self.cluster.ctl.approve_and_go("carol", &sheet)?.expect(DONE)?;
+        // No writer can have been acknowledged since the host died but by a new master.
+        wait_until("every client is served by a new master", AT_LAST, || {
+            self.writers.logs().values().zip(&counts).all(|((_, log), before)| log.count() > *before)
+        })?;
+        let last = self.writers.logs().values().filter_map(|(_, log)| log.first_since(began)).max();
+        Ok(last.map_or_else(|| began.elapsed(), |last| last - began).as_secs_f64())
+    }
+}
