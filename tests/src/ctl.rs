@@ -5,6 +5,7 @@
 
 use crate::{Failure, Outcome};
 use serde_json::Value;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -87,6 +88,22 @@ impl Ctl {
         let mut all = vec!["--output", "json"];
         all.extend_from_slice(arguments);
         self.run(operator, &all)
+    }
+
+    /// How long it takes from starting a command until the first byte of its answer.
+    pub fn first_byte(&self, operator: &str, arguments: &[&str]) -> Outcome<Duration> {
+        let mut command = Command::new(&self.program);
+        command.arg("--folder").arg(self.folder(operator)).args(arguments).stdin(Stdio::null());
+        let began = Instant::now();
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+        let mut first = [0];
+        let read = child.stdout.take().map(|mut out| out.read_exact(&mut first));
+        let took = began.elapsed();
+        child.wait()?;
+        match read {
+            Some(Ok(())) => Ok(took),
+            _ => Err(format!("slotctl {} printed nothing", arguments.join(" ")).into()),
+        }
     }
 
     /// `slotctl init`, which needs no identity.

@@ -18,6 +18,8 @@ use std::time::{Duration, Instant};
 
 /// Each client writes its next record this long after an acknowledgement, in milliseconds.
 const PAUSE_MS: u64 = 50;
+/// How often somebody looks.
+const STATUS_LOOKS: usize = 40;
 /// The host whose masters leave.
 const CROWDED: u8 = 1;
 
@@ -47,6 +49,8 @@ pub struct Figures {
     pub gap_ms: Gaps,
     /// The same, of the hand-overs of drains alone.
     pub drain_gap_ms: Gaps,
+    /// From starting `slotctl status` until the first byte of its answer, on this fleet, nothing moving.
+    pub status_first_byte_ms: Gaps,
     /// From the yes to SAFE TO SWITCH OFF: of all rounds, the slowest.
     pub drain_s: f64,
     /// From the yes until the same masters were back: of all rounds, the slowest.
@@ -67,6 +71,8 @@ pub fn run(plan: Plan, json: Option<&Path>) -> Outcome<()> {
     bench.crowd()?;
     let mut figures =
         Figures { masters: plan.masters, takers: 4, rounds: plan.rounds, pause_ms: PAUSE_MS, ..Figures::default() };
+    let looks = (0..STATUS_LOOKS).map(|_| bench.cluster.ctl.first_byte("alice", &["status"]));
+    figures.status_first_byte_ms = Gaps::of(&looks.collect::<Outcome<Vec<_>>>()?);
     let (mut drains, mut all) = (Vec::new(), Vec::new());
     for round in 1..=plan.rounds {
         let (gaps, s) = bench.change(&["drain", "host", &host(CROWDED), "-m", "measured"])?;

@@ -10,12 +10,12 @@ use crate::state::*;
 use crate::steps::current;
 use crate::unwind::{CANCEL_BIT, SERVE_BIT, THAW_BIT};
 use slot_planted::planted;
-use slot_types::cluster::Cluster;
+use slot_types::cluster::{Cluster, Domain};
 use slot_types::engine::Source;
 use slot_types::ids::*;
 use slot_types::order::{Action, Order, Subject};
 use slot_types::plan::{Place, StepKind, Task, TaskKind};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One thing to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,29 +59,47 @@ pub enum Runnable {
     },
 }
 
-/// What is under way of a kind that policy bounds, in all and by host.
+/// How much of a kind policy lets be under way, in all, by host and by failure domain.
+struct Bounds {
+    at_once: u16,
+    per_host: u16,
+    per_domain: u16,
+}
+
+/// What is under way of a kind that policy bounds.
 #[derive(Default)]
 struct UnderWay {
     all: usize,
     by_host: BTreeMap<HostName, usize>,
+    by_domain: BTreeMap<Domain, usize>,
 }
 
 impl UnderWay {
-    fn add(&mut self, hosts: &[&HostName]) {
+    fn add(&mut self, cluster: &Cluster, hosts: &[&HostName]) {
         self.all += 1;
         for host in hosts {
             *self.by_host.entry((*host).clone()).or_default() += 1;
         }
+        for domain in domains(cluster, hosts) {
+            *self.by_domain.entry(domain.clone()).or_default() += 1;
+        }
     }
-    /// Takes a place, if one is free for all of these hosts.
-    fn take(&mut self, hosts: &[&HostName], at_once: u16, per_host: u16) -> bool {
-        let on = |host: &&HostName| self.by_host.get(*host).copied().unwrap_or(0);
-        let room = self.all < usize::from(at_once.max(1)) && hosts.iter().all(|h| on(h) < usize::from(per_host.max(1)));
+    /// Takes a place, if one is free for all of these hosts and their domains.
+    fn take(&mut self, cluster: &Cluster, hosts: &[&HostName], bounds: &Bounds) -> bool {
+        let below = |n: Option<&usize>, bound: u16| n.copied().unwrap_or(0) < usize::from(bound.max(1));
+        let room = below(Some(&self.all), bounds.at_once)
+            && hosts.iter().all(|host| below(self.by_host.get(*host), bounds.per_host))
+            && domains(cluster, hosts).into_iter().all(|at| below(self.by_domain.get(at), bounds.per_domain));
         if room {
-            self.add(hosts);
+            self.add(cluster, hosts);
         }
         room
     }
+}
+
+/// The failure domains of some hosts, each once.
+fn domains<'a>(cluster: &'a Cluster, hosts: &[&HostName]) -> BTreeSet<&'a Domain> {
+    hosts.iter().filter_map(|host| cluster.hosts.get(*host).map(|host| &host.at)).collect()
 }
 
 /// Hand-overs and builds of copies under way.
@@ -100,8 +118,10 @@ impl Caps {
                     continue;
                 }
                 match &task.kind {
-                    TaskKind::HandOver { from, to } => caps.handovers.add(&[&from.host, &to.host]),
-                    TaskKind::BuildCopy { slot, .. } => caps.copies.add(&ends_of_build(cluster, task, slot)),
+                    TaskKind::HandOver { from, to } => caps.handovers.add(cluster, &[&from.host, &to.host]),
+                    TaskKind::BuildCopy { slot, .. } => {
+                        caps.copies.add(cluster, &ends_of_build(cluster, task, slot));
+                    }
                     _ => {}
                 }
             }
@@ -114,11 +134,21 @@ impl Caps {
         let policy = &cluster.policy;
         match &task.kind {
             TaskKind::HandOver { from, to } => {
-                self.handovers.take(&[&from.host, &to.host], policy.handover_at_once, policy.handover_per_host)
+                let bounds = Bounds {
+                    at_once: policy.handover_at_once,
+                    per_host: policy.handover_per_host,
+                    per_domain: policy.handover_per_domain,
+                };
+                self.handovers.take(cluster, &[&from.host, &to.host], &bounds)
             }
             TaskKind::BuildCopy { slot, .. } => {
                 let hosts = ends_of_build(cluster, task, slot);
-                self.copies.take(&hosts, policy.copy_at_once, policy.copy_per_host)
+                let bounds = Bounds {
+                    at_once: policy.copy_at_once,
+                    per_host: policy.copy_per_host,
+                    per_domain: policy.copy_per_domain,
+                };
+                self.copies.take(cluster, &hosts, &bounds)
             }
             _ => true,
         }

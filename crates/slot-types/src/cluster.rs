@@ -394,6 +394,8 @@ pub struct Policy {
     pub handover_at_once: u16,
     /// Hand-overs at once touching one host.
     pub handover_per_host: u16,
+    /// Hand-overs at once touching one failure domain (a rack).
+    pub handover_per_domain: u16,
     /// A hand-over starts only when the target is at most this many records behind.
     pub max_lag_records: u64,
     /// A replica counts as verified when its chain digest agreed with its master's at most this long ago.
@@ -424,7 +426,12 @@ pub struct Policy {
     pub copy_at_once: u16,
     /// Copies that are built at once from or onto one host.
     pub copy_per_host: u16,
+    /// Copies that are built at once from or into one failure domain (a rack).
+    pub copy_per_domain: u16,
 }
+/// A cap that nothing reaches.
+const NO_CAP: u16 = u16::MAX;
+
 impl Policy {
     /// Whether a loss of this class asks for two people (S5).
     pub fn loss_asks_two(&self, class: LossClass) -> bool {
@@ -444,6 +451,7 @@ impl Default for Policy {
         Self {
             handover_at_once: 4,
             handover_per_host: 2,
+            handover_per_domain: NO_CAP,
             max_lag_records: 1_000,
             max_stamp_age_ms: 8 * 24 * 3_600_000,
             freeze_limit_ms: 15_000,
@@ -459,6 +467,7 @@ impl Default for Policy {
             everyday_per_minute: 120,
             copy_at_once: 6,
             copy_per_host: 2,
+            copy_per_domain: NO_CAP,
         }
     }
 }

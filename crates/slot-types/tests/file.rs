@@ -44,15 +44,16 @@ fn the_example_parses() {
 #[test]
 fn a_policy_is_read_field_by_field() {
     let text = format!(
-        "{HEAD}[policy]\nhandover = {{ at_once = 7, per_host = 3, max_lag = \"12 records\", max_stamp_age = \"2h\", \
+        "{HEAD}[policy]\nhandover = {{ at_once = 7, per_host = 3, per_domain = 5, max_lag = \"12 records\", max_stamp_age = \"2h\", \
          freeze = \"5s\" }}\nfailover = {{ people = 1, two_if = [], caught_up = \"2s\", attestation = \"10m\", \
          allow_unfenced = true }}\nbrake = {{ silent_hosts = 9, silent = \"8s\" }}\napproval = {{ valid = \"1m\" }}\n\
-         everyday = {{ per_minute = 3 }}\ncopy = {{ at_once = 4, per_host = 1 }}\n"
+         everyday = {{ per_minute = 3 }}\ncopy = {{ at_once = 4, per_host = 1, per_domain = 2 }}\n"
     );
     let policy = parse(&text, "f").unwrap().policy;
     let expected = Policy {
         handover_at_once: 7,
         handover_per_host: 3,
+        handover_per_domain: 5,
         max_lag_records: 12,
         max_stamp_age_ms: 7_200_000,
         freeze_limit_ms: 5_000,
@@ -68,6 +69,7 @@ fn a_policy_is_read_field_by_field() {
         everyday_per_minute: 3,
         copy_at_once: 4,
         copy_per_host: 1,
+        copy_per_domain: 2,
     };
     assert_eq!(policy, expected);
 }

@@ -350,6 +350,26 @@ fn builds_run_no_more_at_once_than_policy_allows() {
     assert_eq!(world.state.plans[&id].status, PlanStatus::Done);
 }
 
+/// Hosts 3 and 4 share a rack here: one build into it at a time, whichever of them it is for.
+#[test]
+fn builds_into_one_domain_run_no_more_at_once_than_policy_allows() {
+    let begun_with = |bound: u16| {
+        let mut world = World::with_store();
+        world.create(2, &[slot(1, 2), slot(2, 2)]);
+        let rack = world.cluster().hosts[&host(3)].at.clone();
+        let cluster = world.cluster_mut();
+        cluster.hosts.get_mut(&host(4)).unwrap().at = rack;
+        cluster.policy.copy_per_domain = bound;
+        let beside = Some(&slot(3, 1));
+        let tasks = vec![build(&world, 2, &slot(3, 2), 1, None), build(&world, 1, &slot(4, 1), 1, beside)];
+        let id = world.start(Intent::Rebalance, tasks);
+        world.start_all();
+        let runs = world.state.plans[&id].tasks.iter();
+        runs.filter(|run| run.state == TaskState::Running).count()
+    };
+    assert_eq!((begun_with(1), begun_with(2)), (1, 2));
+}
+
 #[test]
 fn s8_a_host_is_declared_empty_only_without_any_copy() {
     let mut world = World::with_store();

@@ -97,6 +97,7 @@ pub(crate) struct RawPolicy {
 struct RawHandover {
     at_once: Option<Spanned<i64>>,
     per_host: Option<Spanned<i64>>,
+    per_domain: Option<Spanned<i64>>,
     max_lag: Option<Spanned<String>>,
     max_stamp_age: Option<Spanned<String>>,
     freeze: Option<Spanned<String>>,
@@ -130,6 +131,7 @@ struct RawApproval {
 struct RawCopy {
     at_once: Option<Spanned<i64>>,
     per_host: Option<Spanned<i64>>,
+    per_domain: Option<Spanned<i64>>,
     rate: Later,
     keep_free: Later,
 }
@@ -243,6 +245,9 @@ impl RawPolicy {
             if let Some(count) = &copy.per_host {
                 policy.copy_per_host = bounded(count, "per_host", 1, 1_000)?;
             }
+            if let Some(count) = &copy.per_domain {
+                policy.copy_per_domain = bounded(count, "per_domain", 1, 1_000)?;
+            }
         }
         if let Some(rate) = self.everyday.as_ref().and_then(|e| e.per_minute.as_ref()) {
             policy.everyday_per_minute = bounded(rate, "per_minute", 1, 60_000)?;
@@ -258,6 +263,9 @@ impl RawHandover {
         }
         if let Some(count) = &self.per_host {
             policy.handover_per_host = bounded(count, "per_host", 1, 1_000)?;
+        }
+        if let Some(count) = &self.per_domain {
+            policy.handover_per_domain = bounded(count, "per_domain", 1, 1_000)?;
         }
         if let Some(lag) = &self.max_lag {
             policy.max_lag_records = expand::records(lag.get_ref())

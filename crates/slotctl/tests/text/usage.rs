@@ -91,3 +91,33 @@ fn global_options_stand_anywhere() {
         assert_eq!(cli.global.folder.as_deref(), Some(std::path::Path::new("x")));
     }
 }
+
+/// A command line's words, as a shell splits them; the tour quotes with `'` alone.
+fn words(line: &str) -> Vec<String> {
+    let (mut words, mut quoted) = (vec![String::new()], false);
+    for c in line.chars() {
+        match c {
+            '\'' => quoted = !quoted,
+            ' ' if !quoted => words.push(String::new()),
+            c => words.last_mut().expect("there is one").push(c),
+        }
+    }
+    words
+}
+
+#[test]
+fn what_the_tour_and_the_readme_tell_people_to_type_can_be_typed() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut typed = 0;
+    for file in ["docs/tour.md", "README.md"] {
+        let text = std::fs::read_to_string(root.join(file)).expect(file);
+        for line in text.lines().filter(|line| line.starts_with("slotctl ")) {
+            let line = line.split('#').next().unwrap_or_default().trim();
+            if let Err(error) = Cli::try_parse_from(words(line)) {
+                panic!("{file}: {line}: {error}");
+            }
+            typed += 1;
+        }
+    }
+    assert!(typed > 20, "{typed} lines were found");
+}
