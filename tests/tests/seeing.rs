@@ -78,6 +78,11 @@ fn what_risk_says_of_a_host_is_what_its_sheet_says_when_it_is_dead() -> Outcome<
     loss::wait_silent(&cluster, n)?;
     assert_eq!(store_names(&cluster.look(&["stores", "--not-served"])?["stores"]), there);
     cluster.ctl.json("alice", &["off", "host", &name, "--how", "unplugged", "-m", "dead"])?.expect(DONE)?;
+    let evidence = cluster.look(&["evidence", "host", &name])?;
+    assert!(evidence["agent"]["Known"]["age_ms"].as_u64().is_some_and(|age| age > 1_000), "{evidence:#}");
+    assert_eq!((evidence["word_holds"].as_bool(), evidence["word"]["by"].as_str()), (Some(true), Some("alice")));
+    let heard = evidence["others"].as_array().into_iter().flatten().filter(|other| other["silent"] == false);
+    assert_eq!((heard.count(), evidence["links"].as_array().map(Vec::len)), (3, Some(2 * there.len())));
     let sheet = cluster.ctl.propose("alice", &["failover", "host", &name, "-m", "it is dead"])?;
     let explained = cluster.look(&["explain", "plan", &sheet.plan])?;
     let tasks = &explained["explained"]["Known"]["value"]["Plan"]["tasks"];

@@ -4,11 +4,13 @@
 //! never mixed with it; what is not known is [`Seen::Unknown`] with its reason; texts in it are data, laid out elsewhere.
 
 pub mod audit;
+pub mod evidence;
 pub mod explain;
 pub mod fleet;
 pub mod risk;
 
 pub use audit::*;
+pub use evidence::*;
 pub use explain::*;
 pub use fleet::*;
 pub use risk::*;
@@ -63,6 +65,8 @@ pub enum Query {
     Risk(Lost),
     /// Why things are where they are.
     Explain(ExplainWhat),
+    /// Everything seen of a host, with its age.
+    Evidence(HostName),
     /// The audit chain from a moment on: from the first entry of that wall time or a later one.
     AuditSince {
         /// The moment; for display only, as all wall time is.
@@ -114,6 +118,8 @@ pub enum View {
     Risk(Box<RiskView>),
     /// To [`Query::Explain`].
     Explain(Box<ExplainView>),
+    /// To [`Query::Evidence`].
+    Evidence(Box<EvidenceView>),
 }
 impl Versioned for View {
     const NAME: &'static str = "view";

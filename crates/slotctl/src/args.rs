@@ -115,6 +115,9 @@ pub enum Command {
         #[command(subcommand)]
         of: Option<Risk>,
     },
+    /// Everything seen of a host, by whom and how long ago, before you call it dead.
+    #[command(subcommand)]
+    Evidence(Evidence),
     /// Why a master is where it is, and why each other copy was not chosen or would not be.
     #[command(subcommand)]
     Explain(Explain),
@@ -308,6 +311,16 @@ pub struct Slots {
     /// Only those with no copy on them that no plan has reserved.
     #[arg(long)]
     pub free: bool,
+}
+
+/// Of what.
+#[derive(Debug, Subcommand)]
+pub enum Evidence {
+    /// A host.
+    Host {
+        /// Which.
+        host: HostName,
+    },
 }
 
 /// What to explain.

@@ -57,6 +57,8 @@ schemas! {
     Risks = "risks", 1;
     /// `risk host` and `risk domain`.
     Risk = "risk", 1;
+    /// `evidence host`.
+    Evidence = "evidence", 1;
     /// `explain`.
     Explain = "explain", 1;
     /// `plan list`.
@@ -257,6 +259,7 @@ pub fn view(of: &View, confirmed: bool) -> Document {
         View::Risks(risks) => (Schema::Risks, value(risks)),
         View::Risk(risk) => (Schema::Risk, value(risk)),
         View::Explain(explain) => (Schema::Explain, value(explain)),
+        View::Evidence(evidence) => (Schema::Evidence, value(evidence)),
         View::Plan(plan) => (Schema::Plan, json!({ "plan": plan.id.to_string() })),
         View::NotFound { subject } => (Schema::Error, json!({ "not_found": subject })),
     };

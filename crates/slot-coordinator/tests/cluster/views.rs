@@ -174,6 +174,31 @@ fn a_new_leader_calls_nothing_lost_before_it_has_listened() {
     assert!((1..40).contains(&unknown), "{unknown}");
 }
 
+/// R8: an engine that replicas still hear is a sign of life that does not pass through its agent.
+#[test]
+fn all_that_is_seen_of_a_host_is_said_with_its_age() {
+    let mut world = built(26, 3);
+    world.run_for(5_000);
+    let View::Status(status) = world.view(Query::Status) else { panic!("a status") };
+    let name = status.hosts.iter().find(|line| line.masters > 0).expect("somebody has masters").host.clone();
+    let look = |world: &mut World| match world.view(Query::Evidence(name.clone())) {
+        View::Evidence(seen) => *seen,
+        other => panic!("{other:?}"),
+    };
+    let well = look(&mut world);
+    assert!(well.agent.fresh(3_000).is_some() && !well.links.is_empty() && !well.engines.is_empty(), "{well:?}");
+    assert!(well.links.iter().all(|link| link.heard_ms.value().is_some()), "{well:?}");
+    assert!(well.others.iter().all(|other| !other.silent && !other.same_domain), "{well:?}");
+    world.agents.get_mut(&name).unwrap().up = false;
+    world.run_for(20_000);
+    let dead = look(&mut world);
+    assert!(dead.agent.age_ms().is_some_and(|age| age > 15_000), "{dead:?}");
+    assert!(dead.engines.iter().all(|engine| engine.engine.age_ms().is_none_or(|age| age > 15_000)), "{dead:?}");
+    let View::Evidence(seen) = of_a_follower(&mut world, Query::Evidence(name)) else { panic!("evidence") };
+    assert!(seen.agent.value().is_none() && seen.others.iter().all(|other| other.agent.value().is_none()));
+    assert_eq!(world.view(Query::Evidence(host("imap9"))), View::NotFound { subject: "host imap9".into() });
+}
+
 #[test]
 fn a_loss_is_said_before_it_happens() {
     let mut world = built(24, 3);

@@ -12,8 +12,8 @@ pub mod shown;
 pub mod watch;
 
 use crate::args::{
-    Admit, Audit, Cli, Command, Drain, Explain, Failover, Global, Loss, Move, Off, OnHost, Plan, Rebuild, Risk, Show,
-    Slots, Stores,
+    Admit, Audit, Cli, Command, Drain, Evidence, Explain, Failover, Global, Loss, Move, Off, OnHost, Plan, Rebuild,
+    Risk, Show, Slots, Stores,
 };
 use crate::client::{Client, Task, Why};
 use crate::console::Console;
@@ -70,6 +70,10 @@ pub async fn dispatch(cli: Cli, console: &mut Console) -> Result<Exit, Failure> 
                 Risk::Domain { domain } => Lost::Domain(domain),
             });
             look::risk(client, console, lost).await
+        }
+        Command::Evidence(Evidence::Host { host }) => {
+            let task = Task::look("show the evidence of host", &host);
+            look::look(client, console, &task, &Query::Evidence(host)).await
         }
         Command::Explain(what) => {
             let (task, what) = match what {

@@ -4,6 +4,7 @@
 //! same view is the same text; nothing is left out because it is unknown, it is said to be unknown.
 
 pub mod audit;
+pub mod evidence;
 pub mod explain;
 pub mod fleet;
 pub mod hold;

@@ -26,6 +26,7 @@ macro_rules! golden {
     }};
 }
 
+mod evidence;
 mod explain;
 mod fleet;
 mod progress;

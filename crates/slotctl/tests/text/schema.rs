@@ -157,6 +157,9 @@ fn documents(schema: Schema) -> Vec<Document> {
             let unknown = RiskView { loss: unknown("only the leader hears agents"), ..super::risk::risk_view() };
             [super::risk::risk_view(), unknown].map(|v| looked_at(View::Risk(Box::new(v)))).into()
         }
+        Schema::Evidence => [super::evidence::evidence_view(), super::evidence::off_view()]
+            .map(|v| looked_at(View::Evidence(Box::new(v))))
+            .into(),
         Schema::Explain => {
             use super::explain::*;
             let unknown = ExplainView { explained: unknown("only the leader hears agents"), ..explain_plan_view() };

@@ -3,6 +3,7 @@
 //! What always holds: a view decides nothing and changes nothing; what is declared and what is seen stand side by side;
 //! a node that does not lead sees no agents and says so.
 
+mod evidence;
 mod explain;
 mod fleet;
 mod plans;
@@ -67,6 +68,7 @@ impl Eyes<'_> {
             Query::Stores(filter) => fleet.stores(filter).map(View::Stores),
             Query::Slots(filter) => fleet.slots(filter).map(View::Slots),
             Query::Explain(what) => fleet.explain(what).map(|v| View::Explain(Box::new(v))),
+            Query::Evidence(host) => fleet.evidence(host).map(|v| View::Evidence(Box::new(v))),
             Query::Risks => Some(View::Risks(Box::new(fleet.risks()))),
             Query::Risk(lost) => fleet.risk(lost).map(|v| View::Risk(Box::new(v))),
         };
@@ -128,7 +130,7 @@ fn audit_line(entry: &AuditEntry) -> AuditLine {
 
 fn subject(query: &Query) -> String {
     match query {
-        Query::Host(host) => format!("host {host}"),
+        Query::Host(host) | Query::Evidence(host) => format!("host {host}"),
         Query::Store(store) | Query::Explain(ExplainWhat::Store(store)) => format!("store {store}"),
         Query::Slot(slot) | Query::Explain(ExplainWhat::Slot(slot)) => format!("slot {slot}"),
         Query::Plan(plan) | Query::Explain(ExplainWhat::Plan(plan)) => format!("plan {plan}"),
