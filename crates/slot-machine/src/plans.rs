@@ -293,7 +293,8 @@ fn failover_fits(state: &State, task: &Task, from: &SlotId, to: &SlotId) -> Resu
     // While an epoch is allocated and not filled, the former master's place may be taken over too.
     let holds = store.master.iter().chain(&store.pending).any(|slot| slot == from)
         || (store.master.is_none() && store.possible_masters.contains_key(from));
-    if !holds || from == to {
+    // L1: where there is no master, the slot that was to be one is raised and promoted itself, at a new epoch.
+    if !holds || (from == to && store.master.is_some()) {
         return refused(format!("{from} is not the master, or is to be master itself"));
     }
     match store.copies.get(to).map(|copy| (copy.state, copy.whole)) {

@@ -165,6 +165,15 @@ fn way<'a>(
         able = last_resorts(view, name, store, from);
         able.retain(|(slot, _)| stays(slot));
     }
+    // L1: a slot that was to be master, or had been, and is no master now, when nothing else is left: it is raised and promoted
+    // itself.
+    if !planned && able.is_empty() && stays(from) && to.is_none_or(|to| to == from) {
+        match view.failover_target(name, store, from, from) {
+            Ok((status, _)) => able.push((from.clone(), status)),
+            Err(reason) if store.master.is_none() => drop(why.insert(from.clone(), reason)),
+            Err(_) => {}
+        }
+    }
     let options = match to {
         Some(to) if able.iter().any(|(slot, _)| slot == to) => vec![to.clone()],
         Some(to) => {

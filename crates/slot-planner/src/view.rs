@@ -158,7 +158,7 @@ impl<'a> View<'a> {
         to: &SlotId,
     ) -> Result<(&'a EngineStatus, u64), WhyNot> {
         let copy = store.copies.get(to).ok_or(WhyNot::NoCopy)?;
-        if to == from {
+        if to == from && store.master.is_some() {
             return Err(WhyNot::IsMaster);
         }
         if !matches!(copy.state, CopyState::Serving | CopyState::Frozen | CopyState::Building) {

@@ -82,3 +82,16 @@ fn l1_a_host_with_two_copies_of_one_store_is_drained() {
 fn r13_one_recovery_at_a_time_beside_a_build() {
     clean(&[523, 1315]);
 }
+
+/// An epoch was given to the only whole copy, its plan was aborted before the Promote, and no sheet could make it master.
+#[test]
+fn l1_a_slot_that_was_to_be_master_is_promoted_itself_when_nothing_else_is_left() {
+    clean(&[10052, 11422, 14787, 17935, 22490, 25692, 29480]);
+}
+
+/// A bug of the simulator: a copy's "holds everything" was committed after an older disk was put back, before the new boot was
+/// in the log (S2 tells the leader with the next report).
+#[test]
+fn r16_what_was_seen_before_an_old_disk_came_back_may_still_be_committed() {
+    clean(&[8823]);
+}

@@ -468,7 +468,8 @@ fn one_move(task: &Task) -> Option<String> {
         }
         TaskKind::FailOver { from, to, feed, .. } => {
             let fed = feed.as_ref().map(|slot| format!("   fed by {slot}")).unwrap_or_default();
-            Some(format!("{store:<10}  {from} -> {to}   epoch {} -> {next}   unplanned{fed}", task.epoch))
+            let way = if from == to { format!("{to} itself") } else { format!("{from} -> {to}") };
+            Some(format!("{store:<10}  {way}   epoch {} -> {next}   unplanned{fed}", task.epoch))
         }
         TaskKind::CreateStore { copies, master, .. } => {
             let others: Vec<String> = copies.keys().filter(|s| *s != master).map(ToString::to_string).collect();

@@ -203,7 +203,8 @@ impl Case<'_> {
         let leads = store.master.as_ref() == Some(from)
             || store.pending.as_ref() == Some(from)
             || (store.master.is_none() && store.possible_masters.contains_key(from));
-        if !leads || from == to {
+        // L1: where there is no master, the slot that was to be one may be the only copy left.
+        if !leads || (from == to && (store.master.is_some() || self.another_can_lead(from, to))) {
             return self.role(from, "is not the master, or is to be master itself");
         }
         let candidate = self.candidate(from, to)?;

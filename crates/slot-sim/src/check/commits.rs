@@ -111,6 +111,10 @@ impl Commits {
     pub fn knowing(state: State) -> Self {
         Self { state, ..Self::default() }
     }
+    /// The disk of a host was replaced, or an older one put back.
+    pub fn touched(&mut self, host: &HostName) {
+        self.tasks.places.touched(host);
+    }
     /// The state after it.
     pub fn followed(&self) -> &State {
         &self.state

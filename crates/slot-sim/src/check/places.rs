@@ -24,12 +24,20 @@ pub(crate) struct Places {
     /// Copies that held everything at some time, on the disk that is there.
     whole: BTreeSet<Name>,
     disks: BTreeMap<HostName, Incarnation>,
+    /// Hosts whose disk was replaced, or an older one put back, and whose boot since then is not in the log yet: what was seen
+    /// of them before may still be committed.
+    unheard: BTreeSet<HostName>,
 }
 
 /// A copy.
 type Name = (StoreName, SlotId, CopyGeneration);
 
 impl Places {
+    /// The disk of a host is another one from now on.
+    pub fn touched(&mut self, host: &HostName) {
+        self.unheard.insert(host.clone());
+    }
+
     /// S9, where the set of a store's copies changed.
     pub fn check(&mut self, found: &mut Found, cluster: &Cluster) {
         for (name, store) in &cluster.stores {
@@ -86,6 +94,11 @@ impl Places {
     /// about to be destroyed leaves as many such copies, in as many domains, as its store asks for.
     pub fn copies(&mut self, found: &mut Found, cluster: &Cluster, facts: Facts<'_>) {
         let engines = facts.engines;
+        let heard = |name: &HostName| {
+            let boot = cluster.hosts.get(name).and_then(|host| host.boot);
+            !facts.ledgers.is_touched(name) && boot.is_some() && boot == facts.ledgers.power(name)
+        };
+        self.unheard.retain(|name| !heard(name));
         for (name, host) in &cluster.hosts {
             if host.incarnation.is_some() && self.disks.get(name) != host.incarnation.as_ref() {
                 self.disks.extend(host.incarnation.map(|disk| (name.clone(), disk)));
@@ -136,7 +149,8 @@ impl Places {
         let holds = engine.map_or(0, |engine| engine.durable);
         let there = self.begun.get(key).copied().unwrap_or(0);
         // Nothing is known of what another disk, or an older one, holds.
-        if (engine.is_none() || holds < there) && !facts.ledgers.is_touched(&slot.host) {
+        let known = !facts.ledgers.is_touched(&slot.host) && !self.unheard.contains(&slot.host);
+        if (engine.is_none() || holds < there) && known {
             let text = format!("{slot} counts as a copy of {name}, it holds {holds} of the {there} records there were");
             found.say("R16", text);
         }

@@ -301,6 +301,7 @@ impl Witness {
                 self.touched.insert(host.clone(), now);
                 self.ledgers.touched(host);
                 self.engines.touched(host);
+                self.commits.touched(host);
             }
             Seen::CoordinatorDiskTouched { node } => self.raft.touched(node),
             Seen::AttestedWrongly { host } => {
