@@ -464,9 +464,7 @@ pub(crate) fn expected_tip<'a>(at: &At<'a>) -> Result<(Tip, Option<&'a SlotId>),
         TaskKind::FailOver { from, to, fence, .. } => {
             let own = at.tip_of(StepKind::Feed, to).or_else(|| at.tip_of(StepKind::Raise, to)).map(|tip| (tip, None));
             let demoted = furthest_demoted(at, from);
-            let known = if from == to {
-                [Some(own.ok_or_else(|| missing(to))?), demoted, furthest_raised(at, to)]
-            } else if *fence == FenceLevel::Demoted {
+            let known = if *fence == FenceLevel::Demoted && from != to {
                 at.tip_of(StepKind::Demote, from).ok_or_else(|| missing(from))?;
                 [demoted, own, furthest_raised(at, to)]
             } else {
