@@ -5,6 +5,7 @@ mod explain;
 mod fence;
 mod golden;
 mod intents;
+mod last_resort;
 mod mutations;
 mod parts;
 mod random;
