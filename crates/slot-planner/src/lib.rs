@@ -13,6 +13,7 @@ mod everyday;
 mod explain;
 mod failover;
 mod fence;
+pub mod layout;
 mod leave;
 mod loss;
 mod parts;

@@ -1,0 +1,43 @@
+//! The placement engine: where every copy of a fleet lives and which copy is master, in flat arrays.
+//!
+//! What always holds: the same fleet, layout, goal and wish give the same bytes, and the order of hosts and stores in the
+//! input changes nothing but their numbers; no move of an [`Outcome`] adds or worsens a violation of a hard rule, wherever the
+//! sequence is cut; [`replay`] says so again, with none of the solver's code or figures.
+//!
+//! How to use it. A [`Fleet`] holds what does not change while planning: hosts (domains, room, slots, weight, state) and
+//! stores (size, load, copies, spread). A [`Layout`] says which host holds each copy; a store's copies lie side by side,
+//! the master first, and [`NOWHERE`] stands for a copy that is missing: of a new store, or of a host that burned. Both
+//! are numbered by `u32`; whoever calls keeps the names, sorted by name so that ties go to the first.
+//!
+//! ```
+//! use slot_planner::layout::*;
+//! let mut fleet = Fleet::default();
+//! for rack in 0..3 {
+//!     fleet.hosts.push(Host::new(1_000, 16).within(&[rack]));
+//! }
+//! let store = Store { size: 10, load: 1, copies: 2, level: RACK };
+//! let layout = Layout::of(&mut fleet, [(store, [0, 1].as_slice()), (store, [0, 1].as_slice())]);
+//! let before = figures(&fleet, &layout);          // masters, N-1, bytes, violations, with the bounds beside them
+//! let tally = Tally::of(&fleet, &layout);         // per host: bytes, slots, masters, load; per pair: shared masters
+//! assert_eq!((tally.masters[0], before.masters_max, before.violations.total()), (2, 2, 0));
+//! let lost = survivors(&fleet, &layout, &[0]);    // what every survivor of a loss would carry
+//! assert_eq!((lost.masters, lost.unredundant.len()), (vec![0, 2, 0], 2));
+//! ```
+//!
+//! What-if is a changed fleet: set a host's state to [`State::Down`] or give it other room, and ask [`figures`] again;
+//! [`survivors`] gives what every survivor of a loss would carry. [`may_hold`] is the one place that says why a host
+//! may not take a copy, with a type.
+
+mod figures;
+mod goal;
+mod model;
+mod pairs;
+mod replay;
+mod rules;
+
+pub use figures::{Figures, Survivors, Violations, figures, survivors, violations};
+pub use goal::{Goal, Move, No, Outcome, Wish};
+pub use model::{Fleet, HOST, Host, LEVELS, Layout, NOWHERE, RACK, State, Store, Tally};
+pub use pairs::Pairs;
+pub use replay::{Fault, replay};
+pub use rules::{WhyNotHere, may_hold};

@@ -1,0 +1,341 @@
+//! How good a layout is, with the bound beside each figure.
+//!
+//! What always holds: every figure is an integer counted from the layout; a bound holds for any layout of these stores on
+//! these hosts, not only for those the solver can find.
+
+use super::model::*;
+
+/// Hard rules that are broken, counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Violations {
+    /// Pairs of copies of one store in one failure domain.
+    pub domains: u64,
+    /// Hosts with more bytes than they may hold.
+    pub bytes: u64,
+    /// Hosts with more copies than slots.
+    pub slots: u64,
+    /// Copies that are nowhere or on hosts that are down.
+    pub missing: u64,
+    /// Copies on hosts that are to be emptied.
+    pub to_leave: u64,
+    /// Masters on hosts that are not active.
+    pub masters: u64,
+    /// Copies on hosts their store is kept away from.
+    pub excluded: u64,
+}
+
+impl Violations {
+    /// Of all kinds.
+    pub fn total(&self) -> u64 {
+        self.domains + self.bytes + self.slots + self.missing + self.to_leave + self.masters + self.excluded
+    }
+}
+
+/// How good a layout is. Loads are per ordinary host, in thousandths: a host of twice the ordinary weight counts half.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Figures {
+    /// Active hosts.
+    pub hosts: u32,
+    /// Masters on the active host with the most.
+    pub masters_max: u32,
+    /// And with the fewest.
+    pub masters_min: u32,
+    /// Load of the masters of the active host with the most.
+    pub load_max: u64,
+    /// No layout has less.
+    pub load_bound: u64,
+    /// All masters' load over all active weight.
+    pub load_mean: u64,
+    /// After the loss of any one active host, the load of the survivor that then has the most.
+    pub worst_survivor: u64,
+    /// The host whose loss that is.
+    pub worst_loss: u32,
+    /// No layout has less.
+    pub worst_survivor_bound: u64,
+    /// Bytes of the fullest active host over its fair share by room, in millionths.
+    pub bytes_max_ppm: u64,
+    /// What is broken.
+    pub violations: Violations,
+}
+
+/// What every host would carry after a loss.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Survivors {
+    /// Masters by host.
+    pub masters: Vec<u32>,
+    /// Their load by host.
+    pub load: Vec<u64>,
+    /// Stores without a copy that could be master.
+    pub unserved: Vec<u32>,
+    /// Stores with exactly one live copy left.
+    pub unredundant: Vec<u32>,
+}
+
+/// A load per ordinary host, in thousandths.
+pub(super) fn per_ordinary(load: u64, weight: u32) -> u64 {
+    (load * 1_000_000).div_ceil(u64::from(weight.max(1)))
+}
+
+/// The load a host may have when no ordinary host has more than `level` thousandths.
+pub(super) fn share_at(level: u64, weight: u32) -> u64 {
+    level * u64::from(weight) / 1_000_000
+}
+
+/// The least level at which hosts of these weights can carry a load of whole numbers.
+pub(super) fn least_level(weights: impl Iterator<Item = u32> + Clone, load: u64) -> u64 {
+    let sum: u64 = weights.clone().map(u64::from).sum();
+    if sum == 0 {
+        return 0;
+    }
+    let (mut low, mut high) = (load * 1_000_000 / sum, load * 1_000_000);
+    while low < high {
+        let level = low + (high - low) / 2;
+        if weights.clone().map(|weight| share_at(level, weight)).sum::<u64>() >= load {
+            high = level;
+        } else {
+            low = level + 1;
+        }
+    }
+    low
+}
+
+/// Counts what is broken.
+pub fn violations(fleet: &Fleet, layout: &Layout) -> Violations {
+    count(fleet, layout, &Tally::of(fleet, layout))
+}
+
+fn count(fleet: &Fleet, layout: &Layout, tally: &Tally) -> Violations {
+    let mut broken = Violations::default();
+    for (number, store) in (0..).zip(&fleet.stores) {
+        let copies = layout.copies(fleet, number);
+        for (nth, &host) in copies.iter().enumerate() {
+            let state = if host == NOWHERE { State::Down } else { fleet.hosts[host as usize].state };
+            match state {
+                State::Down | State::Retired => broken.missing += u64::from(nth < usize::from(store.copies)),
+                State::Leaving => broken.to_leave += 1,
+                State::Active | State::Draining => {}
+            }
+            broken.masters += u64::from(nth == 0 && state != State::Active);
+            if host == NOWHERE {
+                continue;
+            }
+            broken.excluded += u64::from(fleet.is_excluded(number, host));
+            let later = copies[nth + 1..].iter().filter(|other| **other != NOWHERE);
+            broken.domains += later.filter(|other| fleet.share(store.level, host, **other)).count() as u64;
+        }
+    }
+    for (number, host) in fleet.hosts.iter().enumerate().filter(|(_, host)| host.is_readable()) {
+        broken.bytes += u64::from(tally.bytes[number] > host.bytes);
+        broken.slots += u64::from(tally.slots[number] > host.slots);
+    }
+    broken
+}
+
+/// How good a layout is.
+pub fn figures(fleet: &Fleet, layout: &Layout) -> Figures {
+    let tally = Tally::of(fleet, layout);
+    let active: Vec<u32> = fleet.active().collect();
+    let hosts = || active.iter().map(|host| *host as usize);
+    let weights = hosts().map(|host| fleet.hosts[host].weight);
+    let load: u64 = tally.load.iter().sum::<u64>() + unplaced(fleet, layout);
+    let weight: u64 = weights.clone().map(u64::from).sum();
+    let load_bound = least_level(weights.clone(), load);
+    let without_heaviest = {
+        let heaviest = hosts().max_by_key(|host| fleet.hosts[*host].weight);
+        let rest = active.iter().filter(move |host| Some(**host as usize) != heaviest);
+        least_level(rest.map(|host| fleet.hosts[*host as usize].weight), load)
+    };
+    let (worst_loss, worst_survivor) = worst(fleet, layout, &tally, &active);
+    let bytes: u128 = tally.bytes.iter().map(|bytes| u128::from(*bytes)).sum();
+    let room: u128 = hosts().map(|host| u128::from(fleet.hosts[host].bytes)).sum();
+    let over_share = |host: usize| {
+        let share = bytes * u128::from(fleet.hosts[host].bytes);
+        (u128::from(tally.bytes[host]) * room * 1_000_000).div_ceil(share.max(1))
+    };
+    Figures {
+        hosts: u32::try_from(active.len()).unwrap_or(u32::MAX),
+        masters_max: hosts().map(|host| tally.masters[host]).max().unwrap_or(0),
+        masters_min: hosts().map(|host| tally.masters[host]).min().unwrap_or(0),
+        load_max: hosts().map(|host| per_ordinary(tally.load[host], fleet.hosts[host].weight)).max().unwrap_or(0),
+        load_bound,
+        load_mean: (load * 1_000_000).checked_div(weight).unwrap_or(0),
+        worst_survivor,
+        worst_loss,
+        worst_survivor_bound: load_bound.max(without_heaviest),
+        bytes_max_ppm: u64::try_from(hosts().map(over_share).max().unwrap_or(0)).unwrap_or(u64::MAX),
+        violations: count(fleet, layout, &tally),
+    }
+}
+
+/// The load of stores that have no master's place yet.
+fn unplaced(fleet: &Fleet, layout: &Layout) -> u64 {
+    let stores = (0..).zip(&fleet.stores);
+    stores.filter(|(number, _)| layout.master(fleet, *number) == NOWHERE).map(|(_, s)| u64::from(s.load)).sum()
+}
+
+/// The loss of one active host after which a survivor has the most, and what it then has.
+fn worst(fleet: &Fleet, layout: &Layout, tally: &Tally, active: &[u32]) -> (u32, u64) {
+    let mut taking = Taking::new(fleet, tally);
+    let by_master = ByMaster::of(fleet, layout);
+    // A host that loses nobody's masters is the worst survivor by itself: the two with the most say which.
+    let own = |host: u32| per_ordinary(tally.load[host as usize], fleet.hosts[host as usize].weight);
+    let first = active.iter().copied().max_by_key(|host| (own(*host), std::cmp::Reverse(*host)));
+    let second = active.iter().copied().filter(|host| Some(*host) != first).map(own).max().unwrap_or(0);
+    let mut worst = (NOWHERE, 0);
+    for &lost in active {
+        let rest = if Some(lost) == first { second } else { first.map_or(0, own) };
+        let taken = taking.lose(fleet, layout, by_master.of_host(lost), |host| host == lost, |_, _| {});
+        let then = rest.max(taken);
+        if then > worst.1 {
+            worst = (lost, then);
+        }
+    }
+    worst
+}
+
+/// What every host would carry if these were lost, each master going to the copy that leaves the worst survivor best off.
+pub fn survivors(fleet: &Fleet, layout: &Layout, lost: &[u32]) -> Survivors {
+    let tally = Tally::of(fleet, layout);
+    let by_master = ByMaster::of(fleet, layout);
+    let gone = |host: u32| lost.contains(&host);
+    let live = |host: &&u32| **host != NOWHERE && !gone(**host) && fleet.hosts[**host as usize].is_readable();
+    let mut stores: Vec<u32> = lost.iter().flat_map(|host| by_master.of_host(*host)).copied().collect();
+    stores.sort_unstable();
+    stores.dedup();
+    let mut after =
+        Survivors { masters: tally.masters.clone(), load: tally.load.clone(), unserved: vec![], unredundant: vec![] };
+    for host in lost.iter().filter(|host| (**host as usize) < fleet.hosts.len()) {
+        (after.masters[*host as usize], after.load[*host as usize]) = (0, 0);
+    }
+    let mut taking = Taking::new(fleet, &tally);
+    taking.lose(fleet, layout, &stores, gone, |store, host| {
+        after.masters[host as usize] += 1;
+        after.load[host as usize] += u64::from(fleet.stores[store as usize].load);
+    });
+    after.unserved = stores.iter().copied().filter(|store| !taking.served(fleet, layout, *store, gone)).collect();
+    let all = 0..u32::try_from(fleet.stores.len()).unwrap_or(u32::MAX);
+    after.unredundant = all.filter(|store| layout.copies(fleet, *store).iter().filter(live).count() == 1).collect();
+    after
+}
+
+/// Stores by the host of their master.
+pub(super) struct ByMaster {
+    first: Vec<u32>,
+    stores: Vec<u32>,
+}
+
+impl ByMaster {
+    pub fn of(fleet: &Fleet, layout: &Layout) -> ByMaster {
+        let mut first = vec![0u32; fleet.hosts.len() + 1];
+        let numbers = 0..u32::try_from(fleet.stores.len()).unwrap_or(u32::MAX);
+        let placed = numbers.map(|s| (s, layout.master(fleet, s))).filter(|(_, host)| *host != NOWHERE);
+        for (_, host) in placed.clone() {
+            first[host as usize + 1] += 1;
+        }
+        for host in 0..fleet.hosts.len() {
+            first[host + 1] += first[host];
+        }
+        let (mut next, mut stores) = (first.clone(), vec![0; first[fleet.hosts.len()] as usize]);
+        for (store, host) in placed {
+            stores[next[host as usize] as usize] = store;
+            next[host as usize] += 1;
+        }
+        ByMaster { first, stores }
+    }
+    pub fn of_host(&self, host: u32) -> &[u32] {
+        match self.first.get(host as usize..=host as usize + 1) {
+            Some(&[from, to]) => &self.stores[from as usize..to as usize],
+            _ => &[],
+        }
+    }
+}
+
+/// Who takes the masters of lost hosts: those with one choice first, then each to the choice that has least, then
+/// exchanges along chains while they make the worst better.
+struct Taking<'a> {
+    before: &'a Tally,
+    extra: Vec<u64>,
+    touched: Vec<u32>,
+    weights: Vec<u32>,
+}
+
+impl<'a> Taking<'a> {
+    fn new(fleet: &Fleet, before: &'a Tally) -> Taking<'a> {
+        let weights = fleet.hosts.iter().map(|host| host.weight).collect();
+        Taking { before, extra: vec![0; fleet.hosts.len()], touched: Vec::new(), weights }
+    }
+    fn level(&self, host: u32, more: u64) -> u64 {
+        let load = self.before.load[host as usize] + self.extra[host as usize] + more;
+        per_ordinary(load, self.weights[host as usize])
+    }
+    fn choices<'b>(
+        fleet: &'b Fleet,
+        layout: &'b Layout,
+        store: u32,
+        gone: impl Fn(u32) -> bool + Copy + 'b,
+    ) -> impl Iterator<Item = u32> + Clone + 'b {
+        let copies = layout.copies(fleet, store).iter().copied();
+        copies.filter(move |host| *host != NOWHERE && !gone(*host) && fleet.hosts[*host as usize].is_active())
+    }
+    fn served(&self, fleet: &Fleet, layout: &Layout, store: u32, gone: impl Fn(u32) -> bool + Copy) -> bool {
+        Taking::choices(fleet, layout, store, gone).next().is_some()
+    }
+    /// Hands these stores' masters over, tells who took which, and answers the level of the survivor that took and has most.
+    fn lose(
+        &mut self,
+        fleet: &Fleet,
+        layout: &Layout,
+        stores: &[u32],
+        gone: impl Fn(u32) -> bool + Copy,
+        mut told: impl FnMut(u32, u32),
+    ) -> u64 {
+        let mut free: Vec<(u32, u32)> = Vec::new();
+        for &store in stores {
+            let mut choices = Taking::choices(fleet, layout, store, gone);
+            match (choices.next(), choices.next()) {
+                (Some(only), None) => {
+                    self.take(fleet, store, only);
+                    told(store, only);
+                }
+                (Some(first), Some(_)) => free.push((store, first)),
+                (None, _) => {}
+            }
+        }
+        for (store, taker) in &mut free {
+            let load = u64::from(fleet.stores[*store as usize].load);
+            let choices = Taking::choices(fleet, layout, *store, gone);
+            *taker = choices.min_by_key(|host| (self.level(*host, load), *host)).unwrap_or(*taker);
+            self.take(fleet, *store, *taker);
+        }
+        while let Some((nth, to)) = self.exchange(fleet, layout, &free, gone) {
+            let (store, from) = free[nth];
+            self.extra[from as usize] -= u64::from(fleet.stores[store as usize].load);
+            self.take(fleet, store, to);
+            free[nth].1 = to;
+        }
+        free.iter().for_each(|(store, taker)| told(*store, *taker));
+        let worst = self.touched.iter().map(|host| self.level(*host, 0)).max().unwrap_or(0);
+        for host in self.touched.drain(..) {
+            self.extra[host as usize] = 0;
+        }
+        worst
+    }
+    fn take(&mut self, fleet: &Fleet, store: u32, host: u32) {
+        self.extra[host as usize] += u64::from(fleet.stores[store as usize].load);
+        self.touched.push(host);
+    }
+    /// A choice that makes the fuller of two hosts less full.
+    fn exchange(
+        &self,
+        fleet: &Fleet,
+        layout: &Layout,
+        free: &[(u32, u32)],
+        gone: impl Fn(u32) -> bool + Copy,
+    ) -> Option<(usize, u32)> {
+        free.iter().enumerate().find_map(|(nth, &(store, from))| {
+            let load = u64::from(fleet.stores[store as usize].load);
+            let mut others = Taking::choices(fleet, layout, store, gone).filter(|host| *host != from);
+            others.find(|to| self.level(*to, load) < self.level(from, 0)).map(|to| (nth, to))
+        })
+    }
+}
