@@ -33,6 +33,8 @@ pub struct Cluster {
     agents: BTreeMap<u8, Child>,
     boots: BTreeMap<u8, BootId>,
     failpoints: BTreeMap<String, String>,
+    /// What every program is told to log; as ever when it is `None`.
+    pub logs: Option<String>,
     /// Whether dropping it ends its processes and removes its folder.
     keep: bool,
     _leave: Option<Leave>,
@@ -71,6 +73,7 @@ impl Cluster {
             agents: BTreeMap::new(),
             boots,
             failpoints: BTreeMap::new(),
+            logs: None,
             keep: false,
             _leave: None,
         })
@@ -144,6 +147,9 @@ impl Cluster {
             .env_remove("SLOT_FAILPOINTS");
         if let Some(armed) = self.failpoints.get(name) {
             command.env("SLOT_FAILPOINTS", armed);
+        }
+        if let Some(filter) = &self.logs {
+            command.env("SLOT_LOG", filter);
         }
         command.spawn().map_err(|error| format!("could not start {name}: {error}").into())
     }

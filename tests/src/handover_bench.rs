@@ -6,6 +6,7 @@
 use crate::cluster::Cluster;
 use crate::ctl::{DONE, NEEDS_APPROVAL};
 use crate::demo::Gaps;
+use crate::handover_profile::{self, Profile, Since};
 use crate::loss;
 use crate::programs::Programs;
 use crate::shape::{Shape, host};
@@ -32,6 +33,8 @@ pub struct Plan {
     pub masters: u16,
     /// How often the host is drained and undrained.
     pub rounds: u32,
+    /// Hand-overs that policy lets be under way at once.
+    pub at_once: u16,
 }
 
 /// The figures.
@@ -43,6 +46,8 @@ pub struct Figures {
     pub takers: u8,
     /// How often the host was drained.
     pub rounds: u32,
+    /// Hand-overs that policy let be under way at once.
+    pub at_once: u16,
     /// A client's pause between an acknowledgement and its next record, in milliseconds.
     pub pause_ms: u64,
     /// Records acknowledged in all.
@@ -59,26 +64,33 @@ pub struct Figures {
     pub undrain_s: f64,
     /// From the last yes of a dead host's failover, its fence confirmed before, until the last store's client was served.
     pub failover_s: f64,
+    /// Where the time of the last drain went.
+    pub drain_profile: Profile,
+    /// Where the time of the failover went.
+    pub failover_profile: Profile,
 }
 
 /// Runs it; prints and, if asked, writes the figures.
 pub fn run(plan: Plan, json: Option<&Path>) -> Outcome<()> {
     let folder = tempfile::Builder::new().prefix("slot-handover-").tempdir()?;
     let slots = u8::try_from(plan.masters + 8)?;
-    let policy = "handover = { at_once = 4, per_host = 4 }\n".into();
+    let policy = format!("handover = {{ at_once = {0}, per_host = {0} }}\n", plan.at_once);
     let shape = Shape { hosts: 5, slots, stores: plan.masters, lone_first: true, policy, ..Shape::small() };
     let mut cluster = Cluster::new(folder.path().to_path_buf(), shape, Programs::find()?)?;
+    cluster.logs = Some(handover_profile::FILTER.into());
     cluster.found()?;
     let mut bench = Bench { writers: Writers::start(&cluster, Duration::from_millis(PAUSE_MS))?, cluster };
     bench.crowd()?;
-    let mut figures =
-        Figures { masters: plan.masters, takers: 4, rounds: plan.rounds, pause_ms: PAUSE_MS, ..Figures::default() };
+    let Plan { masters, rounds, at_once } = plan;
+    let mut figures = Figures { masters, takers: 4, rounds, at_once, pause_ms: PAUSE_MS, ..Figures::default() };
     let looks = (0..STATUS_LOOKS).map(|_| bench.cluster.ctl.first_byte("alice", &["status"]));
     figures.status_first_byte_ms = Gaps::of(&looks.collect::<Outcome<Vec<_>>>()?);
     let (mut drains, mut all) = (Vec::new(), Vec::new());
     for round in 1..=plan.rounds {
+        let since = Since::now(&bench.cluster)?;
         let (gaps, s) = bench.change(&["drain", "host", &host(CROWDED), "-m", "measured"])?;
         figures.drain_s = figures.drain_s.max(s);
+        figures.drain_profile = since.read(&bench.cluster)?;
         eprintln!("round {round}: drained {} masters in {s:.2} s", gaps.len());
         drains.extend(gaps.iter().copied());
         all.extend(gaps);
@@ -90,7 +102,7 @@ pub fn run(plan: Plan, json: Option<&Path>) -> Outcome<()> {
     (figures.gap_ms, figures.drain_gap_ms) = (Gaps::of(&all), Gaps::of(&drains));
     let verdicts = verify(&bench.writers)?;
     verdicts.must_be_whole()?;
-    figures.failover_s = bench.fail_over()?;
+    (figures.failover_s, figures.failover_profile) = bench.fail_over()?;
     bench.writers.stop()?;
     figures.writes_acked = bench.writers.acknowledged() as u64;
     let text = serde_json::to_string_pretty(&figures)? + "\n";
@@ -139,7 +151,7 @@ impl Bench {
     }
 
     /// The crowded host dies; its fence is a person's word, given before the clock starts.
-    fn fail_over(&mut self) -> Outcome<f64> {
+    fn fail_over(&mut self) -> Outcome<(f64, Profile)> {
         let name = host(CROWDED);
         self.cluster.kill_host(CROWDED)?;
         loss::wait_silent(&self.cluster, CROWDED)?;
@@ -152,6 +164,7 @@ impl Bench {
         let sheet = self.cluster.ctl.propose("alice", &["failover", "host", &name, "-m", "measured"])?;
         self.cluster.ctl.approve("bob", &sheet)?.expect(NEEDS_APPROVAL)?;
         let counts: Vec<usize> = self.writers.logs().values().map(|(_, log)| log.count()).collect();
+        let since = Since::now(&self.cluster)?;
         let began = Instant::now();
         self.cluster.ctl.approve_and_go("carol", &sheet)?.expect(DONE)?;
         // No writer can have been acknowledged since the host died but by a new master.
@@ -159,6 +172,7 @@ impl Bench {
             self.writers.logs().values().zip(&counts).all(|((_, log), before)| log.count() > *before)
         })?;
         let last = self.writers.logs().values().filter_map(|(_, log)| log.first_since(began)).max();
-        Ok(last.map_or_else(|| began.elapsed(), |last| last - began).as_secs_f64())
+        let s = last.map_or_else(|| began.elapsed(), |last| last - began).as_secs_f64();
+        Ok((s, since.read(&self.cluster)?))
     }
 }

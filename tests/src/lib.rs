@@ -11,6 +11,7 @@ pub mod ctl;
 pub mod demo;
 pub mod engines;
 pub mod handover_bench;
+pub mod handover_profile;
 pub mod left;
 pub mod log;
 pub mod loss;

@@ -2,7 +2,8 @@
 //!
 //! What always holds: a writer has one record outstanding; it repeats an unknown outcome under the same record id until
 //! the answer is definite (R21); it follows the coordinators' routes and keeps the last one it knows when none of them
-//! answers; a route is only ever replaced by one of the same or a later epoch.
+//! answers; a route is only ever replaced by one of the same or a later epoch. It keeps its connections to masters it was
+//! sent to before, as masters come back to where they were.
 
 use crate::cluster::Cluster;
 use crate::log::Log;
@@ -198,7 +199,7 @@ struct Writer {
 impl Writer {
     async fn run(mut self) {
         let mut sequence = 0;
-        let mut connected: Option<(Source, JournalClient)> = None;
+        let mut connected = BTreeMap::new();
         while !self.stopping.load(Ordering::SeqCst) {
             sequence += 1;
             self.log.begin(sequence);
@@ -209,15 +210,17 @@ impl Writer {
     }
 
     /// Sends a record once; whether it was acknowledged.
-    async fn try_once(&mut self, sequence: u64, connected: &mut Option<(Source, JournalClient)>) -> bool {
+    async fn try_once(&mut self, sequence: u64, connected: &mut BTreeMap<Source, JournalClient>) -> bool {
         let Some(route) = self.routes.borrow_and_update().get(&self.store).cloned() else {
             let _ = tokio::time::timeout(ROUTE_WAIT, self.routes.changed()).await;
             return false;
         };
-        if connected.as_ref().map(|(to, _)| to) != Some(&route.to) {
-            *connected = self.caller.journal(&self.store, &route.to).ok().map(|client| (route.to.clone(), client));
+        if !connected.contains_key(&route.to)
+            && let Ok(client) = self.caller.journal(&self.store, &route.to)
+        {
+            connected.insert(route.to.clone(), client);
         }
-        let Some((_, client)) = connected else {
+        let Some(client) = connected.get(&route.to) else {
             tokio::time::sleep(ROUTE_WAIT).await;
             return false;
         };

@@ -76,7 +76,9 @@ impl Performer {
         let shared = self.shared.clone();
         match effect {
             Effect::Call { call, slot, engine_call, budget_ms } => drop(tokio::spawn(async move {
+                let (began, name) = (Instant::now(), engine_call.name());
                 let result = shared.call(slot, engine_call, Duration::from_millis(budget_ms)).await;
+                tracing::debug!(?slot, call = name, us = began.elapsed().as_micros(), "engine answered");
                 shared.tell(Event::EngineAnswer { call, result });
             })),
             Effect::Launch { slot, instance, serving } => drop(tokio::spawn(async move {

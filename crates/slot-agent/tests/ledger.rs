@@ -21,6 +21,7 @@ struct Platter {
     synced: Vec<u8>,
     /// Calls that still succeed; after that every call is an error.
     left: Option<u64>,
+    syncs: u64,
     calls: u64,
 }
 
@@ -75,7 +76,10 @@ impl StorageBackend for Disk {
         self.call(|p| p.written.resize(len as usize, 0))
     }
     fn sync_data(&self) -> Result<(), std::io::Error> {
-        self.call(|p| p.synced = p.written.clone())
+        self.call(|p| {
+            p.synced = p.written.clone();
+            p.syncs += 1;
+        })
     }
     fn write(&self, offset: u64, data: &[u8]) -> Result<(), std::io::Error> {
         self.call(|p| p.written[offset as usize..offset as usize + data.len()].copy_from_slice(data))
@@ -153,6 +157,20 @@ fn s6_what_was_committed_is_there_after_a_failure_at_every_disk_call() {
     }
     assert!(calls > 20, "the disk was used");
     assert!(Disk::default().calls() == 0);
+}
+
+/// What accepting an order, or recording its outcome, costs; `docs/performance.md` counts with it.
+#[test]
+fn a_commit_is_two_fsyncs_however_many_orders_it_tells_of() {
+    let disk = Disk::default();
+    let image = LedgerImage::empty(CLUSTER, host(), Incarnation([7; 16]));
+    let mut ledger = Ledger::create_with_backend(disk.clone(), &image).unwrap();
+    for orders in [1, 2, 40] {
+        let writes: Vec<_> = (1..=orders).flat_map(|n| [copy(n), order(n, None)]).collect();
+        let before = disk.0.lock().unwrap().syncs;
+        ledger.commit(&writes).unwrap();
+        assert_eq!(disk.0.lock().unwrap().syncs - before, 2);
+    }
 }
 
 fn open(path: &Path) -> (Ledger, LedgerImage) {

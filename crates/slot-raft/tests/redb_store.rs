@@ -15,6 +15,7 @@ struct Platter {
     synced: Vec<u8>,
     /// Calls that still succeed; after that every call is an error.
     left: Option<u64>,
+    syncs: u64,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -41,7 +42,7 @@ impl Disk {
         if seed.is_multiple_of(3) {
             image = platter.synced.clone();
         }
-        Disk(Arc::new(Mutex::new(Platter { written: image.clone(), synced: image, left: None })))
+        Disk(Arc::new(Mutex::new(Platter { written: image.clone(), synced: image, ..Platter::default() })))
     }
 
     fn call<T>(&self, act: impl FnOnce(&mut Platter) -> T) -> Result<T, std::io::Error> {
@@ -66,10 +67,26 @@ impl StorageBackend for Disk {
         self.call(|p| p.written.resize(len as usize, 0))
     }
     fn sync_data(&self) -> Result<(), std::io::Error> {
-        self.call(|p| p.synced = p.written.clone())
+        self.call(|p| {
+            p.synced = p.written.clone();
+            p.syncs += 1;
+        })
     }
     fn write(&self, offset: u64, data: &[u8]) -> Result<(), std::io::Error> {
         self.call(|p| p.written[offset as usize..offset as usize + data.len()].copy_from_slice(data))
+    }
+}
+
+/// What one entry of the log costs; `docs/performance.md` counts with it.
+#[test]
+fn a_batch_is_two_fsyncs_however_many_entries_it_has() {
+    let disk = Disk::default();
+    let first = Restored::bootstrap(&[1], vec![]);
+    let mut store = RedbStore::create_with_backend(disk.clone(), &marker(), &first).unwrap();
+    for (seq, first, last) in [(1, 2, 2), (2, 3, 3), (3, 4, 12)] {
+        let before = disk.0.lock().unwrap().syncs;
+        store.commit(&batch(seq, first, last, 1)).unwrap();
+        assert_eq!(disk.0.lock().unwrap().syncs - before, 2);
     }
 }
 

@@ -108,6 +108,27 @@ pub enum EngineCall {
     Stop,
 }
 
+impl EngineCall {
+    /// What it is called in logs; the same word as for the order that it is made for.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Status => "status",
+            Self::Freeze { .. } => "freeze",
+            Self::Thaw { .. } => "thaw",
+            Self::CatchUp { .. } => "catch-up",
+            Self::Demote { .. } => "demote",
+            Self::Raise { .. } => "raise",
+            Self::Promote { .. } => "promote",
+            Self::StartMaster { .. } => "start-master",
+            Self::Follow { .. } => "follow",
+            Self::ListStranded { .. } => "list-stranded",
+            Self::Reinject { .. } => "reinject",
+            Self::Canary { .. } => "canary",
+            Self::Stop => "stop",
+        }
+    }
+}
+
 /// What an engine is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
 pub enum EngineRole {

@@ -40,6 +40,9 @@ enum Act {
         /// How often it is drained and undrained.
         #[arg(long, default_value_t = 3, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=100))]
         rounds: u32,
+        /// Hand-overs that policy lets be under way at once.
+        #[arg(long, default_value_t = 1, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=100))]
+        at_once: u16,
     },
     /// End the cluster that `up` left running.
     Down {
@@ -59,8 +62,8 @@ fn main() -> ExitCode {
                 let _ = began.send(folder);
             })
         }
-        Act::BenchHandover { json, masters, rounds } => {
-            handover_bench::run(handover_bench::Plan { masters, rounds }, json.as_deref())
+        Act::BenchHandover { json, masters, rounds, at_once } => {
+            handover_bench::run(handover_bench::Plan { masters, rounds, at_once }, json.as_deref())
         }
         Act::Up { dir } => demo::up(&dir),
         Act::Down { dir } => demo::down(&dir),

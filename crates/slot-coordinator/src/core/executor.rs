@@ -2,8 +2,9 @@
 //!
 //! What always holds: it remembers nothing that matters, a new leader recomputes everything from the state; a step is
 //! proposed at most once at a time; an order is sent only after its StartStep entry is committed (R4) and after a read-index
-//! round that began later confirmed that this node leads; a durable word is recorded once, anything else is asked again.
-//! A step may be proposed together with the end of the one before it; only `apply` decides whether it starts.
+//! round that began no earlier than that entry was proposed confirmed that this node leads (S15); one that is sent again
+//! waits for a round of its own. A durable word is recorded once, anything else is asked again. A step may be proposed
+//! together with the end of the one before it; only `apply` decides whether it starts.
 
 use super::io::{Effect, Now};
 use super::observer::Observer;
@@ -42,6 +43,8 @@ struct Start {
     blocked: Option<(LogTime, String)>,
     retry_at: u64,
     failures: u32,
+    /// The round that begins with its proposal.
+    round: u64,
 }
 
 /// How far a delivery is.
@@ -49,8 +52,8 @@ struct Start {
 enum Phase {
     /// Leadership is to be confirmed first.
     Wanted,
-    /// It is being confirmed.
-    Confirming,
+    /// It is being confirmed, by this round.
+    Confirming(u64),
     /// The agent has it; the number names the call.
     Sent(u64),
     /// The agent did not give its word; again at this time.
@@ -73,7 +76,14 @@ pub(super) struct Executor {
     deliveries: BTreeMap<OrderKey, Delivery>,
     calls: BTreeMap<u64, OrderKey>,
     last_call: u64,
-    confirming: bool,
+    /// Rounds that confirm leadership: the last one begun, the one under way, the last one confirmed, and whether what was
+    /// proposed since wants another.
+    rounds: u64,
+    under_way: Option<u64>,
+    confirmed: u64,
+    round_wanted: bool,
+    /// The round that began with the proposal of a step whose order was not looked at yet.
+    begun_with: BTreeMap<StepRef, u64>,
     stuck: BTreeSet<StepRef>,
 }
 
@@ -110,12 +120,17 @@ impl Executor {
         self.runnable = runnable(state);
         let mut steps = BTreeSet::new();
         let mut orders = BTreeSet::new();
+        let mut sending = BTreeSet::new();
         for item in &self.runnable {
             match item {
                 Runnable::Start { step, .. } | Runnable::Blocked { step, .. } => drop(steps.insert(*step)),
-                Runnable::Send { order, .. } => drop(orders.insert(key(order))),
+                Runnable::Send { order, step, .. } => {
+                    orders.insert(key(order));
+                    sending.insert(*step);
+                }
             }
         }
+        self.begun_with.retain(|step, _| sending.contains(step));
         // What is proposed stays until it is decided: it may have been proposed ahead.
         self.starts.retain(|step, start| start.proposed || steps.contains(step));
         self.deliveries.retain(|order, _| orders.contains(order));
@@ -123,16 +138,20 @@ impl Executor {
         self.stuck.retain(|step| state.step(*step).is_some_and(|(_, _, run)| run.stuck.is_none()));
     }
 
-    /// Does what can be done now; `true` when leadership is to be confirmed by a read-index round.
-    pub(super) fn act(&mut self, hands: &mut Hands<'_>) -> bool {
+    /// Does what can be done now; the number of the read-index round that is to be begun now, if one is.
+    pub(super) fn act(&mut self, hands: &mut Hands<'_>) -> Option<u64> {
         let items = std::mem::take(&mut self.runnable);
         for item in &items {
             match item {
-                Runnable::Start { step, attempt, deadline_ms, .. } => self.start(hands, *step, *attempt, *deadline_ms),
+                Runnable::Start { step, attempt, deadline_ms, host, .. } => {
+                    self.round_wanted |= self.start(hands, *step, *attempt, *deadline_ms) && host.is_some();
+                }
                 Runnable::Blocked { step, why, deadline_ms } => self.blocked(hands, *step, why.clone(), *deadline_ms),
                 Runnable::Send { order, since, deadline_ms, step, .. } => {
-                    let delivery = self.deliveries.entry(key(order)).or_insert(Delivery {
-                        phase: Phase::Wanted,
+                    let is_own = order.id.step == step.step; // and no cancel, thaw or serve, which no proposal began
+                    let begun_with = if is_own { self.begun_with.remove(step) } else { None };
+                    let delivery = self.deliveries.entry(key(order)).or_insert_with(|| Delivery {
+                        phase: begun_with.map_or(Phase::Wanted, Phase::Confirming),
                         failures: 0,
                         last: "no answer yet".into(),
                     });
@@ -147,38 +166,51 @@ impl Executor {
             }
         }
         self.runnable = items;
-        self.want_confirmation()
+        self.send_confirmed(hands);
+        self.next_round()
     }
 
-    fn want_confirmation(&mut self) -> bool {
-        if self.confirming {
-            return false;
+    /// Begins a round for what wants one, if none is under way: one that comes meanwhile waits for the next (S13).
+    fn next_round(&mut self) -> Option<u64> {
+        let (round, under_way) = (self.rounds + 1, self.under_way);
+        // A round that failed, or was overtaken by a lost one, confirms nothing any more.
+        let is_lost = |of: u64| of != round && under_way != Some(of);
+        for delivery in self.deliveries.values_mut() {
+            if delivery.phase == Phase::Wanted || matches!(delivery.phase, Phase::Confirming(of) if is_lost(of)) {
+                delivery.phase = Phase::Confirming(round);
+                self.round_wanted = true;
+            }
         }
-        let mut wanted = false;
-        for delivery in self.deliveries.values_mut().filter(|d| d.phase == Phase::Wanted) {
-            delivery.phase = Phase::Confirming;
-            wanted = true;
+        if under_way.is_some() || !std::mem::take(&mut self.round_wanted) {
+            return None;
         }
-        self.confirming = wanted;
-        wanted
+        self.rounds = round;
+        self.under_way = Some(round);
+        self.under_way
     }
 
-    fn start(&mut self, hands: &mut Hands<'_>, step: StepRef, attempt: u32, deadline_ms: u64) {
+    /// Proposes to start a step, if nothing speaks against it; whether it did.
+    fn start(&mut self, hands: &mut Hands<'_>, step: StepRef, attempt: u32, deadline_ms: u64) -> bool {
         let first_seen = !self.starts.contains_key(&step);
         let start = self.starts.entry(step).or_default();
         if first_seen && attempt > 1 {
             start.retry_at = hands.now.ms.saturating_add(pause(attempt));
         }
         if start.proposed || start.retry_at > hands.now.ms {
-            return;
+            return false;
         }
         let guards = step_evidence(hands, step);
         match guard(hands.state, step, &guards) {
             Ok(()) => {
                 start.proposed = true;
+                start.round = self.rounds + 1;
                 hands.propose(Command::StartStep { step, attempt, guards }, Purpose::Start(step));
+                true
             }
-            Err(why) => self.blocked(hands, step, why, deadline_ms),
+            Err(why) => {
+                self.blocked(hands, step, why, deadline_ms);
+                false
+            }
         }
     }
 
@@ -205,16 +237,21 @@ impl Executor {
         }
     }
 
-    /// Leadership was confirmed by a round that began after these orders were wanted: they go out.
-    pub(super) fn confirmed(&mut self, hands: &mut Hands<'_>) {
-        self.confirming = false;
+    /// A round confirmed that this node led after it began: orders that waited for it go out.
+    pub(super) fn confirmed(&mut self, hands: &mut Hands<'_>, round: u64) {
+        self.under_way = self.under_way.filter(|under_way| *under_way != round);
+        self.confirmed = self.confirmed.max(round);
+        self.send_confirmed(hands);
+    }
+
+    fn send_confirmed(&mut self, hands: &mut Hands<'_>) {
         let Some(cluster) = &hands.state.cluster else { return };
         for item in &self.runnable {
             let Runnable::Send { host, order, deadline_ms, step, .. } = item else { continue };
             let (Some(delivery), Some(place)) = (self.deliveries.get_mut(&key(order)), cluster.hosts.get(host)) else {
                 continue;
             };
-            if delivery.phase != Phase::Confirming {
+            if !matches!(delivery.phase, Phase::Confirming(round) if round <= self.confirmed) {
                 continue;
             }
             if order.action == slot_types::order::Action::Destroy
@@ -241,9 +278,9 @@ impl Executor {
     }
 
     /// Leadership could not be confirmed.
-    pub(super) fn not_confirmed(&mut self, now: Now) {
-        self.confirming = false;
-        for delivery in self.deliveries.values_mut().filter(|d| d.phase == Phase::Confirming) {
+    pub(super) fn not_confirmed(&mut self, now: Now, round: u64) {
+        self.under_way = self.under_way.filter(|under_way| *under_way != round);
+        for delivery in self.deliveries.values_mut().filter(|d| d.phase == Phase::Confirming(round)) {
             delivery.phase = Phase::Resting(now.ms.saturating_add(PAUSE_MS));
         }
     }
@@ -297,6 +334,8 @@ impl Executor {
                 return;
             }
             start.proposed = true;
+            start.round = self.rounds + 1;
+            self.round_wanted |= host.is_some();
             command = Command::StartStep { step, attempt: 1, guards };
             hands.propose(command.clone(), Purpose::Start(step));
             if host.is_some() {
@@ -311,7 +350,11 @@ impl Executor {
         start.proposed = false;
         let why = match answer {
             Some(Applied::Refused(refused)) => refused.to_string(),
-            Some(_) => return drop(self.starts.remove(&step)),
+            Some(_) => {
+                self.begun_with.insert(step, start.round);
+                self.starts.remove(&step);
+                return;
+            }
             None => "the proposal was lost".into(),
         };
         start.retry_at = hands.now.ms.saturating_add(pause(start.failures));

@@ -102,8 +102,8 @@ struct Parked {
 
 /// What a read-index round was asked for.
 enum Read {
-    /// To send orders.
-    Orders,
+    /// To send orders; the executor's number of the round.
+    Orders(u64),
     /// To answer a question.
     Answer { token: u64, question: Box<Question> },
 }
@@ -384,12 +384,14 @@ impl CoordinatorCore {
             lead.executor.refresh(&self.state);
             self.watch_agents();
         }
-        let mut confirm = false;
+        let mut confirm = None;
         self.with_hands(|executor, hands| confirm = executor.act(hands));
-        if confirm && planted("s15-deposed-leader-sends") {
-            self.with_hands(|executor, hands| executor.confirmed(hands));
-        } else if confirm {
-            self.read_index(Read::Orders);
+        match confirm {
+            Some(round) if planted("s15-deposed-leader-sends") => {
+                self.with_hands(|executor, hands| executor.confirmed(hands, round));
+            }
+            Some(round) => self.read_index(Read::Orders(round)),
+            None => {}
         }
         if self.lead.as_mut().is_some_and(|l| l.everyday.round_due(self.now)) {
             self.everyday(None);
@@ -417,7 +419,7 @@ impl CoordinatorCore {
 
     fn read_confirmed(&mut self, token: u64) {
         match self.reads.remove(&token) {
-            Some(Read::Orders) => self.with_hands(|executor, hands| executor.confirmed(hands)),
+            Some(Read::Orders(round)) => self.with_hands(|executor, hands| executor.confirmed(hands, round)),
             Some(Read::Answer { token, question }) => self.answer(token, *question, true),
             None => {}
         }
@@ -425,9 +427,9 @@ impl CoordinatorCore {
 
     fn read_failed(&mut self, token: u64) {
         match self.reads.remove(&token) {
-            Some(Read::Orders) => {
+            Some(Read::Orders(round)) => {
                 if let Some(lead) = &mut self.lead {
-                    lead.executor.not_confirmed(self.now);
+                    lead.executor.not_confirmed(self.now, round);
                 }
             }
             Some(Read::Answer { token, .. }) => {

@@ -11,6 +11,7 @@ use slot_raft::store::{LogStore, RedbStore};
 use std::io;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 /// More entries than this are not put into one transaction.
 const MERGED_ENTRIES_MAX: usize = 1_024;
@@ -53,9 +54,11 @@ fn work(mut store: RedbStore, batches: &Receiver<PersistBatch>, inbox: &Inbox) {
             batch.merge(later);
         }
         failpoint::reach("slotd-before-persist");
+        let began = Instant::now();
         if let Err(error) = store.commit(&batch) {
             super::die(&error.to_string());
         }
+        tracing::debug!(entries = batch.entries.len(), us = began.elapsed().as_micros(), "log durable");
         failpoint::reach("slotd-after-persist");
         if inbox.blocking_send(Event::Persisted { seq: batch.seq }).is_err() {
             return; // the process is ending

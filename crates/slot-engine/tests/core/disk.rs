@@ -66,6 +66,8 @@ pub struct Disk {
     /// The folder after each unsynced change, oldest first; the first is what is synced.
     unsynced: Vec<Names>,
     synced: Names,
+    /// How often a file or the folder was synced.
+    pub fsyncs: u64,
 }
 
 impl Disk {
@@ -84,6 +86,7 @@ impl Disk {
     }
 
     pub fn run(&mut self, op: &DiskOp) {
+        self.fsyncs += u64::from(matches!(op, DiskOp::Fsync { .. } | DiskOp::FsyncDir));
         match op {
             DiskOp::Write { file, offset, bytes } => {
                 let inode = match self.names.get(file) {

@@ -211,3 +211,34 @@ fn stop_ends_it_with_everything_durable() {
     w.start(0).unwrap();
     assert_eq!(w.status(0).tip.position.length, 2);
 }
+
+/// What the steps of a hand-over cost an engine; `docs/performance.md` counts with it.
+#[test]
+fn the_fsyncs_of_a_hand_over_are_these() {
+    let mut w = World::with_master(2, 9, 0);
+    w.must_append(0, 1, "w1", 1);
+    w.control(1, EngineCall::Follow { epoch: E(1), source: source(0) }).unwrap();
+    w.run(2_000);
+    let fsyncs = |w: &World, node: usize| w.nodes[node].disk.fsyncs;
+    let mut counted = Vec::new();
+    let p0 = {
+        let before = fsyncs(&w, 0);
+        let p0 = w.tip_of(0, EngineCall::Freeze { id: freeze_id(1), epoch: E(1), limit_ms: 60_000 });
+        counted.push(("freeze", fsyncs(&w, 0) - before));
+        p0
+    };
+    let before = fsyncs(&w, 1);
+    assert_eq!(w.tip_of(1, EngineCall::CatchUp { epoch: E(1), source: source(0), target: p0 }), p0);
+    counted.push(("catch-up of one that is level", fsyncs(&w, 1) - before));
+    let before = fsyncs(&w, 0);
+    assert_eq!(w.tip_of(0, EngineCall::Demote { epoch: E(2) }), p0);
+    counted.push(("demote", fsyncs(&w, 0) - before));
+    let before = fsyncs(&w, 1);
+    w.tip_of(1, EngineCall::Promote { epoch: E(2), expect: p0, sync_copies: 0 });
+    counted.push(("promote", fsyncs(&w, 1) - before));
+    let before = fsyncs(&w, 1);
+    w.must_append(1, 2, "w1", 2);
+    counted.push(("append", fsyncs(&w, 1) - before));
+    let wanted = [("freeze", 2), ("catch-up of one that is level", 0), ("demote", 2), ("promote", 3), ("append", 1)];
+    assert_eq!(counted, wanted);
+}

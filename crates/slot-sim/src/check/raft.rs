@@ -16,6 +16,9 @@ const BODIES_KEPT: u64 = 4_096;
 const ROUNDS_KEPT: usize = 256;
 const ROUND_KEPT_MS: u64 = 120_000;
 
+/// Entries whose orders have not left, kept with the moment they were placed.
+const PLACED_KEPT: usize = 4_096;
+
 /// Which entries a log holds.
 #[derive(Default)]
 struct Log {
@@ -72,6 +75,8 @@ struct Node {
     dropped: u64,
     /// When it last delivered orders, in which term, and the latest moment before that.
     delivered: (u64, u64, u64),
+    /// When it placed each entry of its own term for which no order has left yet.
+    placed: BTreeMap<u64, u64>,
 }
 
 struct Body {
@@ -179,6 +184,10 @@ impl Raft {
             self.body(found, id, entry);
         }
         let node = self.nodes.entry(id).or_default();
+        node.placed.extend(batch.entries.iter().map(|entry| (entry.index, found.now)));
+        while node.placed.len() > PLACED_KEPT {
+            node.placed.pop_first();
+        }
         match &batch.log_start {
             // What it drops it may have applied in this very step: that is looked at first.
             Some(start) if start.index <= applied => {
@@ -322,9 +331,9 @@ impl Raft {
         }
     }
 
-    /// S15: orders leave only after a round of heartbeats, begun since the last orders, was answered by a quorum in the
-    /// sender's term.
-    pub fn delivers(&mut self, found: &mut Found, now: u64, id: u64, term: u64) {
+    /// S15: an order leaves only after a round of heartbeats was answered by a quorum in the sender's term, begun since the
+    /// last orders or, for one that leaves for the first time, since the sender itself placed its entry in that term.
+    pub fn delivers(&mut self, found: &mut Found, now: u64, id: u64, term: u64, index: u64) {
         if self.leaders.get(&term).is_some_and(|leader| *leader != id) {
             found.say("S15", format!("c{id} sends an order in term {term}, in which it does not lead"));
         }
@@ -337,6 +346,8 @@ impl Raft {
             (false, _) => 0,
         };
         node.delivered = (term, now, since);
+        let placed = node.placed.remove(&index).filter(|_| node.log.terms.get(&index) == Some(&term));
+        let since = placed.map_or(since, |placed| placed.min(since));
         let confirmed = |(key, round): (&(u64, Vec<u8>), &Round)| {
             key.0 == id && round.term == term && round.begun >= since && round.answered.len() + 1 >= quorum
         };

@@ -341,10 +341,9 @@ impl Witness {
                     self.control.replied(&mut self.found, &self.commits, (node, *token), state.revision, reply);
                 }
                 Effect::Deliver { host, order, .. } => {
-                    let Some(term) = self.ledgers.emitted(&mut self.found, &self.commits, host, order) else {
-                        continue;
-                    };
-                    self.raft.delivers(&mut self.found, now, node, term);
+                    let emitted = self.ledgers.emitted(&mut self.found, &self.commits, host, order);
+                    let Some((term, index)) = emitted else { continue };
+                    self.raft.delivers(&mut self.found, now, node, term, index);
                 }
                 Effect::WatchAgents { term, agents } if !agents.is_empty() => {
                     self.raft.leads(&mut self.found, node, term.0);

@@ -220,13 +220,13 @@ fn r22_a_snapshot_whose_audit_does_not_fit() {
     }
 }
 
-#[test]
-fn s15_orders_without_a_round_of_heartbeats() {
+/// An order in term 1 whose StartStep is the entry at an index.
+fn delivers(index: u64) -> Effect {
     use slot_types::order::{Action, Order};
     let order = Order {
         cluster: ClusterId([9; 16]),
         term: Term(1),
-        index: LogIndex(2),
+        index: LogIndex(index),
         id: OrderId { plan: PlanId(1), task: 0, step: 0x8000, attempt: 1 },
         incarnation: Incarnation([1; 16]),
         boot: BootId([1; 16]),
@@ -234,20 +234,27 @@ fn s15_orders_without_a_round_of_heartbeats() {
         budget_ms: 1,
         action: Action::ConfirmStopped,
     };
-    let deliver = Effect::Deliver {
+    Effect::Deliver {
         delivery: 1,
         host: host(1),
         address: "127.0.0.1:1".parse().unwrap(),
         order: codec::encode(&order),
         budget_ms: 1,
-    };
-    let round = |log: &mut Log, context: u8| {
-        let context = vec![context];
-        let ask = RaftMessage { context: context.clone(), ..message(RaftMessageType::Heartbeat, 1, 2, 1) };
-        let answer = RaftMessage { context, ..message(RaftMessageType::HeartbeatResponse, 2, 1, 1) };
-        log.did(1, &[send(ask)]);
-        log.did(2, &[send(answer)]);
-    };
+    }
+}
+
+/// Node 2 answers a round of heartbeats of node 1.
+fn round(log: &mut Log, context: u8) {
+    let context = vec![context];
+    let ask = RaftMessage { context: context.clone(), ..message(RaftMessageType::Heartbeat, 1, 2, 1) };
+    let answer = RaftMessage { context, ..message(RaftMessageType::HeartbeatResponse, 2, 1, 1) };
+    log.did(1, &[send(ask)]);
+    log.did(2, &[send(answer)]);
+}
+
+#[test]
+fn s15_orders_without_a_round_of_heartbeats() {
+    let deliver = delivers(2);
     let at = |log: &mut Log, now| {
         let effects = [deliver.clone()];
         log.w.saw(now, Seen::CoordinatorDid { node: 1, state: &log.state, effects: &effects });
@@ -270,6 +277,35 @@ fn s15_orders_without_a_round_of_heartbeats() {
     round(&mut log, 1);
     at(&mut log, 10);
     breaks(&log.w, "S15");
+}
+
+#[test]
+fn s15_a_round_is_good_for_the_first_order_of_an_entry_that_was_placed_before_it() {
+    let at = |log: &mut Log, now: u64, index: u64| {
+        let effects = [delivers(index)];
+        log.w.saw(now, Seen::CoordinatorDid { node: 1, state: &log.state, effects: &effects });
+    };
+    let is_broken = |log: &Log| broken(&log.w).contains(&"S15");
+    let mut log = Log::new();
+    log.found();
+    log.leader();
+    log.leader();
+    round(&mut log, 1);
+    at(&mut log, 10, 3);
+    at(&mut log, 20, 4);
+    assert!(!is_broken(&log), "both entries were placed before the round: {:?}", log.w.violations());
+    at(&mut log, 30, 4);
+    assert!(is_broken(&log), "an order that is sent again needs a round of its own");
+
+    let mut log = Log::new();
+    log.found();
+    round(&mut log, 1);
+    at(&mut log, 10, 2);
+    let batch = log.batch(vec![raft_entry(3, 1, Vec::new())], None);
+    let effects = [Effect::Persist(batch)];
+    log.w.saw(15, Seen::CoordinatorDid { node: 1, state: &log.state, effects: &effects });
+    at(&mut log, 20, 3);
+    assert!(is_broken(&log), "the round began before the entry was placed");
 }
 
 #[test]
