@@ -59,7 +59,7 @@ enum Command {
     },
     /// Run the benchmarks, or one of them.
     Bench {
-        /// Which one: machine, planner, journal, raft or handover.
+        /// Which one: machine, planner, questions, journal, raft or handover.
         name: Option<String>,
         /// Handed to the benchmark: `--json FILE` to handover; to criterion for instance `--quick`.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

@@ -27,13 +27,20 @@
 //! What-if is a changed fleet: set a host's state to [`State::Down`] or give it other room, and ask [`figures`] again;
 //! [`survivors`] gives what every survivor of a loss would carry. [`may_hold`] is the one place that says why a host
 //! may not take a copy, with a type.
+//!
+//! Questions that plan nothing: [`loss`] for every single loss and the worst pair, [`room`] for how many more stores fit,
+//! [`groups`] for the hosts that may be down together, [`whatif`] for a fleet that is not there.
 
 mod figures;
 mod goal;
+pub mod groups;
+pub mod loss;
 mod model;
 mod pairs;
 mod replay;
+pub mod room;
 mod rules;
+pub mod whatif;
 
 pub use figures::{Figures, Survivors, Violations, figures, survivors, violations};
 pub use goal::{Goal, Move, No, Outcome, Wish};
