@@ -102,8 +102,8 @@ struct Parked {
 
 /// What a read-index round was asked for.
 enum Read {
-    /// To send orders; the executor's number of the round.
-    Orders(u64),
+    /// To send orders; the term in which the round began, and the executor's number of it: each leadership counts its own.
+    Orders(u64, u64),
     /// To answer a question.
     Answer { token: u64, question: Box<Question> },
 }
@@ -390,7 +390,10 @@ impl CoordinatorCore {
             Some(round) if planted("s15-deposed-leader-sends") => {
                 self.with_hands(|executor, hands| executor.confirmed(hands, round));
             }
-            Some(round) => self.read_index(Read::Orders(round)),
+            Some(round) => {
+                let term = self.lead.as_ref().map_or(0, |lead| lead.term);
+                self.read_index(Read::Orders(term, round));
+            }
             None => {}
         }
         if self.lead.as_mut().is_some_and(|l| l.everyday.round_due(self.now)) {
@@ -419,7 +422,9 @@ impl CoordinatorCore {
 
     fn read_confirmed(&mut self, token: u64) {
         match self.reads.remove(&token) {
-            Some(Read::Orders(round)) => self.with_hands(|executor, hands| executor.confirmed(hands, round)),
+            // S15: what confirmed an earlier leadership of this node says nothing of this one.
+            Some(Read::Orders(term, _)) if self.lead.as_ref().is_none_or(|lead| lead.term != term) => {}
+            Some(Read::Orders(_, round)) => self.with_hands(|executor, hands| executor.confirmed(hands, round)),
             Some(Read::Answer { token, question }) => self.answer(token, *question, true),
             None => {}
         }
@@ -427,8 +432,8 @@ impl CoordinatorCore {
 
     fn read_failed(&mut self, token: u64) {
         match self.reads.remove(&token) {
-            Some(Read::Orders(round)) => {
-                if let Some(lead) = &mut self.lead {
+            Some(Read::Orders(term, round)) => {
+                if let Some(lead) = self.lead.as_mut().filter(|lead| lead.term == term) {
                     lead.executor.not_confirmed(self.now, round);
                 }
             }
