@@ -9,7 +9,7 @@ use crate::fence;
 use crate::ready;
 use crate::state::State;
 use slot_planted::planted;
-use slot_types::cluster::{Cluster, FenceLevel, Store};
+use slot_types::cluster::{Cluster, FenceLevel, Host, HostState, Store};
 use slot_types::engine::EngineRole;
 use slot_types::evidence::Evidence;
 use slot_types::ids::{HostName, SlotId};
@@ -119,6 +119,17 @@ fn handover(
         }
         None => Err(format!("{to} was never verified against {from}")),
     }
+}
+
+/// R23: how many hosts that should be heard are known to be silent. Where the leader has only begun to listen it knows of none,
+/// and [`still_silent`] lets nobody go past a master by then.
+pub(crate) fn silent_hosts(cluster: &Cluster, evidence: &Evidence) -> u16 {
+    let expected = |host: &Host| matches!(host.declared, HostState::Active | HostState::Draining | HostState::Empty);
+    let silent = cluster.hosts.iter().filter(|(name, host)| {
+        let listened = evidence.hosts.contains_key(*name);
+        expected(host) && listened && !evidence.agent_alive(name, cluster.policy.silent_ms)
+    });
+    u16::try_from(silent.count()).unwrap_or(u16::MAX)
 }
 
 /// R14: a sheet made while the host was silent does not outlive its silence.

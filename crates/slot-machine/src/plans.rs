@@ -28,8 +28,8 @@ pub(crate) fn record(state: &mut State, stamp: Stamp, bytes: &[u8]) -> Result<An
     }
     shape::facts_hold(state, &plan)?;
     let everyday = plan.intent.is_everyday();
-    let people = shape::people(&plan, &cluster.policy);
-    shape::brake(&plan, &cluster.policy)?;
+    let people = shape::people(&plan, &cluster.policy, 0);
+    shape::brake(&plan, &cluster.policy, 0)?;
     if !everyday {
         room_to_wait(state)?;
     }
@@ -162,14 +162,15 @@ pub(crate) fn approve(
         return Err(Refused::ApprovedAlready { plan: id, by: by.clone() });
     }
     // S5: as many as policy asks for now; it may have become stricter since the plan was recorded.
-    let people = record.people.max(shape::people(&record.plan, &cluster(state)?.policy));
+    let silent = guard::silent_hosts(cluster(state)?, guards);
+    let people = record.people.max(shape::people(&record.plan, &cluster(state)?.policy, silent));
     // protocol.md says "neither the requester alone": the safe reading is taken (docs/adr/0004).
     let is_requester = |who: &OperatorName| record.plan.requested_by.as_ref() == Some(who);
     if people >= 2 && is_requester(by) {
         return Err(Refused::RequesterMayNotApprove { plan: id, by: by.clone(), people });
     }
     shape::facts_hold(state, &record.plan)?;
-    shape::brake(&record.plan, &cluster(state)?.policy)?;
+    shape::brake(&record.plan, &cluster(state)?.policy, silent)?;
     failover_guards(state, record, guards)?;
     let given = record.approvals.iter().filter(|a| people < 2 || !is_requester(&a.by)).count() + 1;
     let missing = usize::from(people).saturating_sub(given);

@@ -33,11 +33,16 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Plan, Refused> {
 
 /// S5: how many people must approve, from what the plan says and from policy as it is now; the proposer may only ask for
 /// more.
-pub(crate) fn people(plan: &Plan, policy: &Policy) -> u8 {
+/// R23: so many hosts are `silent` now.
+pub(crate) fn people(plan: &Plan, policy: &Policy, silent: u16) -> u8 {
     if plan.intent.is_everyday() {
         return 0;
     }
-    let unplanned = if plan.failovers().next().is_some() { policy.failover_people } else { 0 };
+    let unplanned = match plan.failovers().next() {
+        Some(_) if policy.brakes(silent) => policy.failover_people.max(2),
+        Some(_) => policy.failover_people,
+        None => 0,
+    };
     people_needed(plan, policy).max(plan.people).max(unplanned)
 }
 
@@ -55,9 +60,10 @@ fn shape(plan: &Plan) -> Result<(), String> {
     stores_in_order(plan)
 }
 
-/// R23: many silent hosts at once look like our own partition; only who said to know that goes past a master then.
-pub(crate) fn brake(plan: &Plan, policy: &Policy) -> Result<(), Refused> {
-    let (silent, allowed) = (plan.silent_hosts, policy.brake_silent_hosts);
+/// R23: many silent hosts at once look like our own partition; only who said to know that goes past a master then. What is
+/// `silent` now counts as well as what was when the plan was made: it may have waited for its approval since (R14).
+pub(crate) fn brake(plan: &Plan, policy: &Policy, silent: u16) -> Result<(), Refused> {
+    let (silent, allowed) = (plan.silent_hosts.max(silent), policy.brake_silent_hosts);
     match plan.failovers().next().is_some() && policy.brakes(silent) && !plan.said.mass {
         true => Err(Refused::Brake { silent, allowed }),
         false => Ok(()),

@@ -177,7 +177,7 @@ fn judge_epoch(entry: &CopyEntry, subject: &Subject, action: &Action) -> Judgeme
     if subject.epoch > entry.epoch {
         return Judgement::Lawful;
     }
-    if may_follow(entry.role, action) { Judgement::Lawful } else { other_role(entry) }
+    if may_follow(entry, action) { Judgement::Lawful } else { other_role(entry) }
 }
 
 fn other_role(entry: &CopyEntry) -> Judgement {
@@ -186,11 +186,14 @@ fn other_role(entry: &CopyEntry) -> Judgement {
 
 /// Which role order may come after which at one epoch ("Same epoch, different order" in `protocol.md`).
 ///
-/// A raise and then a demote is allowed beside the listed pairs: both only give mastership away.
-fn may_follow(role: LedgerRole, action: &Action) -> bool {
+/// A raise and then a demote is allowed beside the listed pairs: both only give mastership away. So does a raise after a
+/// promote that was accepted and has no outcome, as when its host booted again first: by that the copy is no master, and it is
+/// woken although its store has none (L1; docs/adr/0030).
+fn may_follow(entry: &CopyEntry, action: &Action) -> bool {
     use LedgerRole::*;
+    let role = entry.role;
     match action {
-        Action::Raise => matches!(role, Idle | Raised),
+        Action::Raise => matches!(role, Idle | Raised) || (role == Master && !entry.settled),
         Action::Promote { .. } => matches!(role, Idle | Raised | Master),
         Action::Demote => matches!(role, Idle | Raised | Demoted),
         Action::Follow { .. } => matches!(role, Idle | Raised | Demoted | Replica),

@@ -265,6 +265,26 @@ fn r1_promote_that_is_not_equal_never_will_and_leaves_the_epoch_raised() {
     world.done(&order(4, 2, Action::Follow { source: source() }));
 }
 
+/// L1: the host booted again before its engine answered a Promote, and the plan was given up. The copy is woken by a Raise at
+/// that very epoch, by which it is no master; a Promote that was settled is not undone so.
+#[test]
+fn l1_a_promote_that_a_boot_cut_short_may_be_woken_at_its_epoch() {
+    let mut world = World::new();
+    world.done(&order(1, 1, Action::Provision));
+    world.unreachable = true;
+    let promote = promote(2, 2, Tip::default());
+    world.send(&promote);
+    world.reboot(BootId([9; 16]));
+    world.unreachable = false;
+    world.done(&Order { boot: world.boot, ..order(3, 2, Action::Raise) });
+    assert!(!world.last_report().slots[0].ledger_master);
+    assert_ne!(world.engine().role, EngineRole::Master);
+    assert!(matches!(world.never(&promote), NeverWill::BootEnded(_)), "R27, R4: it does not come late");
+
+    let mut world = World::with_master();
+    assert!(matches!(world.never(&order(3, 1, Action::Raise)), NeverWill::SameEpochOtherRole { .. }));
+}
+
 #[test]
 fn promote_catches_up_first_when_it_has_a_source_and_only_when_needed() {
     let mut world = World::new();

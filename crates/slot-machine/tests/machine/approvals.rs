@@ -202,6 +202,28 @@ fn r23_many_silent_hosts_need_a_second_person() {
     assert_eq!(world.approve(three, "ben"), Err(Refused::Brake { silent: allowed, allowed: allowed - 1 }));
 }
 
+/// R23, R14: what was silent when the plan was made is not what counts: the sheet of one dead host must not be carried out
+/// while our own uplink is down, nor by the one person who sufficed before.
+#[test]
+fn r23_hosts_that_fell_silent_since_the_plan_was_made_count_at_the_yes() {
+    let mut world = World::with_store();
+    let allowed = 1;
+    world.cluster_mut().policy.brake_silent_hosts = allowed;
+    let task = demoting(&world, 1, &slot(1, 1), &slot(2, 1));
+    let mut plan = world.plan(Intent::FailOverSlot { slot: slot(1, 1), to: None }, vec![task]);
+    let unknowing = world.record(&plan);
+    plan.said.mass = true;
+    let knowing = world.record(&plan);
+    assert_eq!(world.state.plans[&knowing].people, 1, "nothing else was silent then");
+
+    world.dead = [host(3), host(4)].into();
+    assert_eq!(world.approve(unknowing, "ben"), Err(Refused::Brake { silent: 2, allowed }));
+    assert_eq!(world.approve(knowing, "ben"), Ok(1), "a second person");
+    assert_eq!(world.store(1).epoch, epoch(1));
+    world.dead.clear();
+    assert_eq!(world.approve(unknowing, "ben"), Ok(0), "they are heard again");
+}
+
 #[test]
 fn unfenced_only_where_policy_allows_it() {
     let mut world = World::with_store();

@@ -1,12 +1,13 @@
 //! Approvals, counted anew (S5, R14, R15, R17).
 //!
 //! What always holds: what a plan says is read from the bytes of the committed entry; how many people it needs is computed
-//! here from the policy in force; an approval counts when it names the digest of those bytes, was given in time, by a
-//! person of its own, and since the last change of leader.
+//! here from the policy in force and from what was silent at each yes; an approval counts when it names the digest of those
+//! bytes, was given in time, by a person of its own, and since the last change of leader.
 
 use super::Found;
-use slot_types::cluster::{FenceLevel, LossClass, Policy};
+use slot_types::cluster::{Cluster, FenceLevel, HostState, LossClass, Policy};
 use slot_types::codec;
+use slot_types::evidence::Evidence;
 use slot_types::ids::*;
 use slot_types::plan::{EntityRef, Intent, Plan, TaskKind};
 use slot_types::position::{Digest, ShortDigest};
@@ -107,6 +108,18 @@ impl Recorded {
     /// A person said yes.
     pub fn approved(&mut self, by: &OperatorName, digest: ShortDigest, at: LogTime, index: u64) {
         self.yes.push(Yes { by: by.clone(), digest, at, index });
+    }
+
+    /// R23: hosts in service that the leader had listened to in vain when a person said yes.
+    pub fn seen_silent(&mut self, cluster: Option<&Cluster>, guards: &Evidence) {
+        let Some(cluster) = cluster else { return };
+        let mut silent = 0;
+        for (name, host) in &cluster.hosts {
+            let serves = !matches!(host.declared, HostState::Maintenance | HostState::Off | HostState::Retired);
+            let Some(seen) = guards.hosts.get(name).filter(|_| serves) else { continue };
+            silent += u16::from(seen.agent.age_ms().is_none_or(|age| age > cluster.policy.silent_ms));
+        }
+        self.silent_hosts = self.silent_hosts.max(silent);
     }
 
     /// It can't start any more.

@@ -251,10 +251,11 @@ impl Commits {
                     self.plans.insert(*id, recorded);
                 }
             }
-            Command::ApprovePlan { plan, digest, by, .. } => {
+            Command::ApprovePlan { plan, digest, by, guards, .. } => {
                 let now = self.state.log_time;
                 if let Some(recorded) = self.plans.get_mut(plan) {
                     recorded.approved(by, *digest, now, index);
+                    recorded.seen_silent(self.state.cluster.as_ref(), guards);
                 }
             }
             Command::RejectPlan { plan, .. } => {
