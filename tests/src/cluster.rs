@@ -62,7 +62,7 @@ impl Cluster {
         fs::create_dir_all(&folder)?;
         let folder = folder.canonicalize()?;
         let ctl = Ctl::new(&programs.slotctl, &folder.join("identities"));
-        let boots = (1..=shape.hosts).map(|n| (n, new_boot())).collect();
+        let boots = (1..=shape.all_hosts()).map(|n| (n, new_boot())).collect();
         Ok(Self {
             shape,
             ctl,
@@ -91,8 +91,14 @@ impl Cluster {
     pub fn start_processes(&mut self) -> Outcome<()> {
         fs::create_dir_all(self.folder.join("logs"))?;
         let file = self.folder.join("cluster.toml");
-        fs::write(&file, self.shape.file(&self.block))?;
+        let mut all = self.shape.clone();
+        while all.later > 0 {
+            all = all.grown();
+        }
+        // Identities are made for later hosts too.
+        fs::write(&file, all.file(&self.block))?;
         self.ctl.init(&file, &OPERATORS, &self.shape.clients())?;
+        fs::write(&file, self.shape.file(&self.block))?;
         for n in 1..=self.shape.coordinators {
             self.start_coordinator(n)?;
         }
@@ -102,6 +108,16 @@ impl Cluster {
         }
         self.leader()?;
         Ok(())
+    }
+
+    /// The next of the later hosts comes, bare: its agent runs, and it is in the cluster file, which is not applied yet.
+    pub fn bare_host_comes(&mut self) -> Outcome<u8> {
+        self.shape = self.shape.grown();
+        let n = self.shape.hosts;
+        self.write_agent_config(n)?;
+        self.start_agent(n)?;
+        fs::write(self.folder.join("cluster.toml"), self.shape.file(&self.block))?;
+        Ok(n)
     }
 
     /// The cluster file.

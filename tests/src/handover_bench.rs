@@ -18,7 +18,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Each client writes its next record this long after an acknowledgement, in milliseconds.
-const PAUSE_MS: u64 = 50;
+const PAUSE_MS: u64 = 100;
 /// How often somebody looks.
 const STATUS_LOOKS: usize = 40;
 /// How long a person's word must stand before it counts (R8), and a little more.

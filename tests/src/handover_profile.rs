@@ -18,8 +18,6 @@ const DAY_US: u64 = 86_400_000_000;
 /// Half of the steps of a kind took at most so long, in microseconds.
 #[derive(Debug, Clone, Serialize, PartialEq, Eq)]
 pub struct Step {
-    /// What was done.
-    pub step: String,
     /// How many were seen.
     pub count: usize,
     /// From the commit of its start until its order left: the confirmation of leadership.
@@ -48,8 +46,8 @@ pub struct Durable {
 /// What was read.
 #[derive(Debug, Default, Serialize)]
 pub struct Profile {
-    /// The steps that have an order, as they follow each other.
-    pub steps: Vec<Step>,
+    /// The steps that have an order, by their kind.
+    pub steps: BTreeMap<String, Step>,
     /// What was made durable meanwhile.
     pub durable: Durable,
 }
@@ -94,7 +92,7 @@ struct Moments {
 }
 
 fn profile<'a>(logs: impl Iterator<Item = &'a str>) -> Profile {
-    let (mut order, mut took) = (Vec::new(), BTreeMap::<String, [Vec<u64>; 3]>::new());
+    let mut took = BTreeMap::<String, [Vec<u64>; 3]>::new();
     let mut engines: BTreeMap<String, Vec<u64>> = BTreeMap::new();
     let (mut ledger, mut log) = (Vec::<u64>::new(), Vec::<u64>::new());
     for text in logs {
@@ -145,36 +143,23 @@ fn profile<'a>(logs: impl Iterator<Item = &'a str>) -> Profile {
                 (moments.started, moments.sent, moments.answered, moments.finished)
             {
                 let since = |from: u64, to: u64| if to < from { to + DAY_US - from } else { to - from };
-                let [a, b, c] = took.entry(moments.kind.clone()).or_default();
+                let [a, b, c] = took.entry(moments.kind).or_default();
                 a.push(since(started, sent));
                 b.push(since(sent, answered));
                 c.push(since(answered, finished));
-                order.push((started, moments.kind));
             }
         }
     }
-    let steps = in_order(order).into_iter().filter_map(|kind| {
-        let [a, b, c] = took.get_mut(&kind)?;
+    let steps = took.into_iter().map(|(kind, [mut a, mut b, mut c])| {
+        let (a, b, c) = (&mut a, &mut b, &mut c);
         let (count, to_send_us, agent_us, commit_us) = (a.len(), middle(a), middle(b), middle(c));
         let engine_us = engines.get_mut(&kind).map_or(0, |all| middle(all));
-        Some(Step { step: kind, count, to_send_us, agent_us, engine_us, commit_us })
+        (kind, Step { count, to_send_us, agent_us, engine_us, commit_us })
     });
     let steps = steps.collect();
     let (ledger_commits, log_commits) = (ledger.len(), log.len());
     let (ledger_us, log_us) = (middle(&mut ledger), middle(&mut log));
     Profile { steps, durable: Durable { ledger_commits, ledger_us, log_commits, log_us } }
-}
-
-/// Kinds, each where it first came.
-fn in_order(mut seen: Vec<(u64, String)>) -> Vec<String> {
-    seen.sort();
-    let mut kinds: Vec<String> = Vec::new();
-    for (_, kind) in seen {
-        if !kinds.contains(&kind) {
-            kinds.push(kind);
-        }
-    }
-    kinds
 }
 
 fn middle(values: &mut [u64]) -> u64 {
@@ -232,15 +217,8 @@ mod tests {
     #[test]
     fn a_step_is_read_from_its_start_to_its_end_and_one_without_an_end_is_not() {
         let profile = profile(std::iter::once(LOG));
-        let freeze = Step {
-            step: "freeze".into(),
-            count: 1,
-            to_send_us: 50,
-            agent_us: 899_850,
-            engine_us: 7,
-            commit_us: 100_100,
-        };
-        assert_eq!(profile.steps, [freeze]);
+        let freeze = Step { count: 1, to_send_us: 50, agent_us: 899_850, engine_us: 7, commit_us: 100_100 };
+        assert_eq!(profile.steps, BTreeMap::from([("freeze".into(), freeze)]));
         assert_eq!(profile.durable, Durable { log_commits: 1, log_us: 70, ..Durable::default() });
     }
 }

@@ -70,6 +70,17 @@ pub fn missing(writers: &Writers) -> Outcome<Records> {
     Ok(lost.filter(|(_, lost)| !lost.is_empty()).collect())
 }
 
+/// The loss cases on a host that wait for a person now.
+pub fn waiting(cluster: &Cluster, n: u8) -> Outcome<Vec<String>> {
+    let on_host = format!("{}/", host(n));
+    let view = cluster.look(&["loss", "list"])?;
+    let all = view["loss_cases"].as_array().into_iter().flatten();
+    let waits = all.filter(|case| {
+        case["state"] == "Listed" && case["slot"].as_str().is_some_and(|slot| slot.starts_with(&on_host))
+    });
+    Ok(waits.filter_map(|case| case["loss_case"].as_str().map(str::to_owned)).collect())
+}
+
 /// Waits until so many loss cases on a host are listed or settled; answers what they list.
 pub fn listed(cluster: &Cluster, n: u8, cases: usize) -> Outcome<Listed> {
     let on_host = format!("{}/", host(n));

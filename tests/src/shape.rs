@@ -15,6 +15,9 @@ pub struct Shape {
     pub coordinators: u8,
     /// Hosts, imap1 and so on, each in a rack of its own.
     pub hosts: u8,
+    /// Hosts that come later, numbered on from there and in the racks of the first ones: they have an identity, and are in
+    /// no cluster file before they come.
+    pub later: u8,
     /// Slots of each host.
     pub slots: u8,
     /// Stores, store1 and so on; writer `wN` writes to `storeN`.
@@ -27,6 +30,8 @@ pub struct Shape {
     pub hosts_per_rack: u8,
     /// The first host has a rack of its own, all others share one: each store of two copies has one on the first.
     pub lone_first: bool,
+    /// Hosts there were at first, when some came later; else 0.
+    pub first: u8,
     /// Lines added to the `[policy]` section.
     pub policy: String,
     /// The `fence` of every host, and the table it names; empty for none.
@@ -34,9 +39,30 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// What the demo shows: one host's copies fit on the three others.
+    /// What the demo shows. Its 84 copies do not fit on five hosts of 16 slots: before one is emptied, a seventh joins.
     pub fn demo() -> Self {
+        // On one small machine with one disk, one hand-over at a time keeps clients waiting the least.
+        let policy = "handover = { at_once = 1, per_host = 1 }\ncopy = { at_once = 8, per_host = 4 }\n".into();
+        Self { hosts: 6, later: 1, slots: 16, stores: 40, triples: 4, hosts_per_rack: 2, policy, ..Self::small() }
+    }
+
+    /// What `up` leaves running: one host's copies fit on the three others.
+    pub fn trial() -> Self {
         Self { hosts: 4, slots: 8, stores: 12, ..Self::small() }
+    }
+
+    /// Every host that there will ever be: all of them need an identity.
+    pub fn all_hosts(&self) -> u8 {
+        self.hosts + self.later
+    }
+
+    /// The same, once the next of the later hosts has come.
+    pub fn grown(&self) -> Self {
+        Self { hosts: self.hosts + 1, later: self.later.saturating_sub(1), first: self.first(), ..self.clone() }
+    }
+
+    fn first(&self) -> u8 {
+        if self.first == 0 { self.hosts } else { self.first }
     }
 
     /// Enough for most tests.
@@ -44,12 +70,14 @@ impl Shape {
         Self {
             coordinators: 3,
             hosts: 3,
+            later: 0,
             slots: 4,
             stores: 3,
             copies: 2,
             triples: 0,
             hosts_per_rack: 1,
             lone_first: false,
+            first: 0,
             policy: String::new(),
             fence: Default::default(),
         }
@@ -63,14 +91,11 @@ impl Shape {
         // Writing into a String has no error.
         let _ = writeln!(text, "coordinators = {{ {} }}\n", coordinators.join(", "));
         let _ = writeln!(text, "[hosts]");
-        for (rack, (first, last)) in (0..).zip(self.racks()) {
+        for (rack, first, last) in self.racks() {
             let hosts = range("imap", first.into(), last.into());
             let address = format!("127.{x}.{{n}}.250");
-            let _ = writeln!(
-                text,
-                "\"{hosts}\" = {{ at = \"ny/r{}\", address = \"{address}\", kind = \"box\" }}",
-                rack + 1
-            );
+            let _ =
+                writeln!(text, "\"{hosts}\" = {{ at = \"ny/r{}\", address = \"{address}\", kind = \"box\" }}", rack);
         }
         let _ = writeln!(text, "\n[kind.box]\nslots = {}", self.slots);
         let _ = writeln!(text, "slot = {{ size = \"1 GB\", address = \"127.{x}.{{n}}.{{slot}}\" }}\n");
@@ -93,13 +118,16 @@ impl Shape {
         text
     }
 
-    /// The first and the last host of each rack.
-    fn racks(&self) -> Vec<(u8, u8)> {
+    /// Each rack's number with its first and its last host; hosts that came later stand in the first racks.
+    fn racks(&self) -> Vec<(u8, u8, u8)> {
         if self.lone_first {
-            return vec![(1, 1), (2, self.hosts)];
+            return vec![(1, 1, 1), (2, 2, self.hosts)];
         }
-        let first = (1..=self.hosts).step_by(self.hosts_per_rack.max(1).into());
-        first.map(|first| (first, (first + self.hosts_per_rack - 1).min(self.hosts))).collect()
+        let per_rack = self.hosts_per_rack.max(1);
+        let firsts = (1..=self.first()).step_by(per_rack.into());
+        let racks = (1..).zip(firsts).map(|(rack, first)| (rack, first, (first + per_rack - 1).min(self.first())));
+        let later = (1..).zip(self.first() + 1..=self.hosts).map(|(rack, host)| (rack, host, host));
+        racks.chain(later).collect()
     }
 
     /// The names of all clients: one for each store, and one that only reads.

@@ -176,9 +176,9 @@ fn cell_of(cell: &str, evidence: Option<&serde_json::Value>, path: &str) -> Opti
     figure(cell, &size.map_or_else(|| value.clone(), |size| serde_json::json!(size)))
 }
 
-#[test]
-fn every_figure_of_the_simulator_is_that_of_its_file() {
-    let text = read(&root().join("docs/reliability.md"));
+/// Holds every measured row of a document to its file; each of these files must have one.
+fn hold_to_evidence(document: &str, files: &[&str]) {
+    let text = read(&root().join(document));
     let mut wrong = Vec::new();
     let rows = measured(&text);
     for (cells, file, path) in &rows {
@@ -190,10 +190,20 @@ fn every_figure_of_the_simulator_is_that_of_its_file() {
             Some(_) => {}
         }
     }
-    for file in ["sim", "planted", "sweep", "pairs"] {
-        assert!(rows.iter().any(|(_, name, _)| *name == file), "docs/reliability.md has no figure of {file}.json");
+    for file in files {
+        assert!(rows.iter().any(|(_, name, _)| name == file), "{document} has no figure of {file}.json");
     }
-    assert!(wrong.is_empty(), "docs/reliability.md differs from its evidence; the rows are:\n{}", wrong.join("\n"));
+    assert!(wrong.is_empty(), "{document} differs from its evidence; the rows are:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_figure_of_the_simulator_is_that_of_its_file() {
+    hold_to_evidence("docs/reliability.md", &["sim", "planted", "sweep", "pairs"]);
+}
+
+#[test]
+fn every_figure_of_the_bench_is_that_of_its_file() {
+    hold_to_evidence("docs/performance.md", &["handover"]);
 }
 
 #[test]
@@ -248,8 +258,8 @@ fn figures_are_rounded_as_they_are_written() {
 }
 
 #[test]
-fn evidence_of_a_demo_names_its_commit_and_machine() {
-    for path in files("docs/evidence", "demo.json") {
+fn evidence_of_a_demo_or_a_bench_names_its_commit_and_machine() {
+    for path in ["demo.json", "handover.json"].into_iter().flat_map(|name| files("docs/evidence", name)) {
         let run: serde_json::Value = serde_json::from_str(&read(&path)).expect("evidence is JSON");
         for key in ["commit", "command", "profile", "seconds", "figures"] {
             assert!(!run[key].is_null(), "{} does not say its {key}", path.display());

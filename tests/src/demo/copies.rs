@@ -1,4 +1,4 @@
-//! Acts 5 to 7: a host is emptied, all power fails at once, a bare host takes its place again.
+//! Acts 5 to 8: a host joins, another is emptied, all power fails at once, a bare host takes its place again.
 //!
 //! What always holds: no store passes through fewer copies than it asks for by anybody's plan; what comes back after a power
 //! cut comes back by itself, with the same masters at the same epochs.
@@ -6,17 +6,46 @@
 use super::Demo;
 use super::numbers::Together;
 use super::told::{command, quoted, shown, tell, title};
-use crate::ctl::DONE;
+use crate::ctl::{DONE, FAILED};
 use crate::shape::host;
 use crate::verify::verify;
 use crate::{Outcome, wait_for, wait_until};
 use std::time::Instant;
 
 impl Demo {
+    pub(super) fn host_joins(&mut self) -> Outcome<()> {
+        title("Act 5: a seventh host joins");
+        tell(
+            "The 84 copies would not fit on five hosts of sixteen slots, and no store may pass through fewer copies than it \
+             asks for: asked to empty one of six hosts, the planner refuses.",
+        );
+        let name = host(self.busiest_except(&[])?);
+        command("alice", &format!("drain host {name} --empty -m 'its lease ends'"));
+        let line = ["drain", "host", &name, "--empty", "-m", "its lease ends"];
+        let said = self.cluster.ctl.run("alice", &line)?.expect(FAILED)?;
+        quoted(&said.stderr);
+        let n = self.cluster.bare_host_comes()?;
+        tell(&format!(
+            "So a machine is put into the first rack. An agent runs on it, and it has nothing else; one line of the cluster \
+             file says that {} is there.",
+            host(n)
+        ));
+        let began = Instant::now();
+        let file = self.cluster.file();
+        let plan = self.propose("alice", &["apply", "-f", &file, "-m", "room"])?;
+        self.approve("alice", &plan, false)?.expect(DONE)?;
+        shown(&format!(
+            "{} is in service {:.1} s later, with sixteen free slots",
+            host(n),
+            began.elapsed().as_secs_f64()
+        ));
+        Ok(())
+    }
+
     pub(super) fn host_is_emptied(&mut self) -> Outcome<()> {
         let n = self.busiest_except(&[])?;
         let name = host(n);
-        title(&format!("Act 5: {name} leaves, with its data"));
+        title(&format!("Act 6: {name} leaves, with its data"));
         tell(&format!(
             "{name} is to go for good. First its masters leave, as in a drain. Then every copy on it is built on a free slot \
              of another host, counts once it was seen to hold everything, and only then is the old one destroyed."
@@ -50,7 +79,7 @@ impl Demo {
     }
 
     pub(super) fn power_is_cut(&mut self) -> Outcome<()> {
-        title("Act 6: the whole site loses power");
+        title("Act 7: the whole site loses power");
         tell(
             "Every coordinator, agent and engine is killed at the same moment. Nobody is asked anything when the power is \
              back: the same masters start again at the same epochs, since nothing higher was committed, and their replicas \
@@ -84,7 +113,7 @@ impl Demo {
     pub(super) fn host_is_reinstalled(&mut self) -> Outcome<()> {
         let n = self.busiest_except(&[])?;
         let name = host(n);
-        title(&format!("Act 7: {name} comes back with empty disks"));
+        title(&format!("Act 8: {name} comes back with empty disks"));
         tell(&format!(
             "{name} is drained, switched off, and gets new disks: its ledger and all its copies are gone. A disk that nobody \
              has admitted gets no order. Alice admits it; then what it lost is built anew."

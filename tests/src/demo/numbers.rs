@@ -17,7 +17,8 @@ pub struct Numbers {
     pub writes_duplicated: u64,
     /// Planned changes of a master.
     pub masters_handed_over: u64,
-    /// How long a client had no acknowledgement around the planned change of its store's master.
+    /// How long a client waited for an acknowledgement around the planned change of its store's master: the longest time
+    /// between two of them, less its own pause.
     pub handover_gap_ms: Gaps,
     /// From the yes to SAFE TO SWITCH OFF, for the host with the most masters.
     pub drain_s: f64,

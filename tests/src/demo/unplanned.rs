@@ -13,7 +13,10 @@ use crate::shape::host;
 use crate::verify::verify;
 use slot_types::ids::StoreName;
 use std::collections::BTreeSet;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// When no loss case came up for so long after the others were settled, there is none.
+const CASES_SETTLE: Duration = Duration::from_secs(3);
 
 impl Demo {
     pub(super) fn host_dies(&mut self) -> Outcome<()> {
@@ -89,6 +92,25 @@ impl Demo {
         Ok(())
     }
 
+    /// A copy that follows its successor puts its tail aside, and may tell of a record there before it has pulled that very
+    /// record from the successor, which got it when its client asked again. That opens a case too, and holds the store back
+    /// until somebody settles it.
+    fn late_cases(&self, n: u8) -> Outcome<()> {
+        let mut quiet_since = Instant::now();
+        while quiet_since.elapsed() < CASES_SETTLE {
+            std::thread::sleep(Duration::from_millis(200));
+            for case in loss::waiting(&self.cluster, n)? {
+                tell(&format!(
+                    "One more case came up, of a record that a copy had put aside: {case}. It is settled as well."
+                ));
+                let plan = self.propose("alice", &["loss", "reinject", &case, "-m", "customers want it all"])?;
+                self.approve("alice", &plan, false)?.expect(DONE)?;
+                quiet_since = Instant::now();
+            }
+        }
+        Ok(())
+    }
+
     fn return_of(&mut self, n: u8, name: &str, masters: &[StoreName], missing: &Records) -> Outcome<()> {
         tell(&format!(
             "{name} gets its power back. Its former masters are not let near a client: each is fenced at the new epoch and \
@@ -111,6 +133,7 @@ impl Demo {
             self.numbers.unplanned.reinjected += listed.records.get(store).map_or(0, BTreeSet::len) as u64;
         }
         self.cluster.wait_served()?;
+        self.late_cases(n)?;
         let verdicts = verify(&self.writers)?;
         verdicts.must_be_whole()?;
         shown(&format!(

@@ -20,7 +20,7 @@ pub fn up(folder: &Path) -> Outcome<()> {
     }
     let programs = Programs::find()?;
     let slotctl = programs.slotctl.display().to_string();
-    let mut cluster = Cluster::new(folder.to_path_buf(), Shape::demo(), programs)?;
+    let mut cluster = Cluster::new(folder.to_path_buf(), Shape::trial(), programs)?;
     cluster.found()?;
     let me = format!("{slotctl} --folder {}", cluster.ctl.folder("alice").display());
     let slot = cluster.master_of("store1")?;
