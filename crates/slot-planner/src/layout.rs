@@ -22,6 +22,9 @@
 //! assert_eq!((tally.masters[0], before.masters_max, before.violations.total()), (2, 2, 0));
 //! let lost = survivors(&fleet, &layout, &[0]);    // what every survivor of a loss would carry
 //! assert_eq!((lost.masters, lost.unredundant.len()), (vec![0, 2, 0], 2));
+//! let outcome = solve(&fleet, &layout, &Goal::Rebalance, &Wish::default()).unwrap();
+//! assert_eq!(outcome.after.masters_max, 1);
+//! assert_eq!(replay(&fleet, &layout, &outcome), Ok(()));
 //! ```
 //!
 //! What-if is a changed fleet: set a host's state to [`State::Down`] or give it other room, and ask [`figures`] again;
@@ -41,6 +44,7 @@ mod replay;
 pub mod room;
 mod rules;
 pub mod whatif;
+mod solve;
 
 pub use figures::{Figures, Survivors, Violations, figures, survivors, violations};
 pub use goal::{Goal, Move, No, Outcome, Wish};
@@ -48,3 +52,4 @@ pub use model::{Fleet, HOST, Host, LEVELS, Layout, NOWHERE, RACK, State, Store, 
 pub use pairs::Pairs;
 pub use replay::{Fault, replay};
 pub use rules::{WhyNotHere, may_hold};
+pub use solve::solve;

@@ -6,10 +6,12 @@
 mod drain;
 mod failover;
 mod hold;
+mod offline;
 
 pub use drain::{Drain, DrainHow};
 pub use failover::{Classes, Failover, Mass};
 pub use hold::Hold;
+pub use offline::{Budget, Files, Format, Offline};
 
 use crate::since::{Noted, Since};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -185,6 +187,9 @@ pub enum Command {
         #[arg(long, default_value_t = 200, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=500))]
         limit: u32,
     },
+    /// Plan for a fleet in a file: nothing is dialled.
+    #[command(subcommand)]
+    Offline(Offline),
     /// Print a shell's completions: slotctl completions bash > /etc/bash_completion.d/slotctl
     Completions {
         /// Which shell.

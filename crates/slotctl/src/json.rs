@@ -89,6 +89,8 @@ schemas! {
     Done = "done", 1;
     /// `init`.
     Init = "init", 1;
+    /// `offline rebalance`, `offline drain`, `offline place`.
+    Offline = "offline", 1;
     /// A failure, on stderr.
     Error = "error", 1;
 }
@@ -121,6 +123,11 @@ impl std::ops::Deref for Document {
 /// Any value as JSON; a value that has no JSON form says so instead.
 fn value(of: &impl Serialize) -> Value {
     serde_json::to_value(of).unwrap_or_else(|e| json!({ "not_representable": e.to_string() }))
+}
+
+/// What was planned for a fleet in a file.
+pub fn offline(stats: &crate::commands::offline::Stats) -> Document {
+    Document::new(Schema::Offline, value(stats))
 }
 
 /// What a plan says.

@@ -10,6 +10,7 @@ pub mod commands;
 pub mod console;
 pub mod failure;
 pub mod json;
+pub mod offline;
 pub mod since;
 pub mod text;
 

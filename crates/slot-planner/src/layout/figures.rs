@@ -101,7 +101,7 @@ pub(super) fn least_level(weights: impl Iterator<Item = u32> + Clone, load: u64)
 
 /// Counts what is broken.
 pub fn violations(fleet: &Fleet, layout: &Layout) -> Violations {
-    count(fleet, layout, &Tally::of(fleet, layout))
+    count(fleet, layout, &Tally::without_pairs(fleet, layout))
 }
 
 fn count(fleet: &Fleet, layout: &Layout, tally: &Tally) -> Violations {
@@ -133,7 +133,7 @@ fn count(fleet: &Fleet, layout: &Layout, tally: &Tally) -> Violations {
 
 /// How good a layout is.
 pub fn figures(fleet: &Fleet, layout: &Layout) -> Figures {
-    let tally = Tally::of(fleet, layout);
+    let tally = Tally::without_pairs(fleet, layout);
     let active: Vec<u32> = fleet.active().collect();
     let hosts = || active.iter().map(|host| *host as usize);
     let weights = hosts().map(|host| fleet.hosts[host].weight);
@@ -195,7 +195,7 @@ fn worst(fleet: &Fleet, layout: &Layout, tally: &Tally, active: &[u32]) -> (u32,
 
 /// What every host would carry if these were lost, each master going to the copy that leaves the worst survivor best off.
 pub fn survivors(fleet: &Fleet, layout: &Layout, lost: &[u32]) -> Survivors {
-    let tally = Tally::of(fleet, layout);
+    let tally = Tally::without_pairs(fleet, layout);
     let by_master = ByMaster::of(fleet, layout);
     let gone = |host: u32| lost.contains(&host);
     let live = |host: &&u32| **host != NOWHERE && !gone(**host) && fleet.hosts[**host as usize].is_readable();

@@ -178,13 +178,28 @@ pub struct Tally {
 impl Tally {
     /// Counts a layout. Copies on hosts that are down are counted where they are said to be.
     pub fn of(fleet: &Fleet, layout: &Layout) -> Tally {
+        let mut tally = Tally::without_pairs(fleet, layout);
+        tally.pairs = Pairs::for_copies(layout.at.len());
+        for (number, store) in (0..).zip(&fleet.stores) {
+            if let Some((&master, replicas)) = layout.copies(fleet, number).split_first()
+                && master != NOWHERE
+            {
+                for replica in replicas.iter().filter(|host| **host != NOWHERE) {
+                    tally.pairs.add(master, *replica, store.load);
+                }
+            }
+        }
+        tally
+    }
+    /// The same, with nothing in the table of pairs, which takes longest to count.
+    pub fn without_pairs(fleet: &Fleet, layout: &Layout) -> Tally {
         let hosts = fleet.hosts.len();
         let mut tally = Tally {
             bytes: vec![0; hosts],
             slots: vec![0; hosts],
             masters: vec![0; hosts],
             load: vec![0; hosts],
-            pairs: Pairs::for_copies(layout.at.len()),
+            pairs: Pairs::for_copies(0),
         };
         for (number, store) in (0..).zip(&fleet.stores) {
             let copies = layout.copies(fleet, number);
@@ -192,14 +207,10 @@ impl Tally {
                 tally.bytes[*host as usize] += store.size;
                 tally.slots[*host as usize] += 1;
             }
-            if let Some((&master, replicas)) = copies.split_first()
-                && master != NOWHERE
-            {
+            let master = layout.master(fleet, number);
+            if master != NOWHERE {
                 tally.masters[master as usize] += 1;
                 tally.load[master as usize] += u64::from(store.load);
-                for replica in replicas.iter().filter(|host| **host != NOWHERE) {
-                    tally.pairs.add(master, *replica, store.load);
-                }
             }
         }
         tally

@@ -8,6 +8,7 @@ pub mod change;
 pub mod generate;
 pub mod init;
 pub mod look;
+pub mod offline;
 pub mod shown;
 pub mod watch;
 
@@ -37,6 +38,9 @@ fn client(global: &Global) -> Result<Client, Failure> {
 
 /// Carries a command out.
 pub async fn dispatch(cli: Cli, console: &mut Console) -> Result<Exit, Failure> {
+    if let Command::Offline(what) = cli.command {
+        return offline::offline(what, console);
+    }
     match &cli.command {
         Command::Init(args) => return init::init(args, &cli.global.coordinator, console),
         Command::Completions { shell } => return Ok(generate::completions(*shell, console)),
@@ -46,7 +50,7 @@ pub async fn dispatch(cli: Cli, console: &mut Console) -> Result<Exit, Failure> 
     let mut client = client(&cli.global)?;
     let client = &mut client;
     match cli.command {
-        Command::Init(_) | Command::Completions { .. } | Command::Man { .. } => Ok(Exit::Usage),
+        Command::Init(_) | Command::Offline(_) | Command::Completions { .. } | Command::Man { .. } => Ok(Exit::Usage),
         Command::Apply { file, change } => {
             let spec = init::read_file(&file)?;
             let task = Task::change("apply", file.display());

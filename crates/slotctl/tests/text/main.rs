@@ -29,6 +29,7 @@ macro_rules! golden {
 mod evidence;
 mod explain;
 mod fleet;
+mod offline;
 mod progress;
 mod risk;
 mod schema;

@@ -198,6 +198,7 @@ fn documents(schema: Schema) -> Vec<Document> {
             json::nothing_to_do("drain host", "imap3", "imap3 is in Maintenance", Some(true)),
         ],
         Schema::Init => vec![json::initialized(&initialized())],
+        Schema::Offline => vec![json::offline(&super::offline::stats())],
         Schema::Error => vec![json::error(&Failure::new("drain host", "imap3", "it is silent", "start it"))],
     }
 }

@@ -1,0 +1,174 @@
+//! Where the copies are while the solver works.
+//!
+//! What always holds: bytes, slots and shared stores are those of the copies that are somewhere.
+
+use super::Aims;
+use crate::layout::model::*;
+use crate::layout::pairs::Pairs;
+
+pub(super) struct Board<'a> {
+    pub fleet: &'a Fleet,
+    pub aims: &'a Aims,
+    /// Where each copy was.
+    pub origin: &'a [u32],
+    /// Where it is.
+    pub at: Vec<u32>,
+    /// Its store.
+    pub owner: Vec<u32>,
+    pub bytes: Vec<u64>,
+    pub slots: Vec<u32>,
+    /// Masters, by where they were.
+    pub load: Vec<u64>,
+    /// (lower host, higher host): stores they share.
+    pub shared: Pairs,
+}
+
+impl<'a> Board<'a> {
+    pub fn of(fleet: &'a Fleet, before: &'a Layout, aims: &'a Aims) -> Board<'a> {
+        let hosts = fleet.hosts.len();
+        let mut board = Board {
+            fleet,
+            aims,
+            origin: &before.at,
+            at: vec![NOWHERE; before.at.len()],
+            owner: Vec::with_capacity(before.at.len()),
+            bytes: vec![0; hosts],
+            slots: vec![0; hosts],
+            load: vec![0; hosts],
+            shared: Pairs::for_copies(before.at.len()),
+        };
+        for (number, store) in (0..).zip(&fleet.stores) {
+            let range = fleet.range(number);
+            board.owner.extend(range.clone().map(|_| number));
+            let master = before.at[range.start];
+            if master != NOWHERE {
+                board.load[master as usize] += u64::from(store.load);
+            }
+            for copy in range.filter(|copy| before.at[*copy] != NOWHERE) {
+                board.put(copy as u32, before.at[copy]);
+            }
+        }
+        board
+    }
+    pub fn store(&self, copy: u32) -> &'a Store {
+        &self.fleet.stores[self.owner[copy as usize] as usize]
+    }
+    pub fn size(&self, copy: u32) -> u64 {
+        self.store(copy).size
+    }
+    /// The other copies of a copy's store that are somewhere.
+    pub fn siblings(&self, copy: u32) -> impl Iterator<Item = u32> + '_ {
+        let range = self.fleet.range(self.owner[copy as usize]);
+        let others = range.filter(move |other| *other != copy as usize);
+        others.map(|other| self.at[other]).filter(|host| *host != NOWHERE)
+    }
+    pub fn put(&mut self, copy: u32, host: u32) {
+        let range = self.fleet.range(self.owner[copy as usize]);
+        for other in range.filter(|other| *other != copy as usize) {
+            let with = self.at[other];
+            if with != NOWHERE && with != host {
+                self.shared.add(with.min(host), with.max(host), 1);
+            }
+        }
+        self.at[copy as usize] = host;
+        self.bytes[host as usize] += self.size(copy);
+        self.slots[host as usize] += 1;
+    }
+    pub fn lift(&mut self, copy: u32) -> u32 {
+        let host = self.at[copy as usize];
+        let range = self.fleet.range(self.owner[copy as usize]);
+        for other in range.filter(|other| *other != copy as usize) {
+            let with = self.at[other];
+            if with != NOWHERE && with != host {
+                self.shared.sub(with.min(host), with.max(host), 1);
+            }
+        }
+        self.at[copy as usize] = NOWHERE;
+        self.bytes[host as usize] -= self.size(copy);
+        self.slots[host as usize] -= 1;
+        host
+    }
+    pub fn shared(&self, a: u32, b: u32) -> u32 {
+        self.shared.get(a.min(b), a.max(b))
+    }
+    pub fn is_pinned(&self, copy: u32) -> bool {
+        let store = self.owner[copy as usize];
+        self.fleet.is_pinned(store, self.origin[copy as usize]) || self.is_lost(store)
+    }
+    /// Whether no copy of a store can be read: there is nothing to build one from. A new store is made empty.
+    fn is_lost(&self, store: u32) -> bool {
+        let mut held = self.origin[self.fleet.range(store)].iter().filter(|host| **host != NOWHERE).peekable();
+        held.peek().is_some() && !held.any(|host| self.fleet.hosts[*host as usize].is_readable())
+    }
+    pub fn is_master(&self, copy: u32) -> bool {
+        self.fleet.first[self.owner[copy as usize] as usize] == copy
+    }
+    /// Bytes above what a host should have; negative when below.
+    pub fn over(&self, host: u32) -> i64 {
+        let (is, aim) = (self.bytes[host as usize], self.aims.bytes[host as usize]);
+        i64::try_from(is).unwrap_or(i64::MAX) - i64::try_from(aim).unwrap_or(i64::MAX)
+    }
+    /// Lifts what may not stay, and lists it with what is nowhere.
+    pub fn homeless(&mut self, leaves: bool) -> Vec<u32> {
+        let mut found = Vec::new();
+        for copy in 0..self.at.len() as u32 {
+            let host = self.at[copy as usize];
+            if self.is_lost(self.owner[copy as usize]) {
+                continue;
+            }
+            if host == NOWHERE {
+                found.push(copy);
+            } else if leaves
+                && matches!(self.fleet.hosts[host as usize].state, State::Leaving | State::Down | State::Retired)
+                && !self.is_pinned(copy)
+            {
+                self.lift(copy);
+                found.push(copy);
+            }
+        }
+        found
+    }
+    /// Whether a copy may be on a host for all rules that are hard, room apart.
+    pub fn may(&self, copy: u32, host: u32) -> bool {
+        let level = self.store(copy).level;
+        self.fleet.hosts[host as usize].is_active()
+            && self.slots[host as usize] < self.fleet.hosts[host as usize].slots
+            && self.siblings(copy).all(|other| !self.fleet.share(level, other, host))
+            && !self.fleet.is_excluded(self.owner[copy as usize], host)
+    }
+    /// Whether a copy's pairs with its siblings stay within what two hosts may share.
+    pub fn thin(&self, copy: u32, host: u32) -> bool {
+        self.siblings(copy).all(|other| self.shared(other, host) < self.aims.shared)
+    }
+    /// Copies by host.
+    pub fn by_host(&self) -> ByHost {
+        ByHost::of(&self.at, self.fleet.hosts.len())
+    }
+}
+
+/// Copies by host, those of each in ascending order.
+pub(super) struct ByHost {
+    first: Vec<u32>,
+    copies: Vec<u32>,
+}
+
+impl ByHost {
+    pub fn of(at: &[u32], hosts: usize) -> ByHost {
+        let mut first = vec![0u32; hosts + 1];
+        for host in at.iter().filter(|host| **host != NOWHERE) {
+            first[*host as usize + 1] += 1;
+        }
+        for host in 0..hosts {
+            first[host + 1] += first[host];
+        }
+        let (mut next, mut copies) = (first.clone(), vec![0; first[hosts] as usize]);
+        for (copy, host) in (0..).zip(at).filter(|(_, host)| **host != NOWHERE) {
+            copies[next[*host as usize] as usize] = copy;
+            next[*host as usize] += 1;
+        }
+        ByHost { first, copies }
+    }
+    pub fn of_host(&self, host: u32) -> &[u32] {
+        &self.copies[self.first[host as usize] as usize..self.first[host as usize + 1] as usize]
+    }
+}

@@ -1,0 +1,284 @@
+//! Which copy of each store is master.
+//!
+//! What always holds: no copy moves here. Masters go from hosts with too many to hosts with too few along chains of
+//! hand-overs (each store of a chain is shared by the two hosts it joins, so the hosts between keep their count); a chain is
+//! the shortest in hand-overs that would not happen anyway; what two hosts share in one direction stays within what the
+//! worst survivor's level allows.
+
+use super::Aims;
+use super::board::ByHost;
+use crate::layout::goal::No;
+use crate::layout::model::*;
+use crate::layout::pairs::Pairs;
+use std::collections::VecDeque;
+
+pub(super) struct Roles<'a> {
+    fleet: &'a Fleet,
+    aims: &'a Aims,
+    /// The host of each store's master before.
+    was: Vec<u32>,
+    at: Vec<u32>,
+    owner: Vec<u32>,
+    by_host: ByHost,
+    /// The copy that is master, by store.
+    lead: Vec<u32>,
+    load: Vec<u64>,
+    /// (host, other): load of the first one's masters with a copy on the other.
+    pairs: Pairs,
+    /// Steps of levels that are given up where a chain is not found otherwise.
+    slack: u64,
+    seen: Vec<u32>,
+    turn: u32,
+    reached_by: Vec<(u32, u32)>,
+    /// Stores without a copy that could be master.
+    lost: Vec<u32>,
+}
+
+impl<'a> Roles<'a> {
+    /// Chooses the masters of a layout whose copies are settled.
+    pub fn assign(fleet: &'a Fleet, before: &Layout, layout: Layout, aims: &'a Aims) -> Result<Layout, No> {
+        let hosts = fleet.hosts.len();
+        let mut roles = Roles {
+            fleet,
+            aims,
+            was: (0..fleet.stores.len() as u32).map(|store| before.master(fleet, store)).collect(),
+            owner: vec![0; layout.at.len()],
+            by_host: ByHost::of(&layout.at, hosts),
+            lead: Vec::with_capacity(fleet.stores.len()),
+            load: vec![0; hosts],
+            pairs: Pairs::for_copies(layout.at.len()),
+            slack: 0,
+            seen: vec![0; hosts],
+            turn: 0,
+            reached_by: vec![(NOWHERE, NOWHERE); hosts],
+            lost: Vec::new(),
+            at: layout.at,
+        };
+        roles.begin()?;
+        roles.thin_pairs();
+        roles.even();
+        Ok(roles.finish())
+    }
+    fn active(&self, host: u32) -> bool {
+        host != NOWHERE && self.fleet.hosts[host as usize].is_active()
+    }
+    fn load_of(&self, store: u32) -> u32 {
+        self.fleet.stores[store as usize].load
+    }
+    /// Masters stay where they may; those that may not go to the copy with the most room for them.
+    fn begin(&mut self) -> Result<(), No> {
+        let mut open: Vec<u32> = Vec::new();
+        for store in 0..self.fleet.stores.len() as u32 {
+            let range = self.fleet.range(store);
+            range.clone().for_each(|copy| self.owner[copy] = store);
+            let same =
+                range.clone().find(|copy| self.at[*copy] == self.was[store as usize] && self.active(self.at[*copy]));
+            self.lead.push(same.map_or(NOWHERE, |copy| copy as u32));
+            if let Some(copy) = same {
+                self.book(store, copy as u32);
+            } else {
+                open.push(store);
+            }
+        }
+        let mut none = Vec::new();
+        for store in open {
+            let copies = self.fleet.range(store).map(|copy| copy as u32);
+            let may = copies.filter(|copy| self.active(self.at[*copy as usize]));
+            let room = |copy: u32| {
+                let host = self.at[copy as usize] as usize;
+                self.load[host] as i64 - self.aims.load[host] as i64
+            };
+            match may.min_by_key(|copy| (room(*copy), *copy)) {
+                Some(copy) => {
+                    self.lead[store as usize] = copy;
+                    self.book(store, copy);
+                }
+                // A store that lost all its copies has none either way; one that is still served must not lose its master.
+                None => {
+                    let was = self.was[store as usize];
+                    if was != NOWHERE && self.fleet.hosts[was as usize].is_readable() {
+                        none.push(store);
+                    }
+                    let copy = self.fleet.range(store).find(|copy| self.at[*copy] == was).unwrap_or_default();
+                    self.lead[store as usize] = copy as u32;
+                    self.lost.push(store);
+                }
+            }
+        }
+        if none.is_empty() { Ok(()) } else { Err(No::NoOtherCopy(none)) }
+    }
+    fn others(&self, store: u32) -> impl Iterator<Item = u32> + use<'_, 'a> {
+        let lead = self.lead[store as usize] as usize;
+        let copies = self.fleet.range(store).filter(move |copy| *copy != lead);
+        copies.map(|copy| self.at[copy]).filter(|host| *host != NOWHERE)
+    }
+    fn book(&mut self, store: u32, copy: u32) {
+        let (host, load) = (self.at[copy as usize], self.load_of(store));
+        self.load[host as usize] += u64::from(load);
+        for other in self.fleet.range(store).filter(|other| *other != copy as usize) {
+            if self.at[other] != NOWHERE {
+                self.pairs.add(host, self.at[other], load);
+            }
+        }
+    }
+    fn unbook(&mut self, store: u32) {
+        let copy = self.lead[store as usize];
+        let (host, load) = (self.at[copy as usize], self.load_of(store));
+        self.load[host as usize] -= u64::from(load);
+        for other in self.fleet.range(store).filter(|other| *other != copy as usize) {
+            if self.at[other] != NOWHERE {
+                self.pairs.sub(host, self.at[other], load);
+            }
+        }
+    }
+    fn hand_over(&mut self, store: u32, copy: u32) {
+        self.unbook(store);
+        self.lead[store as usize] = copy;
+        self.book(store, copy);
+    }
+    /// How much of one host's load another may take when the first is lost.
+    fn allowed(&self, survivor: u32) -> u64 {
+        let host = survivor as usize;
+        let level = super::share_at(self.aims.survivor, self.fleet.hosts[host].weight);
+        let own = self.load[host].clamp(self.aims.load_low[host], self.aims.load[host].max(self.aims.load_low[host]));
+        level.saturating_sub(own) + self.slack
+    }
+    /// Whether a store's master may go to this copy without any pair sharing too much.
+    fn may_lead(&self, store: u32, copy: u32) -> bool {
+        let host = self.at[copy as usize];
+        let load = u64::from(self.load_of(store));
+        let others = self.fleet.range(store).filter(|other| *other != copy as usize && self.at[*other] != NOWHERE);
+        let mut others = others.map(|other| self.at[other]);
+        others.all(|other| u64::from(self.pairs.get(host, other)) + load <= self.allowed(other) * self.choices(store))
+    }
+    /// With several replicas a loss is shared among them.
+    fn choices(&self, store: u32) -> u64 {
+        (self.fleet.range(store).len() as u64).saturating_sub(1).max(1)
+    }
+    /// Whether a host can take one more and still survive every loss within the level.
+    fn may_end(&self, host: u32, load: u64) -> bool {
+        let then = self.load[host as usize] + load;
+        if then > self.aims.load[host as usize] {
+            return false;
+        }
+        if then <= self.aims.load_low[host as usize] {
+            return true;
+        }
+        let level = super::share_at(self.aims.survivor, self.fleet.hosts[host as usize].weight) + self.slack;
+        self.by_host.of_host(host).iter().all(|copy| {
+            let store = self.owner[*copy as usize];
+            let lead = self.lead[store as usize];
+            lead == *copy || {
+                let master = self.at[lead as usize];
+                u64::from(self.pairs.get(master, host)) <= level.saturating_sub(then) * self.choices(store)
+            }
+        })
+    }
+    /// Turns stores of pairs that share too much in one direction round.
+    fn thin_pairs(&mut self) {
+        for store in 0..self.fleet.stores.len() as u32 {
+            if self.lost.binary_search(&store).is_ok() {
+                continue;
+            }
+            let from = self.at[self.lead[store as usize] as usize];
+            let over = |roles: &Roles<'_>, to: u32| {
+                u64::from(roles.pairs.get(from, to)) > roles.allowed(to) * roles.choices(store)
+            };
+            if !self.others(store).any(|to| over(self, to)) {
+                continue;
+            }
+            let copies = self.fleet.range(store).map(|copy| copy as u32);
+            let lead = self.lead[store as usize];
+            let mut turned = copies.filter(|copy| *copy != lead && self.active(self.at[*copy as usize]));
+            if let Some(copy) = turned.find(|copy| self.may_lead(store, *copy)) {
+                self.hand_over(store, copy);
+            }
+        }
+    }
+    /// Evens the masters out: first within the pairs' limits, then, for what is left, a step beyond.
+    fn even(&mut self) {
+        let most = self.fleet.stores.iter().map(|store| u64::from(store.load)).max().unwrap_or(1);
+        for slack in [0, most, 3 * most] {
+            self.slack = slack;
+            let mut stuck = true;
+            for host in 0..self.load.len() as u32 {
+                while self.load[host as usize] > self.aims.load[host as usize] {
+                    if !self.relieve(host) {
+                        stuck = false;
+                        break;
+                    }
+                }
+            }
+            if stuck {
+                break;
+            }
+        }
+        self.slack = 0;
+    }
+    /// One chain of hand-overs from a host with too many to one with too few.
+    fn relieve(&mut self, from: u32) -> bool {
+        self.turn += 1;
+        let mut queue = VecDeque::from([(from, false)]);
+        self.seen[from as usize] = self.turn;
+        while let Some((host, _)) = queue.pop_front() {
+            for nth in 0..self.by_host.of_host(host).len() {
+                let copy = self.by_host.of_host(host)[nth];
+                let store = self.owner[copy as usize];
+                if self.lead[store as usize] != copy {
+                    continue;
+                }
+                for other in self.fleet.range(store) {
+                    let to = self.at[other];
+                    if other == copy as usize || !self.active(to) || self.seen[to as usize] == self.turn {
+                        continue;
+                    }
+                    if !self.may_lead(store, other as u32) {
+                        continue;
+                    }
+                    self.seen[to as usize] = self.turn;
+                    self.reached_by[to as usize] = (store, other as u32);
+                    let load = u64::from(self.load_of(store));
+                    if self.may_end(to, load) && self.walk(from, to) {
+                        return true;
+                    }
+                    // What changes anyway is free, and comes first.
+                    let free = host != self.was[store as usize];
+                    if free {
+                        queue.push_front((to, free));
+                    } else {
+                        queue.push_back((to, free));
+                    }
+                }
+            }
+        }
+        false
+    }
+    /// Carries a chain out, its far end first, if every host between stays within its share or does not grow.
+    fn walk(&mut self, from: u32, to: u32) -> bool {
+        let mut chain = Vec::new();
+        let mut host = to;
+        while host != from {
+            let (store, copy) = self.reached_by[host as usize];
+            chain.push((store, copy));
+            host = self.at[self.lead[store as usize] as usize];
+        }
+        for pair in chain.windows(2) {
+            let (leaves, comes) = (u64::from(self.load_of(pair[0].0)), u64::from(self.load_of(pair[1].0)));
+            let between = self.at[pair[1].1 as usize] as usize;
+            if comes > leaves && self.load[between] + comes - leaves > self.aims.load[between] {
+                return false;
+            }
+        }
+        for (store, copy) in chain {
+            self.hand_over(store, copy);
+        }
+        true
+    }
+    fn finish(mut self) -> Layout {
+        for store in 0..self.fleet.stores.len() as u32 {
+            let first = self.fleet.first[store as usize] as usize;
+            self.at.swap(first, self.lead[store as usize] as usize);
+        }
+        Layout { at: self.at }
+    }
+}

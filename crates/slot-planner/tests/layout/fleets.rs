@@ -1,0 +1,87 @@
+//! Fleets to plan for: small random ones with everything a rule can be about, and larger uneven ones.
+
+use proptest::prelude::*;
+use slot_planner::layout::*;
+
+/// Small fleets with different sizes, racks, states, pins and exclusions, and stores of one to four copies, some broken.
+pub fn any_fleet() -> impl Strategy<Value = (Fleet, Layout)> {
+    let host = (100u64..900, 4u32..14, 0u32..4, 500u32..2000, 0u8..12);
+    let store = (5u64..90, 1u32..3, 1u8..4, 0u8..2, prop::collection::vec(0u32..10, 4));
+    let pins = prop::collection::vec((0u32..12, 0u32..10), 0..3);
+    (prop::collection::vec(host, 4..10), prop::collection::vec(store, 1..24), pins.clone(), pins).prop_map(
+        |(hosts, stores, mut pins, mut exclusions)| {
+            let mut fleet = Fleet::default();
+            for (bytes, slots, rack, weight, state) in hosts {
+                let mut host = Host::new(bytes, slots).within(&[rack]);
+                host.weight = weight;
+                host.state = match state {
+                    0 => State::Down,
+                    1 => State::Draining,
+                    2 => State::Leaving,
+                    _ => State::Active,
+                };
+                fleet.hosts.push(host);
+            }
+            let count = fleet.hosts.len() as u32;
+            let mut room: Vec<(u64, u32)> = fleet.hosts.iter().map(|host| (host.bytes, host.slots)).collect();
+            let mut rows: Vec<(Store, Vec<u32>)> = Vec::new();
+            for (size, load, copies, level, mut at) in stores {
+                at.iter_mut().for_each(|host| *host %= count);
+                let mut seen = Vec::new();
+                for host in at.into_iter().take(usize::from(copies)) {
+                    let free = &mut room[host as usize];
+                    if !seen.contains(&host) && free.0 >= size && free.1 > 0 {
+                        *free = (free.0 - size, free.1 - 1);
+                        seen.push(host);
+                    }
+                }
+                rows.push((Store { size, load, copies, level }, seen));
+            }
+            let layout = Layout::of(&mut fleet, rows.iter().map(|(store, at)| (*store, at.as_slice())));
+            for list in [&mut pins, &mut exclusions] {
+                list.retain(|(store, host)| (*store as usize) < rows.len() && *host < count);
+                list.sort_unstable();
+                list.dedup();
+            }
+            (fleet.pins, fleet.exclusions) = (pins, exclusions);
+            (fleet, layout)
+        },
+    )
+}
+
+/// Any goal, about hosts that are there.
+pub fn any_goal() -> impl Strategy<Value = Goal> {
+    let hosts = || prop::collection::btree_set(0u32..4, 1..3).prop_map(|set| set.into_iter().collect::<Vec<_>>());
+    prop_oneof![
+        Just(Goal::Rebalance),
+        (hosts(), any::<bool>()).prop_map(|(hosts, empty)| Goal::Drain { hosts, empty }),
+        hosts().prop_map(|hosts| Goal::Fill { hosts }),
+        Just(Goal::Rebuild),
+        Just(Goal::Place),
+        Just(Goal::FailOver),
+    ]
+}
+
+/// Hosts with very different numbers of stores, half full, in racks; pairs and sizes follow from arithmetic alone.
+pub fn uneven(hosts: u32, racks: u32, each: u32) -> (Fleet, Layout) {
+    let mut fleet = Fleet::default();
+    let mut state = 7u64;
+    let mut next = |below: u32| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        ((state >> 33) as u32) % below
+    };
+    let sizes: Vec<u64> = (0..hosts * each).map(|_| 5 + u64::from(next(10)) * u64::from(next(20))).collect();
+    let room = sizes.iter().sum::<u64>() * 4 / u64::from(hosts);
+    fleet.hosts.extend((0..hosts).map(|host| Host::new(room, u32::MAX).within(&[host % racks])));
+    let rows: Vec<(Store, [u32; 2])> = sizes
+        .iter()
+        .map(|size| {
+            // The lower numbers get more.
+            let first = next(hosts).min(next(hosts));
+            let second = (first + 1 + next(hosts - 1)) % hosts;
+            (Store { size: *size, load: 1, copies: 2, level: RACK }, [first, second])
+        })
+        .collect();
+    let layout = Layout::of(&mut fleet, rows.iter().map(|(store, at)| (*store, at.as_slice())));
+    (fleet, layout)
+}

@@ -1,0 +1,112 @@
+//! What `offline` takes.
+
+use clap::{Args, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// What to plan for a fleet in a file.
+#[derive(Debug, Subcommand)]
+pub enum Offline {
+    /// No violations, masters even, losses spread thin, bytes even, with as few bytes moved as possible.
+    Rebalance {
+        /// From where to where.
+        #[command(flatten)]
+        files: Files,
+        /// How far to go.
+        #[command(flatten)]
+        budget: Budget,
+    },
+    /// No masters on these hosts; with --empty, no copies either.
+    Drain {
+        /// Which hosts; once for each.
+        #[arg(long = "host", value_name = "HOST", required = true)]
+        hosts: Vec<String>,
+        /// Copies too.
+        #[arg(long)]
+        empty: bool,
+        /// From where to where.
+        #[command(flatten)]
+        files: Files,
+        /// How far to go.
+        #[command(flatten)]
+        budget: Budget,
+    },
+    /// Copies that are nowhere, or on hosts that are offline, get a place; what has one stays.
+    Place {
+        /// From where to where.
+        #[command(flatten)]
+        files: Files,
+        /// How far to go.
+        #[command(flatten)]
+        budget: Budget,
+    },
+}
+
+/// From where to where.
+#[derive(Debug, Args)]
+pub struct Files {
+    /// The fleet.
+    #[arg(long, value_name = "FILE")]
+    pub from: PathBuf,
+    /// What the file is.
+    #[arg(long, value_enum, default_value_t = Format::Htools)]
+    pub format: Format,
+    /// Where the copies are afterwards: NAME.csv, or the whole fleet again as NAME.data.
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// The figures before and after as JSON, also when the output is text.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// The moves as JSON lines in their order, with the wave of each.
+    #[arg(long, value_name = "FILE")]
+    pub moves: Option<PathBuf>,
+    /// Replay every part of every move against the hard rules, and say so.
+    #[arg(long)]
+    pub check: bool,
+}
+
+/// What a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Ganeti's htools text format.
+    Htools,
+}
+
+/// How far to go.
+#[derive(Debug, Args)]
+pub struct Budget {
+    /// How full the fullest host may be over its fair share of bytes, in per cent.
+    #[arg(long, value_name = "PERCENT", default_value_t = 101.0, value_parser = percent)]
+    pub disk: f64,
+    /// At most so many bytes are copied.
+    #[arg(long, value_name = "BYTES")]
+    pub max_bytes: Option<u64>,
+    /// At most so many moves.
+    #[arg(long, value_name = "COUNT")]
+    pub max_moves: Option<usize>,
+    /// Stop where a move evens out less than so many bytes for each byte copied.
+    #[arg(long, value_name = "RATIO", default_value_t = 0.0, value_parser = ratio)]
+    pub min_gain: f64,
+    /// At most so many copies into or out of a host at once.
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub per_host: u32,
+    /// At most so many copies into or out of a rack at once.
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    pub per_domain: Option<u32>,
+    /// At most so many copies at once.
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    pub in_all: Option<u32>,
+}
+
+fn percent(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(percent) if (100.0..=1000.0).contains(&percent) => Ok(percent),
+        _ => Err("a number from 100 to 1000".to_owned()),
+    }
+}
+
+fn ratio(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(ratio) if (0.0..=1.0).contains(&ratio) => Ok(ratio),
+        _ => Err("a number from 0 to 1".to_owned()),
+    }
+}

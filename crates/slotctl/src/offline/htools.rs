@@ -1,0 +1,269 @@
+//! Ganeti's htools text format, version 3.0: instances are stores of two copies, nodes are hosts.
+//!
+//! What always holds: a line is understood or refused with its number; what is written back differs from what was read in
+//! primaries, secondaries, and the free memory and disk of nodes alone. Memory is not a rule here: only disk is.
+
+use super::Loaded;
+use slot_planner::layout::*;
+use std::fmt::Write as _;
+use std::io::{self, Write};
+use std::path::Path;
+
+const MIB: u64 = 1 << 20;
+/// Copies on one node are bounded by disk alone.
+const SLOTS: u32 = u32::MAX;
+
+/// The text of a file, and where its stores' lines are.
+#[derive(Debug)]
+pub struct Source {
+    text: String,
+    /// Each store's line: from, to, and the length of its name, in the order of names.
+    stores: Vec<(u32, u32, u16)>,
+    /// Where groups, nodes, instances and cluster tags begin, and where the tags end.
+    sections: [usize; 5],
+}
+
+impl Source {
+    /// A store's name.
+    pub fn store(&self, number: u32) -> &str {
+        let (from, _, length) = self.stores[number as usize];
+        &self.text[from as usize..from as usize + usize::from(length)]
+    }
+}
+
+/// Why a file can't be read as htools text.
+#[derive(Debug, thiserror::Error)]
+pub enum Unreadable {
+    /// It can't be read at all.
+    #[error("{0}")]
+    File(#[from] io::Error),
+    /// A section is missing.
+    #[error("it has {0} sections of the 3 that are needed, parted by empty lines: groups, nodes, instances")]
+    Sections(usize),
+    /// A line is not understood.
+    #[error("in the section of {section}, line {line}: {what}")]
+    Line {
+        /// Nodes or instances.
+        section: &'static str,
+        /// Within the section.
+        line: usize,
+        /// What is wrong.
+        what: &'static str,
+    },
+}
+
+/// Reads a file.
+pub fn read(path: &Path) -> Result<Loaded, Unreadable> {
+    parse(std::fs::read_to_string(path)?)
+}
+
+/// Reads a text.
+pub fn parse(text: String) -> Result<Loaded, Unreadable> {
+    let sections = sections(&text)?;
+    let [_, nodes, instances, tags, end] = sections;
+    let prefixes: Vec<&str> = text[tags..end].lines().filter_map(|tag| tag.strip_prefix("htools:nlocation:")).collect();
+    let mut rows: Vec<Node<'_>> = Vec::new();
+    for (line, row) in text[nodes..instances].lines().enumerate().filter(|(_, row)| !row.is_empty()) {
+        rows.push(Node::of(row, &prefixes).map_err(|what| Unreadable::Line {
+            section: "nodes",
+            line: line + 1,
+            what,
+        })?);
+    }
+    rows.sort_by_key(|row| row.name);
+    if let Some(line) = rows.windows(2).position(|two| two[0].name == two[1].name) {
+        return Err(Unreadable::Line {
+            section: "nodes",
+            line: line + 2,
+            what: "a node of this name is there already",
+        });
+    }
+    let mut places: Vec<&str> = rows.iter().filter_map(|row| row.place).collect();
+    places.sort_unstable();
+    places.dedup();
+    let mut fleet = Fleet::default();
+    for row in &rows {
+        let place = row.place.and_then(|place| places.binary_search(&place).ok());
+        let domains = place.map(|place| place as u32);
+        let mut host = Host::new(row.disk * MIB, SLOTS).within(domains.as_slice());
+        if row.offline {
+            host.state = State::Down;
+        }
+        fleet.hosts.push(host);
+    }
+    let names = Names::of(&rows);
+    let mut lines: Vec<Instance> = Vec::with_capacity((tags - instances) / 70);
+    let mut from = instances;
+    for (line, row) in text[instances..tags].split('\n').enumerate() {
+        if !row.is_empty() {
+            let read = Instance::of(row, from, &names);
+            lines.push(read.map_err(|what| Unreadable::Line { section: "instances", line: line + 1, what })?);
+        }
+        from += row.len() + 1;
+    }
+    let name = |one: &Instance| &text[one.line.0 as usize..one.line.0 as usize + usize::from(one.line.2)];
+    if !lines.is_sorted_by(|a, b| name(a) < name(b)) {
+        lines.sort_by(|a, b| name(a).cmp(name(b)));
+    }
+    // Two copies in one rack are what the tag of the file forbids.
+    let level = if places.is_empty() { HOST } else { RACK };
+    let store = |one: &Instance| Store { size: one.disk * MIB, load: 1, copies: one.copies(), level };
+    let layout = Layout::of(&mut fleet, lines.iter().map(|one| (store(one), &one.at[..usize::from(one.copies())])));
+    let stores = lines.iter().map(|one| one.line).collect();
+    let hosts = rows.iter().map(|row| row.name.to_owned()).collect();
+    Ok(Loaded { fleet, layout, hosts, source: Source { stores, sections, text } })
+}
+
+/// Where groups, nodes, instances and cluster tags begin, and where the tags end.
+fn sections(text: &str) -> Result<[usize; 5], Unreadable> {
+    let mut starts = [0; 5];
+    let mut at = 0;
+    for (nth, start) in starts.iter_mut().enumerate().skip(1) {
+        match text[at..].find("\n\n") {
+            Some(gap) => at += gap + 2,
+            None if nth < 3 => return Err(Unreadable::Sections(nth)),
+            None => at = text.len(),
+        }
+        *start = at;
+    }
+    Ok(starts)
+}
+
+struct Node<'a> {
+    name: &'a str,
+    disk: u64,
+    offline: bool,
+    place: Option<&'a str>,
+}
+
+impl<'a> Node<'a> {
+    fn of(row: &'a str, prefixes: &[&str]) -> Result<Self, &'static str> {
+        let fields: Vec<&str> = row.split('|').collect();
+        if fields.len() < 11 {
+            return Err("a node has at least 11 fields");
+        }
+        let disk = fields[4].parse().map_err(|_| "the fifth field, total disk, is no whole number of MiB")?;
+        let of_prefix = |tag: &&str| prefixes.iter().any(|p| tag.strip_prefix(p).is_some_and(|t| t.starts_with(':')));
+        let place = fields[10].split(',').find(of_prefix);
+        Ok(Node { name: fields[0], disk, offline: fields[7] == "Y", place })
+    }
+}
+
+struct Instance {
+    line: (u32, u32, u16),
+    disk: u64,
+    at: [u32; 2],
+}
+
+impl Instance {
+    fn copies(&self) -> u8 {
+        if self.at[1] == NOWHERE { 1 } else { 2 }
+    }
+    fn of(row: &str, from: usize, names: &Names<'_>) -> Result<Self, &'static str> {
+        let mut fields = row.split('|');
+        let name = fields.next().unwrap_or_default();
+        let disk = fields.nth(1).ok_or("an instance has at least 8 fields")?;
+        let disk = disk.parse().map_err(|_| "the third field, disk, is no whole number of MiB")?;
+        let primary = fields.nth(3).ok_or("an instance has at least 8 fields")?;
+        let secondary = fields.next().ok_or("an instance has at least 8 fields")?;
+        let primary = names.get(primary).ok_or("its primary is no node of this file")?;
+        let secondary = if secondary.is_empty() {
+            NOWHERE
+        } else {
+            names.get(secondary).ok_or("its secondary is no node of this file")?
+        };
+        let place = |at: usize| u32::try_from(at).map_err(|_| "the file is larger than 4 GiB");
+        let length = u16::try_from(name.len()).map_err(|_| "its name is too long")?;
+        Ok(Instance { line: (place(from)?, place(from + row.len())?, length), disk, at: [primary, secondary] })
+    }
+}
+
+/// Numbers of hosts by name: hashed, since a large file names hosts half a million times.
+struct Names<'a> {
+    cells: Vec<u32>,
+    rows: &'a [Node<'a>],
+}
+
+impl<'a> Names<'a> {
+    fn of(rows: &'a [Node<'a>]) -> Names<'a> {
+        let mut names = Names { cells: vec![NOWHERE; (rows.len() * 4).next_power_of_two().max(8)], rows };
+        for (number, row) in (0..).zip(rows) {
+            let mut at = names.start(row.name);
+            while names.cells[at] != NOWHERE {
+                at = (at + 1) & (names.cells.len() - 1);
+            }
+            names.cells[at] = number;
+        }
+        names
+    }
+    fn start(&self, name: &str) -> usize {
+        let hash = name
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
+        (hash ^ (hash >> 32)) as usize & (self.cells.len() - 1)
+    }
+    fn get(&self, name: &str) -> Option<u32> {
+        let mut at = self.start(name);
+        while self.cells[at] != NOWHERE {
+            let number = self.cells[at];
+            if self.rows[number as usize].name == name {
+                return Some(number);
+            }
+            at = (at + 1) & (self.cells.len() - 1);
+        }
+        None
+    }
+}
+
+/// Writes where the copies are as `store,primary,secondary`.
+pub fn write_csv(loaded: &Loaded, layout: &Layout, out: &mut impl Write) -> io::Result<()> {
+    for store in 0..loaded.fleet.stores.len() as u32 {
+        let copies = layout.copies(&loaded.fleet, store);
+        let name = |nth: usize| copies.get(nth).filter(|h| **h != NOWHERE).map_or("", |h| &loaded.hosts[*h as usize]);
+        for part in [loaded.source.store(store), ",", name(0), ",", name(1), "\n"] {
+            out.write_all(part.as_bytes())?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes the file again, with the copies where they are now.
+pub fn write_data(loaded: &Loaded, layout: &Layout, out: &mut impl Write) -> io::Result<()> {
+    let (source, fleet) = (&loaded.source, &loaded.fleet);
+    let [_, nodes, instances, tags, _] = source.sections;
+    let hosts = fleet.hosts.len();
+    let (mut disk, mut memory) = (vec![0i64; hosts], vec![0i64; hosts]);
+    let mut rows = String::with_capacity(tags - instances);
+    for store in 0..fleet.stores.len() as u32 {
+        let (from, to, _) = source.stores[store as usize];
+        let fields: Vec<&str> = source.text[from as usize..to as usize].split('|').collect();
+        let mebibytes = |field: usize| fields[field].parse::<i64>().unwrap_or(0);
+        for (layout, sign) in [(&loaded.layout, -1), (layout, 1)] {
+            let copies = layout.copies(fleet, store).iter().filter(|host| **host != NOWHERE);
+            copies.for_each(|host| disk[*host as usize] += sign * mebibytes(2));
+            let master = layout.master(fleet, store);
+            if master != NOWHERE {
+                memory[master as usize] += sign * mebibytes(1);
+            }
+        }
+        for (field, text) in fields.iter().enumerate() {
+            let copy = field.checked_sub(6).and_then(|nth| layout.copies(fleet, store).get(nth));
+            let text = copy.filter(|host| **host != NOWHERE).map_or(*text, |host| &loaded.hosts[*host as usize]);
+            let _ = write!(rows, "{}{text}", if field == 0 { "" } else { "|" });
+        }
+        rows.push('\n');
+    }
+    out.write_all(&source.text.as_bytes()[..nodes])?;
+    for row in source.text[nodes..instances].lines() {
+        let mut fields: Vec<String> = row.split('|').map(str::to_owned).collect();
+        if let Ok(host) = loaded.hosts.binary_search_by(|name| name.as_str().cmp(&fields[0])) {
+            for (field, more) in [(3, memory[host]), (5, disk[host])] {
+                fields[field] = (fields[field].parse::<i64>().unwrap_or(0) - more).to_string();
+            }
+        }
+        writeln!(out, "{}", fields.join("|"))?;
+    }
+    out.write_all(rows.as_bytes())?;
+    out.write_all(b"\n")?;
+    out.write_all(&source.text.as_bytes()[tags..])
+}

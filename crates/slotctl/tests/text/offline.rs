@@ -1,0 +1,82 @@
+//! `offline`: what is read from a file, what comes out, and what is refused.
+
+use slot_planner::layout::*;
+use slotctl::commands::offline::Stats;
+use slotctl::offline::{Loaded, htools};
+
+/// Three hosts in two racks; four stores of which one has both copies in one rack.
+const FLEET: &str = "group|id|preferred||
+
+h2|1000|0|1000|500|450|8|N|id|1|rack:a|N|0|1|1.0
+h1|1000|0|1000|500|400|8|N|id|1|rack:a|N|0|1|1.0
+h3|1000|0|1000|500|400|8|M|id|1|rack:b,fast|N|0|1|1.0
+
+s2|10|20|1|running|Y|h1|h3|drbd||1|0|N
+s1|10|30|1|running|Y|h1|h2|drbd||1|0|N
+s3|10|25|1|running|Y|h1|h3|drbd||1|0|N
+
+htools:nlocation:rack
+
+policy
+";
+
+fn loaded() -> Loaded {
+    htools::parse(FLEET.to_owned()).unwrap()
+}
+
+pub fn stats() -> Stats {
+    let loaded = loaded();
+    let outcome = solve(&loaded.fleet, &loaded.layout, &Goal::Rebalance, &Wish::default()).unwrap();
+    Stats::of("rebalance", &loaded, &outcome, true)
+}
+
+fn csv(loaded: &Loaded, layout: &Layout) -> String {
+    let mut text = Vec::new();
+    htools::write_csv(loaded, layout, &mut text).unwrap();
+    String::from_utf8(text).unwrap()
+}
+
+#[test]
+fn hosts_and_stores_are_in_the_order_of_their_names_whatever_the_order_of_lines() {
+    let one = loaded();
+    assert_eq!(one.hosts, ["h1", "h2", "h3"]);
+    assert_eq!(csv(&one, &one.layout), "s1,h1,h2\ns2,h1,h3\ns3,h1,h3\n");
+    let mut sections: Vec<String> = FLEET.split("\n\n").map(str::to_owned).collect();
+    for section in [1, 2] {
+        let mut lines: Vec<&str> = sections[section].lines().collect();
+        lines.reverse();
+        sections[section] = lines.join("\n");
+    }
+    let other = htools::parse(sections.join("\n\n")).unwrap();
+    let plan = |l: &Loaded| csv(l, &solve(&l.fleet, &l.layout, &Goal::Rebalance, &Wish::default()).unwrap().layout);
+    assert_eq!(plan(&one), plan(&other));
+}
+
+#[test]
+fn what_is_written_is_read_again_as_it_was_planned() {
+    let one = loaded();
+    let outcome = solve(&one.fleet, &one.layout, &Goal::Rebalance, &Wish::default()).unwrap();
+    assert_eq!(outcome.after.violations.total(), 0, "{:?}", outcome.after);
+    let mut text = Vec::new();
+    htools::write_data(&one, &outcome.layout, &mut text).unwrap();
+    let again = htools::parse(String::from_utf8(text.clone()).unwrap()).unwrap();
+    assert_eq!(again.layout, outcome.layout);
+    // s1 left h1 or h2 for h3, or one of them for the other rack: free disk follows.
+    let text = String::from_utf8(text).unwrap();
+    let free: i64 = text
+        .lines()
+        .filter(|l| l.starts_with('h') && l.contains("|rack:"))
+        .map(|l| l.split('|').nth(5).unwrap().parse::<i64>().unwrap())
+        .sum();
+    assert_eq!(free, 450 + 400 + 400);
+}
+
+#[test]
+fn what_is_not_understood_is_named_with_its_line() {
+    let refused = |from: &str, to: &str| htools::parse(FLEET.replace(from, to)).unwrap_err().to_string();
+    insta::assert_snapshot!(refused("s1|10|30", "s1|10|x"), @"in the section of instances, line 2: the third field, disk, is no whole number of MiB");
+    insta::assert_snapshot!(refused("h1|h2", "h1|h9"), @"in the section of instances, line 2: its secondary is no node of this file");
+    insta::assert_snapshot!(refused("h2|1000", "h1|1000"), @"in the section of nodes, line 2: a node of this name is there already");
+    let text = htools::parse("a|b".to_owned()).unwrap_err().to_string();
+    insta::assert_snapshot!(text, @"it has 1 sections of the 3 that are needed, parted by empty lines: groups, nodes, instances");
+}
