@@ -7,9 +7,10 @@
 pub mod agent;
 pub mod config;
 pub mod core;
-mod fence;
+pub mod fence;
 pub mod ledger;
 pub mod ledger_thread;
+pub mod looks;
 pub mod perform;
 pub mod places;
 pub mod service;

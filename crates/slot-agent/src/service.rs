@@ -4,11 +4,13 @@
 //! role table of slot-net (S15); a watcher that is slow misses reports in between, never the latest.
 
 use crate::agent::Handle;
+use crate::looks::Lookout;
 use slot_net::failpoint;
 use slot_proto::pb::agent_server::{Agent, AgentServer};
-use slot_proto::pb::{DeliverReply, DeliverRequest, WatchReply, WatchRequest};
+use slot_proto::pb::{DeliverReply, DeliverRequest, LookReply, LookRequest, WatchReply, WatchRequest};
 use slot_types::codec;
 use slot_types::order::Order;
+use slot_types::probe::Looks;
 use std::pin::Pin;
 use std::time::Duration;
 use tokio_stream::Stream;
@@ -20,12 +22,13 @@ const INTERVAL_MS: std::ops::RangeInclusive<u64> = 100..=10_000;
 /// Serves one running agent.
 pub struct AgentService {
     handle: Handle,
+    lookout: Lookout,
 }
 
 impl AgentService {
     /// The service, with the size limits of slot-net.
-    pub fn server(handle: Handle) -> AgentServer<AgentService> {
-        AgentServer::new(Self { handle })
+    pub fn server(handle: Handle, lookout: Lookout) -> AgentServer<AgentService> {
+        AgentServer::new(Self { handle, lookout })
             .max_decoding_message_size(slot_net::MESSAGE_BYTES_MAX)
             .max_encoding_message_size(slot_net::MESSAGE_BYTES_MAX)
     }
@@ -40,6 +43,13 @@ impl Agent for AgentService {
             Some(answer) => Ok(Response::new(DeliverReply { answer: codec::encode(&answer) })),
             None => Err(Status::unavailable("this agent is ending; deliver again")),
         }
+    }
+
+    async fn look(&self, request: Request<LookRequest>) -> Result<Response<LookReply>, Status> {
+        let looks = codec::decode::<Looks>(&request.into_inner().looks);
+        let looks = looks.map_err(|e| Status::invalid_argument(format!("reading what to look at: {e}")))?;
+        let sights = self.lookout.look(looks).await.map_err(Status::invalid_argument)?;
+        Ok(Response::new(LookReply { sights: codec::encode(&sights) }))
     }
 
     type WatchStream = Pin<Box<dyn Stream<Item = Result<WatchReply, Status>> + Send>>;

@@ -2,23 +2,28 @@
 
 use slot_agent::agent::{Agent, Handle};
 use slot_agent::config::AgentConfig;
+use slot_agent::fence::Fencer;
+use slot_agent::looks::Lookout;
 use slot_agent::service::AgentService;
 use slot_engine::{Engine, EngineFuture, EngineSpec, EngineTarget};
 use slot_net::process::{ProcessIdentity, is_alive};
 use slot_net::{Dialer, Identity, IdentityFolder, Role, init_cluster};
 use slot_proto::pb::agent_client::AgentClient;
-use slot_proto::pb::{DeliverRequest, WatchRequest};
+use slot_proto::pb::{DeliverRequest, LookRequest, WatchRequest};
 use slot_types::codec;
 use slot_types::engine::*;
 use slot_types::ids::*;
 use slot_types::order::*;
 use slot_types::position::Tip;
+use slot_types::probe::{LookAt, Looks, Probed, Saw, Sights};
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tonic::transport::Channel;
 
 const CLUSTER: ClusterId = ClusterId([1; 16]);
 const BOOT: BootId = BootId([3; 16]);
@@ -241,8 +246,9 @@ async fn s15_only_a_coordinator_delivers_and_watches() {
     tokio::spawn(agent.run());
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let routes = tonic::service::Routes::new(AgentService::server(handle.clone()));
     let agent_folder = identity(Role::Agent, "imap3");
+    let lookout = Lookout::new(Dialer::new(agent_folder.clone()), Fencer::new(None));
+    let routes = tonic::service::Routes::new(AgentService::server(handle.clone(), lookout));
     tokio::spawn(async move { slot_net::serve(listener, &agent_folder, routes, std::future::pending()).await });
     let expected = Identity::new(Role::Agent, "imap3").unwrap();
     let client = |folder: IdentityFolder| AgentClient::new(Dialer::new(folder).channel(address, &expected).unwrap());
@@ -258,8 +264,27 @@ async fn s15_only_a_coordinator_delivers_and_watches() {
         let report: AgentReport = codec::decode(&reply.report).unwrap();
         assert_eq!((report.boot, report.high_water), (BOOT, LogIndex(1)));
     }
+    let saw = look_around(&mut leader, made.membership.cluster_id, address).await;
+    assert_eq!(saw, [Probed::Answered, Probed::Unproven, Probed::Refused, Probed::Unproven].map(Saw::Probe));
+    let other = Looks { cluster: ClusterId([99; 16]), at: Vec::new() };
+    let refused = leader.look(LookRequest { looks: codec::encode(&other) }).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::InvalidArgument, "another cluster's looks");
     for folder in [identity(Role::Operator, "alice"), identity(Role::Agent, "imap3")] {
+        let looks = codec::encode(&Looks { cluster: made.membership.cluster_id, at: Vec::new() });
+        let refused = client(folder.clone()).look(LookRequest { looks }).await.unwrap_err();
+        assert_eq!(refused.code(), tonic::Code::PermissionDenied);
         let refused = client(folder).deliver(DeliverRequest { order: codec::encode(&provision) }).await.unwrap_err();
         assert_eq!(refused.code(), tonic::Code::PermissionDenied);
     }
+}
+
+/// R8: itself by its name, itself by another name, nobody, and somebody who says nothing.
+async fn look_around(leader: &mut AgentClient<Channel>, cluster: ClusterId, own: SocketAddr) -> Vec<Saw> {
+    let mute = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let at = |name: &str, address| LookAt::Address { host: HostName::new(name).unwrap(), slot: None, address };
+    let at = vec![at("imap3", own), at("imap4", own), at("imap3", gone), at("imap3", mute.local_addr().unwrap())];
+    let looks = codec::encode(&Looks { cluster, at });
+    let reply = leader.look(LookRequest { looks }).await.unwrap().into_inner();
+    codec::decode::<Sights>(&reply.sights).unwrap().saw
 }

@@ -1,5 +1,7 @@
 //! Three coordinator cores over a pretended network: elections, requests, and plans that outlive their leader.
 
+#[path = "cluster/looks.rs"]
+mod looks;
 #[path = "cluster/views.rs"]
 mod views;
 mod world;

@@ -66,6 +66,7 @@ pub const RULES: &[Rule] = &[
     // Agent: the leader alone gives orders and reads reports. An order has its own time budget, shorter than this.
     answer_within(300, "/slot.v1.Agent/Deliver", &[Coordinator]),
     stream("/slot.v1.Agent/Watch", &[Coordinator]),
+    answer("/slot.v1.Agent/Look", &[Coordinator]),
     // Journal, data: clients write; agents write canaries and reinject; people may read.
     answer_within(60, "/slot.v1.Journal/Append", &[Client, Agent]),
     answer_within(60, "/slot.v1.Journal/Read", &[Client, Agent, Operator]),

@@ -156,6 +156,8 @@ impl World {
             Effect::Deliver { delivery, host, order, budget_ms, .. } => {
                 self.deliver((id, life, delivery), &host, &order, budget_ms);
             }
+            // Nobody looks around here: an unanswered look is forgotten at its time.
+            Effect::Look { .. } => {}
             Effect::WatchAgents { agents, .. } => {
                 let hosts: BTreeSet<HostName> = agents.into_keys().collect();
                 let Some(node) = self.coordinators.get_mut(&id) else { return };

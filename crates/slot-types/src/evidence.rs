@@ -6,6 +6,7 @@
 use crate::engine::EngineStatus;
 use crate::fence::Power;
 use crate::ids::*;
+use crate::probe::Reach;
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -93,6 +94,8 @@ pub struct Evidence {
     pub copies: BTreeMap<SlotId, Seen<CopyEvidence>>,
     /// What their devices say of hosts' power. A host absent here was not asked about: [`Evidence::power_of`] says so.
     pub power: BTreeMap<HostName, Seen<Power>>,
+    /// How hosts that are silent are seen from the others. A host absent here was probed by nobody.
+    pub reach: BTreeMap<HostName, Reach>,
 }
 
 impl Evidence {
@@ -135,6 +138,7 @@ impl Evidence {
                 .map(|(s, e)| (s.clone(), e.clone()))
                 .collect(),
             power: self.power.iter().filter(|(h, _)| hosts.contains(*h)).map(|(h, e)| (h.clone(), e.clone())).collect(),
+            reach: self.reach.iter().filter(|(h, _)| hosts.contains(*h)).map(|(h, e)| (h.clone(), e.clone())).collect(),
         }
     }
 }

@@ -14,5 +14,6 @@ pub mod ids;
 pub mod order;
 pub mod plan;
 pub mod position;
+pub mod probe;
 pub mod render;
 pub mod view;

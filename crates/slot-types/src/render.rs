@@ -11,12 +11,15 @@ use crate::evidence::{CopyEvidence, Seen};
 use crate::ids::*;
 use crate::plan::{Intent, Note, Plan, Settlement, Task, TaskKind};
 use crate::position::Digest;
+use crate::probe::Reach;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The widest line.
 pub const WIDTH: usize = 100;
 /// Where the text of a headed block begins.
 const INDENT: usize = 14;
+/// A host whose agent was heard less long ago needs nobody else's eyes on its sheet.
+const SILENT_SHOWN_MS: u64 = 3_000;
 /// So many moves are written out; a larger plan says how to see the rest.
 const MOVES_MAX: usize = 400;
 /// So many names are written out in a row.
@@ -170,6 +173,10 @@ fn is_it_dead(page: &mut Page, plan: &Plan) {
     }
     for host in gone.iter().chain(takers.difference(&gone)) {
         page.line(&format!("  {:<11} {}", host.to_string(), agent(plan, host)), INDENT);
+    }
+    for host in gone.iter().filter(|host| !plan.evidence.agent_alive(host, SILENT_SHOWN_MS)) {
+        let words = plan.evidence.reach.get(*host).map_or_else(|| Reach::default().words(), Reach::words);
+        page.line(&format!("  {:<11} {}", "other hosts", words.join(" · ")), INDENT);
     }
     fence::power(page, plan);
     let mut engines: BTreeMap<String, Vec<&SlotId>> = BTreeMap::new();

@@ -167,6 +167,8 @@ pub struct Trouble {
     pub what: String,
     /// Whom it hurts, one line each.
     pub hurts: Vec<String>,
+    /// What else is seen of it, and from where (R23), one line each.
+    pub seen: Vec<String>,
     /// The command to type next.
     pub next: String,
 }

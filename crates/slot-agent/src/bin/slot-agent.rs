@@ -9,6 +9,8 @@ compile_error!("a shipped program never has planted bugs: build it without --cfg
 use clap::Parser;
 use slot_agent::agent::{Agent, AgentError};
 use slot_agent::config::{AgentConfig, ConfigError};
+use slot_agent::fence::Fencer;
+use slot_agent::looks::Lookout;
 use slot_agent::service::AgentService;
 use slot_engine::journal::JournalEngine;
 use slot_net::{Dialer, FolderError, Identity, IdentityFolder, Role, ServeError};
@@ -118,7 +120,8 @@ async fn run(cli: Cli) -> Result<(), RunError> {
     let (agent, handle) = Agent::open(&config, folder.membership().cluster_id, boot, engine)?;
     let running = tokio::spawn(agent.run());
     tracing::info!("agent of {} listens on {}", config.host, config.listen);
-    let routes = tonic::service::Routes::new(AgentService::server(handle));
+    let lookout = Lookout::new(Dialer::new(folder.clone()), Fencer::new(config.fence_dir.clone()));
+    let routes = tonic::service::Routes::new(AgentService::server(handle, lookout));
     slot_net::serve(listener, &folder, routes, ended()).await?;
     running.await.map_err(|e| RunError::System { what: "end the agent", cause: std::io::Error::other(e) })
 }

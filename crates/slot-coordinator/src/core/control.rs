@@ -186,12 +186,21 @@ impl CoordinatorCore {
         let log_now = self.log_now();
         let lead = self.lead.as_deref();
         let evidence = match (&self.state.cluster, lead) {
-            (Some(cluster), Some(lead)) => lead.observer.evidence(cluster, self.now, log_now, None, None),
+            (Some(cluster), Some(lead)) => {
+                let mut evidence = lead.observer.evidence(cluster, self.now, log_now, None, None);
+                lead.looks.add_to(&mut evidence, cluster, &lead.observer, self.now);
+                evidence
+            }
             _ => Default::default(),
+        };
+        let reach = |name: &HostName| {
+            let (cluster, lead) = (self.state.cluster.as_ref()?, lead?);
+            Some(lead.looks.reach(cluster, &lead.observer, name, self.now))
         };
         let eyes = views::Eyes {
             state: &self.state,
             evidence: &evidence,
+            reach: &reach,
             now: self.now,
             log_now,
             config: &self.config,

@@ -11,6 +11,7 @@ use slot_types::ids::*;
 use slot_types::order::{AgentReport, Answer};
 use slot_types::plan::{Intent, Said};
 use slot_types::position::ShortDigest;
+use slot_types::probe::Sights;
 use slot_types::view::Query;
 use std::collections::BTreeMap;
 
@@ -69,6 +70,13 @@ pub enum Event {
         delivery: u64,
         /// The answer, or what went wrong on the way.
         result: Result<Answer, String>,
+    },
+    /// An agent looked around, or could not be asked.
+    Looked {
+        /// The number of [`Effect::Look`].
+        look: u64,
+        /// What it saw, or what went wrong on the way.
+        result: Result<Sights, String>,
     },
     /// The stream of an agent's reports broke.
     AgentLost {
@@ -267,6 +275,17 @@ pub enum Effect {
         /// Canonical bytes of a `slot_types::order::Order`.
         order: Vec<u8>,
         /// How long the agent may try.
+        budget_ms: u64,
+    },
+    /// Ask an agent to look at things; answer with [`Event::Looked`].
+    Look {
+        /// Names this look.
+        look: u64,
+        /// Whose agent.
+        host: HostName,
+        /// Canonical bytes of a `slot_types::probe::Looks`.
+        looks: Vec<u8>,
+        /// How long it may take.
         budget_ms: u64,
     },
     /// Watch exactly these agents from now on; none when this node does not lead.

@@ -6,6 +6,7 @@
 use super::control::Asker;
 use super::everyday::Everyday;
 use super::executor::Executor;
+use super::looks::Looks;
 use super::observer::{self, Observer, Topic};
 use super::proposer::Purpose;
 use super::{CoordinatorCore, Effect, Failure, Leading};
@@ -19,6 +20,7 @@ use slot_types::evidence::Evidence;
 use slot_types::ids::*;
 use slot_types::order::AgentReport;
 use slot_types::plan::{Intent, Said};
+use slot_types::probe::Sights;
 use std::collections::{BTreeMap, BTreeSet};
 
 impl CoordinatorCore {
@@ -53,6 +55,7 @@ impl CoordinatorCore {
             observer: Observer::new(self.now),
             executor: Executor::default(),
             everyday: Everyday::new(self.now),
+            looks: Looks::default(),
             watched: BTreeMap::new(),
         }));
         self.watch_agents();
@@ -120,13 +123,24 @@ impl CoordinatorCore {
         if let Some(command) = aside {
             self.propose(command, Purpose::Aside(host.clone()));
         }
+        self.propose_signs(signs);
+        self.everyday(Some(host));
+    }
+
+    fn propose_signs(&mut self, signs: Vec<(HostName, Command)>) {
         for (silent, command) in signs {
             let may = self.lead.as_mut().is_some_and(|l| l.observer.may_propose(&silent, Topic::SignOfLife, self.now));
             if may {
                 self.propose(command, Purpose::SignOfLife(silent));
             }
         }
-        self.everyday(Some(host));
+    }
+
+    /// An agent looked around.
+    pub(super) fn looked(&mut self, look: u64, result: Result<Sights, String>) {
+        let (Some(lead), Some(cluster)) = (self.lead.as_deref_mut(), &self.state.cluster) else { return };
+        let signs = lead.looks.looked(cluster, look, result, self.now);
+        self.propose_signs(signs);
     }
 
     /// Proposes what everyday recovery asks for (R25).
@@ -174,7 +188,8 @@ impl CoordinatorCore {
             return Err("this node does not lead".into());
         };
         let log_now = self.log_now();
-        let evidence = lead.observer.evidence(cluster, self.now, log_now, None, slots);
+        let mut evidence = lead.observer.evidence(cluster, self.now, log_now, None, slots);
+        lead.looks.add_to(&mut evidence, cluster, &lead.observer, self.now);
         let mut said = by.as_ref().map_or_else(Said::default, |by| by.said);
         said.mass |= planted("r23-mass-unasked");
         let inputs = Inputs {

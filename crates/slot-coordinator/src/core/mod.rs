@@ -15,6 +15,7 @@ mod everyday;
 mod executor;
 mod io;
 mod lead;
+mod looks;
 mod observer;
 mod proposer;
 mod views;
@@ -25,6 +26,7 @@ pub use io::{ControlRequest, Effect, Event, Failure, Now, Reply};
 use self::control::Question;
 use self::everyday::Everyday;
 use self::executor::{Executor, Hands};
+use self::looks::Looks;
 use self::observer::Observer;
 use self::proposer::{Proposer, Purpose};
 use core::net::SocketAddr;
@@ -90,6 +92,7 @@ struct Leading {
     observer: Observer,
     executor: Executor,
     everyday: Everyday,
+    looks: Looks,
     watched: BTreeMap<HostName, SocketAddr>,
 }
 
@@ -210,6 +213,10 @@ impl CoordinatorCore {
             }
             Event::AgentAnswer { delivery, result } => {
                 self.with_hands(|executor, hands| executor.answered(hands, delivery, result));
+                Input::Tick
+            }
+            Event::Looked { look, result } => {
+                self.looked(look, result);
                 Input::Tick
             }
             Event::AgentLost { host, why } => {
@@ -398,6 +405,10 @@ impl CoordinatorCore {
         }
         if self.lead.as_mut().is_some_and(|l| l.everyday.round_due(self.now)) {
             self.everyday(None);
+        }
+        let log_now = self.log_now();
+        if let Some(lead) = self.lead.as_deref_mut() {
+            self.out.extend(lead.looks.due(&self.state, &lead.observer, self.now, log_now));
         }
     }
 

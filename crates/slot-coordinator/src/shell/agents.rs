@@ -7,10 +7,11 @@ use super::Inbox;
 use crate::core::Event;
 use slot_net::{Dialer, Identity, MESSAGE_BYTES_MAX, Role};
 use slot_proto::pb::agent_client::AgentClient;
-use slot_proto::pb::{DeliverRequest, WatchRequest};
+use slot_proto::pb::{DeliverRequest, LookRequest, WatchRequest};
 use slot_types::codec;
 use slot_types::ids::*;
 use slot_types::order::{AgentReport, Answer};
+use slot_types::probe::Sights;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -84,6 +85,22 @@ impl Agents {
         let identity = Identity::new(Role::Agent, host.as_str()).map_err(|e| e.to_string())?;
         let channel = self.dialer.channel(address, &identity).map_err(|e| e.to_string())?;
         Ok(AgentClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX))
+    }
+
+    /// Asks an agent to look around; what it saw, or why nothing, comes back as an event.
+    pub(super) fn look(&self, look: u64, host: &HostName, looks: Vec<u8>, budget_ms: u64) {
+        // One that is not watched any more is not waited for either: the core's own time for the round runs out.
+        let Some(mut client) = self.ways.get(host).map(|way| way.client.clone()) else { return };
+        let (inbox, limit) = (self.inbox.clone(), Duration::from_millis(budget_ms));
+        tokio::spawn(async move {
+            let call = async {
+                let reply = client.look(LookRequest { looks }).await;
+                let bytes = reply.map_err(|s| format!("{:?}: {}", s.code(), s.message()))?.into_inner().sights;
+                codec::decode::<Sights>(&bytes).map_err(|e| e.to_string())
+            };
+            let result = timeout(limit, call).await.unwrap_or_else(|_| Err(format!("no answer within {limit:?}")));
+            drop(inbox.send(Event::Looked { look, result }).await);
+        });
     }
 
     /// Delivers an order; the answer, or why there is none, comes back as an event.

@@ -171,6 +171,7 @@ impl Driver {
             Effect::Deliver { delivery, host, order, budget_ms, .. } => {
                 self.agents.deliver(delivery, &host, order, budget_ms);
             }
+            Effect::Look { look, host, looks, budget_ms } => self.agents.look(look, &host, looks, budget_ms),
             Effect::WatchAgents { term, agents } => self.agents.watch(term, agents),
             Effect::Reply { token, reply } => {
                 if let Some(waiting) = self.waiting.remove(&token) {

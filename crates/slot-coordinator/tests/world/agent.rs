@@ -26,6 +26,8 @@ pub struct FakeAgent {
     pub incarnation: Incarnation,
     pub boot: BootId,
     pub up: bool,
+    /// Its engines do not hear those they follow.
+    pub deaf: bool,
     pub slots: BTreeMap<u16, FakeCopy>,
     pub receipts: BTreeMap<OrderId, Receipt>,
     /// How often each order took effect.
@@ -48,6 +50,7 @@ impl FakeAgent {
             incarnation: Incarnation([number; 16]),
             boot: BootId([number; 16]),
             up: true,
+            deaf: false,
             slots: BTreeMap::new(),
             receipts: BTreeMap::new(),
             effects: BTreeMap::new(),
@@ -69,7 +72,7 @@ impl FakeAgent {
                 frozen: None,
                 following: copy.following.clone(),
                 behind: Some(0),
-                heard_ms: Some(0),
+                heard_ms: (!self.deaf).then_some(0),
                 verified_ms: Some(0),
                 sync_copies: 0,
                 aside: Vec::new(),

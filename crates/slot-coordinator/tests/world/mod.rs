@@ -7,9 +7,11 @@ use slot_coordinator::core::*;
 use slot_raft::store::{LogStore, MemStore};
 use slot_raft::{RaftConfig, Restored};
 use slot_types::codec;
+use slot_types::fence::Power;
 use slot_types::ids::*;
 use slot_types::plan::Intent;
 use slot_types::position::Digest;
+use slot_types::probe::{LookAt, Looks, Probed, Saw, Sights};
 use slot_types::view::{Query, View};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -56,6 +58,10 @@ pub struct World {
     /// The node that reaches this failpoint dies there, once.
     pub crash_at: Option<String>,
     pub crashed: Vec<u64>,
+    /// What becomes of probes of a host by others, where its agent's own state does not say it.
+    pub probed: BTreeMap<HostName, Probed>,
+    /// When which device was asked, by whom; it says that the power is on.
+    pub devices_asked: Vec<(u64, HostName, HostName)>,
 }
 
 impl World {
@@ -74,6 +80,8 @@ impl World {
             trace: Digest::default(),
             crash_at: None,
             crashed: Vec::new(),
+            probed: BTreeMap::new(),
+            devices_asked: Vec::new(),
         };
         let voters: Vec<u64> = (1..=nodes).collect();
         for id in 1..=nodes {
@@ -205,6 +213,12 @@ impl World {
                 let after = 1 + self.dice.roll(5);
                 self.at(after, Item::Order { from: id, life, delivery, host, order });
             }
+            Effect::Look { look, host, looks, .. } => {
+                let looks: Looks = codec::decode(&looks).unwrap();
+                assert_eq!(looks.cluster, CLUSTER);
+                let saw = looks.at.iter().map(|at| self.saw(&host, at)).collect();
+                self.at(3, Item::Event(id, life, Event::Looked { look, result: Ok(Sights { saw }) }));
+            }
             Effect::WatchAgents { agents, .. } => self.nodes.get_mut(&id).unwrap().watched = agents,
             Effect::Reply { token, reply } => {
                 assert!(self.replies.insert(token, reply).is_none(), "one reply per token");
@@ -218,6 +232,20 @@ impl World {
             }
             Effect::Die(why) => panic!("node {id} dies: {why}"),
             Effect::Applied(_) | Effect::RoutesChanged | Effect::Role { .. } => {}
+        }
+    }
+
+    /// What an agent sees of another host, or of its device.
+    fn saw(&mut self, by: &HostName, at: &LookAt) -> Saw {
+        match at {
+            LookAt::Address { host, .. } => {
+                let up = if self.agents[host].up { Probed::Answered } else { Probed::NoAnswer };
+                Saw::Probe(self.probed.get(host).copied().unwrap_or(up))
+            }
+            LookAt::Power { host, .. } => {
+                self.devices_asked.push((self.now, host.clone(), by.clone()));
+                Saw::Power(Ok(Power::On))
+            }
         }
     }
 

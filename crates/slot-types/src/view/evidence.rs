@@ -6,6 +6,7 @@ use crate::cluster::{Attestation, Domain, HostState};
 use crate::evidence::{AgentSeen, CopyEvidence, Seen};
 use crate::fence::{DeviceFailed, DeviceOff, Power};
 use crate::ids::*;
+use crate::probe::Reach;
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +32,8 @@ pub struct EvidenceView {
     pub links: Vec<LinkSeen>,
     /// All other hosts, those of its own failure domain first.
     pub others: Vec<OtherSeen>,
+    /// How other hosts see it: every probe, with its age. Unknown on a coordinator that does not lead.
+    pub reach: Option<Reach>,
     /// What switches it off from outside.
     pub device: Option<DeviceSeen>,
     /// A person's word that it is off.

@@ -30,6 +30,7 @@ pub fn evidence(view: &EvidenceView) -> String {
     }
     text += &table.text(2);
     text += &others(view);
+    text += &probes(view);
     text += &device(view);
     text += &match &view.word {
         Some(word) if view.word_holds => wrap("word         ", &format!("{} says it is off: {}", word.by, word.how)),
@@ -72,6 +73,25 @@ fn others(view: &EvidenceView) -> String {
         parts.join(" · ")
     };
     wrap("its domain   ", &say(true)) + &wrap("elsewhere    ", &say(false))
+}
+
+/// How other hosts see it: the sum, then every address that was probed, with what became of it and for how long.
+fn probes(view: &EvidenceView) -> String {
+    let Some(reach) = &view.reach else { return "probes       UNKNOWN: only the leader has them\n".into() };
+    let mut text = String::new();
+    for (i, words) in reach.words().iter().enumerate() {
+        text += &wrap(if i == 0 { "probes       " } else { "             " }, words);
+    }
+    let mut table = Table::new(&["PROBED FROM", "WHERE", "AGE", "WHAT", "FOR"]);
+    for probe in &reach.probes {
+        let place = probe.slot.as_ref().map_or_else(|| "agent".to_string(), |slot| format!("slot {:02}", slot.number));
+        let what = probe.probed.to_string();
+        table.row(vec![probe.by.to_string(), place, span(probe.age_ms), what, span(probe.same_ms)]);
+    }
+    if !reach.probes.is_empty() {
+        text += &table.text(2);
+    }
+    text
 }
 
 fn device(view: &EvidenceView) -> String {

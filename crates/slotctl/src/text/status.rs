@@ -56,6 +56,9 @@ fn one_trouble(number: usize, trouble: &Trouble) -> String {
     for (i, hurt) in trouble.hurts.iter().enumerate() {
         text += &wrap(if i == 0 { "   hurts     " } else { "             " }, hurt);
     }
+    for (i, line) in trouble.seen.iter().enumerate() {
+        text += &wrap(if i == 0 { "   seen      " } else { "             " }, line);
+    }
     text += &wrap("   next      ", &trouble.next);
     text.push('\n');
     text

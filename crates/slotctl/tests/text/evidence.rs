@@ -6,6 +6,7 @@ use slot_types::engine::EngineRole;
 use slot_types::evidence::{AgentSeen, CopyEvidence};
 use slot_types::fence::{DeviceFailed, DeviceOff, Power};
 use slot_types::ids::*;
+use slot_types::probe::{Probe, Probed, Reach};
 use slot_types::view::*;
 use slotctl::text;
 
@@ -16,6 +17,25 @@ fn seen(h: u16, age_ms: u64) -> slot_types::evidence::Seen<AgentSeen> {
 
 fn other(h: u16, age_ms: u64) -> OtherSeen {
     OtherSeen { host: host(h), same_domain: rack(h) == rack(3), agent: seen(h, age_ms), silent: age_ms > 3_000 }
+}
+
+/// One host hears nothing of it, another is taken in, and one engine answers a third.
+fn reach() -> Reach {
+    let probe = |by: u16, number: Option<u16>, probed, age_ms| {
+        let slot = number.map(|n| slot(3, n));
+        Probe { by: host(by), slot, probed, age_ms, same_ms: age_ms + 240_000 }
+    };
+    Reach {
+        probes: vec![
+            probe(5, None, Probed::NoAnswer, 900),
+            probe(5, Some(7), Probed::Answered, 900),
+            probe(7, None, Probed::Unproven, 1_700),
+            probe(9, None, Probed::Refused, 400_000),
+        ],
+        elsewhere: 110,
+        elsewhere_answered: 110,
+        near: vec![(host(1), true), (host(2), false)],
+    }
 }
 
 /// A host whose agent is silent while a replica still hears one of its engines.
@@ -34,6 +54,7 @@ pub fn evidence_view() -> EvidenceView {
         ],
         links: vec![link(23, known(120, 900)), link(24, unknown("it has not heard its master since it started"))],
         others: vec![other(1, 400), other(2, 90_000), other(4, 500), other(5, 700), other(7, 900)],
+        reach: Some(reach()),
         device: Some(DeviceSeen {
             fence_agent: "fence_ipmilan".into(),
             power: known(Power::On, 4_000),
@@ -53,6 +74,7 @@ pub fn off_view() -> EvidenceView {
         agent: unknown(of_a_follower()),
         engines: vec![EngineSeen { slot: slot(3, 7), store: store(23), engine: unknown(of_a_follower()) }],
         links: Vec::new(),
+        reach: None,
         others: vec![OtherSeen { agent: unknown(of_a_follower()), ..other(9, 1) }],
         device: Some(DeviceSeen {
             fence_agent: "fence_ipmilan".into(),

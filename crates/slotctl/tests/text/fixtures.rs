@@ -133,12 +133,18 @@ pub fn trouble() -> StatusView {
                 format!("20 stores not served: {stores}"),
                 "20 stores with one copy less: store2 store8".into(),
             ],
+            seen: vec![
+                "11 of 11 hosts cannot reach it".into(),
+                "the others all reach each other (110 probes)".into(),
+                "its device answers: power ON, 4.0 s ago".into(),
+            ],
             next: "slotctl failover host imap3".into(),
         },
         Trouble {
             subject: "p18".into(),
             what: "fail over store112: waits for 2 more approvals".into(),
             hurts: Vec::new(),
+            seen: Vec::new(),
             next: "slotctl plan show p18".into(),
         },
     ];

@@ -31,6 +31,7 @@ impl Fleet<'_> {
             engines: engines.collect(),
             links: self.links_to(name),
             others: self.others_than(name),
+            reach: (self.eyes.reach)(name),
             device,
             word,
             word_holds,

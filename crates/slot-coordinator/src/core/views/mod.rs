@@ -19,6 +19,7 @@ use slot_types::cluster::*;
 use slot_types::engine::EngineRole;
 use slot_types::evidence::{CopyEvidence, Evidence, Seen};
 use slot_types::ids::*;
+use slot_types::probe::Reach;
 use slot_types::view::*;
 use std::collections::BTreeMap;
 
@@ -26,6 +27,8 @@ use std::collections::BTreeMap;
 pub(super) struct Eyes<'a> {
     pub state: &'a State,
     pub evidence: &'a Evidence,
+    /// How other hosts see one, as this leader knows it.
+    pub reach: &'a dyn Fn(&HostName) -> Option<Reach>,
     pub now: Now,
     pub log_now: LogTime,
     pub config: &'a CoreConfig,

@@ -53,8 +53,23 @@ impl Fleet<'_> {
                 Seen::Unknown { reason } => format!("SILENT: {reason}"),
             };
             let verb = if masters.is_empty() { "show" } else { "failover" };
-            all.push(Trouble { subject: name.to_string(), what, hurts, next: format!("slotctl {verb} host {name}") });
+            let next = format!("slotctl {verb} host {name}");
+            all.push(Trouble { subject: name.to_string(), what, hurts, seen: self.seen_by(name), next });
         }
+    }
+
+    /// R23: from where a silent host is seen, and what its device says.
+    fn seen_by(&self, name: &HostName) -> Vec<String> {
+        let mut seen = (self.eyes.reach)(name).map_or_else(Vec::new, |reach| reach.words());
+        match self.eyes.evidence.power.get(name) {
+            Some(Seen::Known { value, age_ms }) => {
+                seen.push(format!("its device answers: power {value}, {} ago", span(*age_ms)));
+            }
+            Some(Seen::Unknown { reason }) => seen.push(format!("its device: UNKNOWN, {reason}")),
+            None => {}
+        }
+        seen.push(format!("every probe: slotctl evidence host {name}"));
+        seen
     }
 
     /// Hosts that were to be back in service by now.
@@ -68,7 +83,13 @@ impl Fleet<'_> {
                 n => vec![format!("{} with one copy less", stores(n))],
             };
             let what = format!("OVERDUE: was to be back by {}, is {}", clock(due), host.declared);
-            all.push(Trouble { subject: name.to_string(), what, hurts, next: format!("slotctl undrain host {name}") });
+            all.push(Trouble {
+                subject: name.to_string(),
+                what,
+                hurts,
+                seen: Vec::new(),
+                next: format!("slotctl undrain host {name}"),
+            });
         }
     }
 
@@ -97,7 +118,13 @@ impl Fleet<'_> {
                 ),
                 (None, None) => ("has no master".to_string(), format!("slotctl show store {name}")),
             };
-            all.push(Trouble { subject: name.to_string(), what, hurts: vec![format!("{name} is not served")], next });
+            all.push(Trouble {
+                subject: name.to_string(),
+                what,
+                hurts: vec![format!("{name} is not served")],
+                seen: Vec::new(),
+                next,
+            });
         }
     }
 
@@ -111,7 +138,7 @@ impl Fleet<'_> {
                 HostQuarantine::OlderDisk { .. } => format!("slotctl show host {name}"),
             };
             let hurts = vec!["nothing is ordered there until a person decides".to_string()];
-            all.push(Trouble { subject: name.to_string(), what: quarantine(why), hurts, next });
+            all.push(Trouble { subject: name.to_string(), what: quarantine(why), hurts, seen: Vec::new(), next });
         }
     }
 
@@ -124,12 +151,18 @@ impl Fleet<'_> {
                 PlanStatus::Proposed => {
                     let missing = usize::from(record.people).saturating_sub(record.approvals.len());
                     let what = format!("{title}: waits for {missing} more approval{}", plural(missing));
-                    all.push(Trouble { subject, what, hurts: Vec::new(), next });
+                    all.push(Trouble { subject, what, hurts: Vec::new(), seen: Vec::new(), next });
                 }
                 PlanStatus::Running | PlanStatus::Aborting { .. } => {
                     let stuck = self.stuck_reasons(record);
                     if !stuck.is_empty() {
-                        all.push(Trouble { subject, what: format!("{title}: STUCK"), hurts: stuck, next });
+                        all.push(Trouble {
+                            subject,
+                            what: format!("{title}: STUCK"),
+                            hurts: stuck,
+                            seen: Vec::new(),
+                            next,
+                        });
                     }
                 }
                 _ => {}
@@ -161,6 +194,7 @@ impl Fleet<'_> {
                 subject: id.to_string(),
                 what: format!("{count} record{} of {} only on {}", plural(count), case.store, case.slot),
                 hurts: vec!["acknowledged once, and not in the present master".to_string()],
+                seen: Vec::new(),
                 next: format!("slotctl loss show {id}"),
             });
         }

@@ -1,0 +1,354 @@
+//! Who looks at whom, how often, and what was seen: hosts as the other hosts see them, and devices' words on power.
+//!
+//! What always holds: in a fleet of at most [`SMALL_FLEET`] hosts everybody looks at everybody; in a larger one each host is
+//! looked at by [`SEEKERS`] others, the same ones at every leader and of other failure domains where there are enough, so
+//! that the probes of a fleet grow with its hosts and not with their square ([ADR 27]). A device is asked only of a host that
+//! is silent, at most once in [`DEVICE_EVERY_MS`], by an agent that may fence it, and never while a plan holds the host.
+//! What is seen is evidence and decides nothing but one thing: an answer after a word that a host is off voids the word
+//! (R8).
+//!
+//! [ADR 27]: ../../../../docs/adr/0027-probes.md
+
+use super::io::{Effect, Now};
+use super::observer::Observer;
+use slot_machine::command::Command;
+use slot_machine::state::State;
+use slot_types::cluster::{Cluster, Domain, Host, HostState};
+use slot_types::codec;
+use slot_types::evidence::{Evidence, Seen};
+use slot_types::fence::{FenceFrom, Power};
+use slot_types::ids::*;
+use slot_types::probe::*;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The most hosts of a fleet in which everybody looks at everybody.
+pub(super) const SMALL_FLEET: usize = 16;
+/// By how many others a host of a larger fleet is looked at.
+pub(super) const SEEKERS: usize = 8;
+/// A host looks around again this long after it last did, and up to as long again: not all at the same moment.
+const EVERY_MS: u64 = 1_000;
+/// Whether somebody is to be asked is seen at most this often.
+const PASS_MS: u64 = 100;
+/// What a round of looks may take before its agent is asked again.
+const BUDGET_MS: u64 = 2 * PROBE_MS + 500;
+/// The shortest pause between two questions to one device.
+pub(super) const DEVICE_EVERY_MS: u64 = 10_000;
+/// What a device may take, with the way there and back.
+const DEVICE_BUDGET_MS: u64 = 22_000;
+/// What was seen is forgotten after this long.
+const FORGET_MS: u64 = 600_000;
+
+/// A round that is under way.
+struct Asked {
+    by: HostName,
+    at: u64,
+    log_at: LogTime,
+    until: u64,
+    looks: Vec<LookAt>,
+}
+
+struct Sighted {
+    probed: Probed,
+    at: u64,
+    since: u64,
+}
+
+/// All that is looked at, by one leader.
+#[derive(Default)]
+pub(super) struct Looks {
+    asked: BTreeMap<u64, Asked>,
+    last: u64,
+    /// When it is next seen who is to be asked.
+    pass_at: u64,
+    next_at: BTreeMap<HostName, u64>,
+    rounds: BTreeMap<HostName, u64>,
+    device_next_at: BTreeMap<HostName, u64>,
+    /// Who is to look at whom, and of which hosts that was made.
+    table: BTreeMap<HostName, Vec<HostName>>,
+    table_of: Vec<(HostName, Domain)>,
+    seen: BTreeMap<HostName, BTreeMap<(HostName, Option<SlotId>), Sighted>>,
+    power: BTreeMap<HostName, (Result<Power, String>, u64)>,
+}
+
+/// An unchanging number for a pair of names (FNV-1a).
+fn draw(one: &HostName, other: &HostName, salt: u64) -> u64 {
+    let bytes = one.as_str().bytes().chain([0]).chain(other.as_str().bytes()).chain(salt.to_le_bytes());
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// Who looks at a host: everybody in a small fleet, else a few, of other failure domains first.
+fn seekers<'a>(hosts: &'a [(HostName, Domain)], of: &(HostName, Domain)) -> Vec<&'a HostName> {
+    let mut others: Vec<&(HostName, Domain)> = hosts.iter().filter(|(name, _)| *name != of.0).collect();
+    if hosts.len() > SMALL_FLEET {
+        others.sort_by_key(|(name, at)| (*at == of.1, draw(&of.0, name, 0), name));
+        others.truncate(SEEKERS);
+    }
+    others.into_iter().map(|(name, _)| name).collect()
+}
+
+/// For each host, whom it looks at.
+fn table(hosts: &[(HostName, Domain)]) -> BTreeMap<HostName, Vec<HostName>> {
+    let mut table: BTreeMap<HostName, Vec<HostName>> = BTreeMap::new();
+    for of in hosts {
+        for by in seekers(hosts, of) {
+            table.entry(by.clone()).or_default().push(of.0.clone());
+        }
+    }
+    table
+}
+
+impl Looks {
+    /// What to ask of whom now.
+    pub(super) fn due(&mut self, state: &State, observer: &Observer, now: Now, log_now: LogTime) -> Vec<Effect> {
+        let Some(cluster) = state.cluster.as_ref().filter(|_| self.pass_at <= now.ms) else { return Vec::new() };
+        self.pass_at = now.ms + PASS_MS;
+        self.asked.retain(|_, asked| asked.until > now.ms);
+        let there = cluster.hosts.iter().filter(|(_, host)| host.declared != HostState::Retired);
+        let hosts: Vec<(HostName, Domain)> = there.map(|(name, host)| (name.clone(), host.at.clone())).collect();
+        if hosts != self.table_of {
+            (self.table, self.table_of) = (table(&hosts), hosts);
+            self.seen.retain(|name, _| cluster.hosts.contains_key(name));
+            self.power.retain(|name, _| cluster.hosts.contains_key(name));
+        }
+        let silent_ms = cluster.policy.silent_ms;
+        let well = |name: &HostName, host: &Host| observer.is_well(name, host, now, silent_ms);
+        let seekers: Vec<&HostName> = cluster.hosts.iter().filter(|(n, h)| well(n, h)).map(|(n, _)| n).collect();
+        let masters = masters(cluster);
+        let mut effects = Vec::new();
+        for by in &seekers {
+            let busy = self.asked.values().any(|asked| asked.by == **by && asked.is_round());
+            if busy || self.next_at.get(*by).is_some_and(|at| *at > now.ms) {
+                continue;
+            }
+            let round = self.rounds.entry((*by).clone()).or_insert(0);
+            *round += 1;
+            let round = *round;
+            self.next_at.insert((*by).clone(), now.ms + EVERY_MS + draw(by, by, round) % EVERY_MS);
+            let looks = self.round(cluster, &masters, by, round);
+            effects.extend(self.ask(cluster, by, looks, BUDGET_MS, now, log_now));
+        }
+        for (name, host) in cluster.hosts.iter().filter(|(name, host)| !well(name, host)) {
+            let held = state.host_claims.contains_key(name);
+            if held || host.declared == HostState::Retired || self.device_next_at.get(name).is_some_and(|t| *t > now.ms)
+            {
+                continue;
+            }
+            let Some((by, look)) = device_look(cluster, name, host, &seekers) else { continue };
+            self.device_next_at.insert(name.clone(), now.ms + DEVICE_EVERY_MS);
+            effects.extend(self.ask(cluster, &by, vec![look], DEVICE_BUDGET_MS, now, log_now));
+        }
+        effects
+    }
+
+    /// The agent of each host it is to look at, and of each one master's address, another one in each round.
+    fn round(
+        &self,
+        cluster: &Cluster,
+        masters: &BTreeMap<&HostName, Vec<&SlotId>>,
+        by: &HostName,
+        round: u64,
+    ) -> Vec<LookAt> {
+        let of = self.table.get(by).map(Vec::as_slice).unwrap_or_default();
+        let mut looks = Vec::new();
+        for name in of {
+            let Some(host) = cluster.hosts.get(name) else { continue };
+            looks.push(LookAt::Address { host: name.clone(), slot: None, address: host.address });
+            let masters = masters.get(name).map(Vec::as_slice).unwrap_or_default();
+            let turn = (draw(by, name, 0).wrapping_add(round) % masters.len().max(1) as u64) as usize;
+            let spec = masters.get(turn).and_then(|slot| Some((*slot, host.slots.get(&slot.number)?)));
+            if let Some((slot, spec)) = spec {
+                let (slot, address) = (Some(slot.clone()), spec.address);
+                looks.push(LookAt::Address { host: name.clone(), slot, address });
+            }
+        }
+        looks.truncate(LOOKS_MAX);
+        looks
+    }
+
+    fn ask(
+        &mut self,
+        cluster: &Cluster,
+        by: &HostName,
+        at: Vec<LookAt>,
+        budget_ms: u64,
+        now: Now,
+        log_at: LogTime,
+    ) -> Option<Effect> {
+        if at.is_empty() {
+            return None;
+        }
+        self.last += 1;
+        let until = now.ms.saturating_add(budget_ms).saturating_add(PROBE_MS);
+        let asked = Asked { by: by.clone(), at: now.ms, log_at, until, looks: at.clone() };
+        self.asked.insert(self.last, asked);
+        let looks = codec::encode(&slot_types::probe::Looks { cluster: cluster.id, at });
+        Some(Effect::Look { look: self.last, host: by.clone(), looks, budget_ms })
+    }
+
+    /// An agent's answer: it is kept, and what of it speaks against a word that a host is off is handed back (R8).
+    pub(super) fn looked(
+        &mut self,
+        cluster: &Cluster,
+        look: u64,
+        result: Result<Sights, String>,
+        now: Now,
+    ) -> Vec<(HostName, Command)> {
+        let Some(asked) = self.asked.remove(&look) else { return Vec::new() };
+        let saw = match result {
+            Ok(sights) if sights.saw.len() == asked.looks.len() => sights.saw,
+            Ok(sights) => {
+                tracing::warn!(by = %asked.by, "{} sights for {} looks", sights.saw.len(), asked.looks.len());
+                return Vec::new();
+            }
+            Err(why) => {
+                tracing::debug!(by = %asked.by, "did not look around: {why}");
+                return Vec::new();
+            }
+        };
+        let mut signs = Vec::new();
+        for (at, saw) in asked.looks.into_iter().zip(saw) {
+            match (at, saw) {
+                (LookAt::Address { host, slot, .. }, Saw::Probe(probed)) => {
+                    // Asked after the word was in force, so what answered did so after it.
+                    let word = said_off(cluster, &host).filter(|said| asked.log_at > *said);
+                    if probed == Probed::Answered && word.is_some() {
+                        let what = slot.as_ref().map_or_else(|| format!("the agent of {host}"), ToString::to_string);
+                        let seen = format!("{what} answered a probe from {}", asked.by);
+                        signs.push((host.clone(), Command::SignOfLife { host: host.clone(), seen }));
+                    }
+                    self.keep(host, (asked.by.clone(), slot), probed, asked.at);
+                }
+                (LookAt::Power { host, .. }, Saw::Power(said)) => drop(self.power.insert(host, (said, asked.at))),
+                _ => tracing::warn!(by = %asked.by, "an answer to another question than was asked"),
+            }
+        }
+        for probes in self.seen.values_mut() {
+            probes.retain(|_, probe| now.ms.saturating_sub(probe.at) < FORGET_MS);
+        }
+        signs
+    }
+
+    fn keep(&mut self, host: HostName, from: (HostName, Option<SlotId>), probed: Probed, at: u64) {
+        let probes = self.seen.entry(host).or_default();
+        let since = probes.get(&from).filter(|before| before.probed == probed).map_or(at, |before| before.since);
+        probes.insert(from, Sighted { probed, at, since });
+    }
+
+    /// How a host is seen from the others.
+    pub(super) fn reach(&self, cluster: &Cluster, observer: &Observer, name: &HostName, now: Now) -> Reach {
+        let probes = self.seen.get(name).into_iter().flatten().map(|((by, slot), seen)| Probe {
+            by: by.clone(),
+            slot: slot.clone(),
+            probed: seen.probed,
+            age_ms: now.ms.saturating_sub(seen.at),
+            same_ms: now.ms.saturating_sub(seen.since),
+        });
+        let mut reach = Reach { probes: probes.collect(), ..Reach::default() };
+        for (_, probes) in self.seen.iter().filter(|(other, _)| *other != name) {
+            for ((by, slot), seen) in probes {
+                if by != name && slot.is_none() && now.ms.saturating_sub(seen.at) <= FRESH_MS {
+                    reach.elsewhere += 1;
+                    reach.elsewhere_answered += u32::from(seen.probed == Probed::Answered);
+                }
+            }
+        }
+        if let Some(at) = cluster.hosts.get(name).map(|host| &host.at) {
+            let near = cluster.hosts.iter().filter(|(other, host)| *other != name && host.at == *at);
+            let near = near.filter(|(_, host)| !matches!(host.declared, HostState::Off | HostState::Retired));
+            reach.near = near
+                .map(|(other, host)| (other.clone(), observer.is_well(other, host, now, cluster.policy.silent_ms)))
+                .collect();
+        }
+        reach
+    }
+
+    /// Adds to what is observed: devices' words, and how those hosts are seen that are silent.
+    pub(super) fn add_to(&self, evidence: &mut Evidence, cluster: &Cluster, observer: &Observer, now: Now) {
+        for (name, (said, at)) in &self.power {
+            let seen = match said {
+                Ok(power) => Seen::Known { value: *power, age_ms: now.ms.saturating_sub(*at) },
+                Err(why) => Seen::Unknown { reason: why.clone() },
+            };
+            evidence.power.insert(name.clone(), seen);
+        }
+        let silent: BTreeSet<HostName> = self
+            .table_of
+            .iter()
+            .map(|(name, _)| name)
+            .filter(|name| !evidence.agent_alive(name, cluster.policy.silent_ms))
+            .cloned()
+            .collect();
+        for name in silent {
+            let reach = self.reach(cluster, observer, &name, now);
+            if !reach.probes.is_empty() {
+                evidence.reach.insert(name, reach);
+            }
+        }
+    }
+}
+
+impl Asked {
+    fn is_round(&self) -> bool {
+        self.looks.iter().any(|look| matches!(look, LookAt::Address { .. }))
+    }
+}
+
+fn masters(cluster: &Cluster) -> BTreeMap<&HostName, Vec<&SlotId>> {
+    let mut masters: BTreeMap<&HostName, Vec<&SlotId>> = BTreeMap::new();
+    for slot in cluster.stores.values().filter_map(|store| store.master.as_ref()) {
+        masters.entry(&slot.host).or_default().push(slot);
+    }
+    masters
+}
+
+/// Since when somebody or something says that a host is off.
+fn said_off(cluster: &Cluster, host: &HostName) -> Option<LogTime> {
+    let word = cluster.attestations.get(host).map(|word| word.at);
+    let device = cluster.hosts.get(host).and_then(|host| host.device.off.as_ref()).map(|off| off.at);
+    word.max(device)
+}
+
+/// Who asks a silent host's device for its status: whoever would switch it off (R26).
+fn device_look(cluster: &Cluster, name: &HostName, host: &Host, well: &[&HostName]) -> Option<(HostName, LookAt)> {
+    let spec = host.device.spec.as_ref()?;
+    let apart = |other: &HostName| match spec.from {
+        FenceFrom::AnotherRack => cluster.hosts.get(other).is_some_and(|there| there.at != host.at),
+        FenceFrom::AnotherHost => other != name,
+    };
+    let by = well.iter().find(|other| apart(other))?;
+    Some(((*by).clone(), LookAt::Power { host: name.clone(), device: Box::new(spec.clone()) }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fleet(hosts: usize, racks: usize) -> Vec<(HostName, Domain)> {
+        let one = |n: usize| {
+            let at = Domain(vec!["dc".into(), format!("r{}", n % racks)]);
+            (HostName::new(format!("h{n:03}")).unwrap(), at)
+        };
+        (0..hosts).map(one).collect()
+    }
+
+    #[test]
+    fn in_a_small_fleet_everybody_looks_at_everybody() {
+        let table = table(&fleet(12, 3));
+        assert_eq!(table.len(), 12);
+        assert!(table.values().all(|of| of.len() == 11));
+    }
+
+    #[test]
+    fn the_probes_of_a_large_fleet_do_not_grow_with_its_square() {
+        let hosts = fleet(300, 10);
+        let table = table(&hosts);
+        assert_eq!(table.values().map(Vec::len).sum::<usize>(), 300 * SEEKERS);
+        for of in &hosts {
+            let by = seekers(&hosts, of);
+            assert_eq!(by.len(), SEEKERS, "{} is looked at", of.0);
+            assert!(hosts.iter().all(|(name, at)| !by.contains(&name) || *at != of.1), "from other domains");
+        }
+        // Nobody does all the work, and all looks of one host fit into one call.
+        assert!(table.values().all(|of| of.len() * 2 <= LOOKS_MAX), "{:?}", table.values().map(Vec::len).max());
+    }
+}
