@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 pub const DONE: i32 = 0;
 /// Refused or failed.
 pub const FAILED: i32 = 1;
+/// Wrong usage.
+pub const USAGE: i32 = 2;
 /// A plan is made and waits for approval.
 pub const NEEDS_APPROVAL: i32 = 3;
 /// A plan stopped part way.

@@ -4,7 +4,7 @@
 //! data; a copy counts only once it holds everything.
 
 use slot_tests::cluster::Cluster;
-use slot_tests::ctl::{DONE, FAILED};
+use slot_tests::ctl::{DONE, FAILED, USAGE};
 use slot_tests::shape::{Shape, host};
 use slot_tests::verify::verify;
 use slot_tests::writer::Writers;
@@ -145,4 +145,29 @@ fn a_copy_goes_where_it_is_told_to_and_not_where_it_must_not() -> Outcome<()> {
     writers.wait_progress()?;
     writers.stop()?;
     verify(&writers)?.must_be_in_order()
+}
+
+#[test]
+fn a_retired_store_is_gone_and_the_same_file_does_not_bring_it_back() -> Outcome<()> {
+    let cluster = Cluster::for_test(shape())?;
+    let slots = cluster.copies_of("store2")?;
+    let proposal = cluster.ctl.propose("alice", &["retire", "store", "store2", "-m", "customer left"])?;
+    let plain = cluster.ctl.approve("alice", &proposal)?.expect(USAGE)?;
+    assert!(plain.stderr.contains("--destroy STORE"), "{}", plain.stderr);
+    let yes = ["plan", "approve", &proposal.plan, "--digest", &proposal.digest, "--destroy", "store2", "-m", "agreed"];
+    cluster.ctl.json("alice", &yes)?.expect(DONE)?;
+    cluster.ctl.run("alice", &["show", "store", "store2"])?.expect(FAILED)?;
+    for slot in &slots {
+        assert_eq!(cluster.look(&["show", "slot", slot])?["store"], serde_json::Value::Null, "{slot} is free");
+        let host: u8 = slot.trim_start_matches("imap").split('/').next().unwrap_or_default().parse()?;
+        let number = slot.split('/').next_back().unwrap_or_default();
+        let left = data_on(&cluster, host)?;
+        let here = |path: &&PathBuf| path.parent().is_some_and(|p| p.ends_with(number));
+        assert!(!left.iter().any(|path| here(&path)), "{left:?}");
+    }
+    assert!(!cluster.routes()?.keys().any(|store| store.as_str() == "store2"));
+    // R11: the line that is still in the file makes nothing, and is named.
+    let again = cluster.ctl.run("alice", &["apply", "-f", &cluster.file(), "-m", "as it was"])?.expect(DONE)?;
+    assert!(again.stdout.contains("store2, retired for good"), "{}", again.stdout);
+    Ok(())
 }

@@ -18,7 +18,8 @@ pub const ASIDE_RECORDS_MAX: usize = 2_000;
 /// Which of the records that a copy says it put aside no loss case tells of yet; none while a case of that copy is open, for
 /// settling it settles them all.
 pub fn untold(cluster: &Cluster, slot: &SlotId, generation: CopyGeneration, aside: &[RecordId]) -> Vec<RecordId> {
-    let holds = |store: &Store| store.copies.get(slot).is_some_and(|copy| copy.generation == generation);
+    let holds =
+        |store: &Store| !store.retired && store.copies.get(slot).is_some_and(|copy| copy.generation == generation);
     let Some((name, _)) = cluster.stores.iter().find(|(_, store)| holds(store)) else { return Vec::new() };
     let mut told: BTreeSet<&RecordId> = BTreeSet::new();
     for case in cluster.loss_cases.values().filter(|case| case.store == *name) {

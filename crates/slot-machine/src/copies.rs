@@ -161,7 +161,7 @@ pub(crate) fn destroyable(at: &At<'_>) -> Result<(), String> {
         return Err(format!("R11: {slot} holds copy {}, not {generation}", copy.generation));
     }
     may_go(at, store, slot, copy)?;
-    if !copy.whole {
+    if !copy.whole || store.retired {
         return Ok(());
     }
     let master = store.master.as_ref().ok_or("the store has no master now")?;
@@ -194,7 +194,7 @@ fn close_behind(cluster: &Cluster, store: &Store, master: &SlotId, status: &Engi
 /// R14: the copies that stay are seen, lately, in the roles that the state says, and close behind.
 pub(crate) fn others_live(cluster: &Cluster, store: &Store, slot: &SlotId, seen: &Evidence) -> Result<(), String> {
     let copy = store.copies.get(slot).ok_or_else(|| format!("{slot} holds no copy of it"))?;
-    if !copy.whole {
+    if !copy.whole || store.retired {
         return Ok(());
     }
     let master = store.master.as_ref().ok_or("the store has no master now")?;

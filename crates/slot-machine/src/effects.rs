@@ -8,6 +8,7 @@
 use crate::apply::Stamp;
 use crate::copies;
 use crate::ready;
+use crate::retire;
 use crate::state::{PlanRecord, TaskRun};
 use slot_planted::planted;
 use slot_types::cluster::*;
@@ -110,10 +111,21 @@ pub(crate) fn done(
     done: &Done,
 ) -> Result<(), String> {
     let (Some(name), Some(Place::Slot(slot))) = (&task.store, at) else { return Ok(()) };
-    if kind == StepKind::Promote {
-        let fenced = ready::demoted(task, run).map(|(slot, _)| slot);
-        return promoted(cluster, name, slot, fenced);
+    match (kind, &task.kind) {
+        (StepKind::Promote, _) => promoted(cluster, name, slot, ready::demoted(task, run).map(|(slot, _)| slot)),
+        (StepKind::Demote, TaskKind::RetireStore { .. }) => retire::demoted(cluster, name, slot),
+        _ => copy_done(cluster, task, (name, slot), kind, done),
     }
+}
+
+/// What it means for the copy that the step was about.
+fn copy_done(
+    cluster: &mut Cluster,
+    task: &Task,
+    (name, slot): (&StoreName, &SlotId),
+    kind: StepKind,
+    done: &Done,
+) -> Result<(), String> {
     let Some(store) = cluster.stores.get_mut(name) else { return Ok(()) };
     let Some(copy) = store.copies.get_mut(slot) else { return Ok(()) };
     match (kind, done) {
@@ -240,6 +252,7 @@ pub(crate) fn internal(
             }
         }
         (StepKind::Repoint, _, Some(name)) => repoint(cluster, name),
+        (StepKind::RetireStore, TaskKind::RetireStore { .. }, Some(name)) => retire::given_up(cluster, name),
         (StepKind::Count, TaskKind::BuildCopy { slot, .. } | TaskKind::CountCopy { slot }, Some(name)) => {
             if let Some(store) = cluster.stores.get_mut(name) {
                 copies::counted(store, slot);
@@ -410,6 +423,7 @@ fn create_store(cluster: &mut Cluster, task: &Task) {
         last_promoted: Epoch::ZERO,
         past: before.map(|store| store.past.clone()).unwrap_or_default(),
         unheard: BTreeSet::new(),
+        retired: false,
         version: version + 1,
     };
     cluster.stores.insert(name.clone(), store);

@@ -183,3 +183,18 @@ pub(crate) fn fits(plan: &Plan, task: &Task, step: &Step) -> bool {
     };
     step.kind == StepKind::FenceHost && waived && plan.switch_off.get(of).is_some_and(|off| off.by.as_ref() == Some(by))
 }
+
+/// R8: the attestation is for the latest boot, in force, and no sign of life has come since.
+pub(crate) fn attested(cluster: &Cluster, host: &HostName, now: LogTime) -> Result<(), String> {
+    let attestation = cluster
+        .attestations
+        .get(host)
+        .ok_or_else(|| format!("nobody attests that {host} is off, or it showed a sign of life since"))?;
+    if cluster.hosts.get(host).and_then(|h| h.boot) != Some(attestation.boot) {
+        return Err(format!("{host} was attested off in another boot"));
+    }
+    if attestation.expires <= now {
+        return Err(format!("the attestation that {host} is off has expired"));
+    }
+    Ok(())
+}

@@ -6,7 +6,6 @@
 use crate::command::StepRef;
 use crate::copies;
 use crate::fence;
-use crate::ready;
 use crate::state::State;
 use slot_planted::planted;
 use slot_types::cluster::{Cluster, FenceLevel, Host, HostState, Store};
@@ -78,7 +77,7 @@ pub fn may_send(state: &State, at: StepRef, evidence: &Evidence) -> Result<(), S
 /// R8: once the replicas are raised nobody hears the old master's engine any more, so an attestation must have stood for a
 /// while before, without a sign of life: a replica's word that it heard the engine is on its way for a moment.
 fn listened(cluster: &Cluster, slot: &SlotId, evidence: &Evidence) -> Result<(), String> {
-    ready::attested(cluster, &slot.host, evidence.taken_at)?;
+    fence::attested(cluster, &slot.host, evidence.taken_at)?;
     let stood = cluster.attestations.get(&slot.host).map_or(0, |word| evidence.taken_at.since(word.at));
     if stood < ATTESTATION_STANDS_MS {
         return Err(format!("{} was attested off {stood} ms ago; signs of life are listened for", slot.host));

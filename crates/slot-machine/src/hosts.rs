@@ -141,6 +141,10 @@ pub(crate) fn admit(
                 gone = true;
             }
         }
+        // Whoever was master of a retired store there has nothing left to acknowledge into, and nobody follows it.
+        let masters = store.possible_masters.len();
+        store.possible_masters.retain(|slot, _| !store.retired || slot.host != *name);
+        gone |= store.possible_masters.len() < masters;
         store.version += u64::from(gone);
     }
     audit(state, stamp, by.as_str(), format!("admit {name} with disk {incarnation}: {}", bounded(reason)));

@@ -15,6 +15,7 @@ pub mod holds;
 mod hosts;
 pub mod plans;
 mod ready;
+mod retire;
 pub mod runnable;
 mod sessions;
 mod shape;

@@ -6,6 +6,7 @@
 
 use crate::apply::{Stamp, audit, cluster};
 use crate::command::{Answer, Refused};
+use crate::fence;
 use crate::guard;
 use crate::hosts::bounded;
 use crate::state::*;
@@ -206,7 +207,7 @@ fn failover_guards(state: &State, record: &PlanRecord, guards: &Evidence) -> Res
             if record.plan.switch_off.contains_key(&slot.host) || *fence == FenceLevel::Device {
                 crate::fence::approvable(cluster, &record.plan, &slot.host).map_err(Refused::Guard)?;
             } else if *fence == FenceLevel::Attested {
-                ready::attested(cluster, &slot.host, state.log_time).map_err(Refused::Guard)?;
+                fence::attested(cluster, &slot.host, state.log_time).map_err(Refused::Guard)?;
             }
         }
     }
@@ -290,6 +291,9 @@ fn failover_fits(state: &State, task: &Task, from: &SlotId, to: &SlotId) -> Resu
     let refused = |why: String| Err(Refused::Precondition(why));
     if store.epoch != task.epoch {
         return refused(format!("the epoch is {}, the plan was made at {}", store.epoch, task.epoch));
+    }
+    if store.retired {
+        return refused("a person has retired the store".into());
     }
     // While an epoch is allocated and not filled, the former master's place may be taken over too.
     let holds = store.master.iter().chain(&store.pending).any(|slot| slot == from)

@@ -5,6 +5,7 @@
 
 use crate::copies;
 use crate::fence;
+use crate::retire;
 use crate::state::{PlanRecord, PlanStatus, State, StepState, TaskRun, TaskState};
 use slot_planted::planted;
 use slot_types::cluster::*;
@@ -101,7 +102,7 @@ pub(crate) fn ready(at: &At<'_>) -> Result<(), String> {
     }
     if let Ok(slot) = at.slot()
         && at.step.kind != StepKind::Provision
-        && !matches!(at.task.kind, TaskKind::DestroyCopy { .. })
+        && !matches!(at.task.kind, TaskKind::DestroyCopy { .. } | TaskKind::RetireStore { .. })
         && at.store()?.copies.get(slot).is_none_or(|copy| copy.state == CopyState::Retired)
     {
         return Err(format!("{slot} holds no copy of it"));
@@ -109,6 +110,7 @@ pub(crate) fn ready(at: &At<'_>) -> Result<(), String> {
     match at.step.kind {
         StepKind::Provision if matches!(at.task.kind, TaskKind::BuildCopy { .. }) => copies::buildable(at),
         StepKind::Count => copies::countable(at),
+        StepKind::RetireStore => retire::retirable(at),
         StepKind::Destroy => copies::destroyable(at),
         StepKind::Provision | StepKind::ChangeFleet | StepKind::DeclareHost | StepKind::ConfirmStopped => {
             fleet_step(at)
@@ -169,6 +171,9 @@ fn fleet_step(at: &At<'_>) -> Result<(), String> {
             let made = at.cluster.stores.get(name);
             if made.is_some_and(|store| store.epoch != Epoch::ZERO) {
                 return Err(format!("{name} exists"));
+            }
+            if at.cluster.tombstones.contains_key(name) {
+                return Err(format!("R11: {name} was retired, and its name is not used again"));
             }
             if at.run.state == TaskState::Waiting {
                 // The first Provision makes it, or makes it anew where an earlier plan could not finish it.
@@ -306,6 +311,9 @@ fn after_commit(at: &At<'_>) -> Result<(), String> {
     if let TaskKind::FenceReturned { .. } = &at.task.kind {
         return fence_returned(at, store, slot);
     }
+    if let TaskKind::RetireStore { .. } = &at.task.kind {
+        return retire::demotable(at, store, slot);
+    }
     if let TaskKind::StartCopy { .. } = &at.task.kind {
         return wakes_alone(at, store, slot);
     }
@@ -419,7 +427,7 @@ fn promotable(at: &At<'_>, store: &Store, to: &SlotId) -> Result<(), String> {
             FenceLevel::Device => return Err(format!("S7: no device switches off {}", slot.host)),
             FenceLevel::Demoted => return Err(format!("S7: {slot} is waived, but the plan says it is demoted")),
             FenceLevel::Attested if planted("s7-attestation-unchecked-at-promote") => {}
-            FenceLevel::Attested => attested(at.cluster, &slot.host, at.state.log_time)?,
+            FenceLevel::Attested => fence::attested(at.cluster, &slot.host, at.state.log_time)?,
             FenceLevel::None if at.record.people < 2 && at.cluster.policy.two_if_unfenced => {
                 return Err(format!("S7: {slot} is not fenced and fewer than two people approved"));
             }
@@ -435,21 +443,6 @@ fn promotable(at: &At<'_>, store: &Store, to: &SlotId) -> Result<(), String> {
         )),
         _ => Ok(()),
     }
-}
-
-/// R8: the attestation is for the latest boot, in force, and no sign of life has come since.
-pub(crate) fn attested(cluster: &Cluster, host: &HostName, now: LogTime) -> Result<(), String> {
-    let attestation = cluster
-        .attestations
-        .get(host)
-        .ok_or_else(|| format!("nobody attests that {host} is off, or it showed a sign of life since"))?;
-    if cluster.hosts.get(host).and_then(|h| h.boot) != Some(attestation.boot) {
-        return Err(format!("{host} was attested off in another boot"));
-    }
-    if attestation.expires <= now {
-        return Err(format!("the attestation that {host} is off has expired"));
-    }
-    Ok(())
 }
 
 /// What the promoted copy must equal (R1), and the demoted slot that feeds it up to there, if one does.

@@ -92,11 +92,21 @@ fn task_shape(plan: &Plan, number: usize, task: &Task) -> Result<(), String> {
         TaskKind::Fleet if !matches!(plan.intent, Intent::Apply(_)) => {
             Err("changes the fleet without a cluster file".into())
         }
+        TaskKind::RetireStore { .. } if !retires(plan, task) => {
+            Err("retires a store that nobody asked to retire, or demotes its master first".into())
+        }
         TaskKind::CreateStore { copies, master, .. } if !copies.contains_key(master) || task.epoch.n != 0 => {
             Err("makes a store without its master's copy, or one that has an epoch already".into())
         }
         _ => Ok(()),
     }
+}
+
+/// Whether it is the very store of the intent, given up first and demoted then.
+fn retires(plan: &Plan, task: &Task) -> bool {
+    let asked = matches!(&plan.intent, Intent::RetireStore(store) if task.store.as_ref() == Some(store));
+    let kinds: Vec<StepKind> = task.steps.iter().map(|step| step.kind).collect();
+    asked && kinds == [StepKind::RetireStore, StepKind::Demote]
 }
 
 /// Whether a step belongs to a task of this kind, at this place.
@@ -122,6 +132,7 @@ fn fits(kind: &TaskKind, step: &Step) -> bool {
         StepKind::Demote => match kind {
             TaskKind::HandOver { from, .. } => at(from),
             TaskKind::FailOver { to, .. } => slot.is_some_and(|slot| slot != to),
+            TaskKind::RetireStore { master } => at(master),
             // A copy is woken while its store has no master.
             TaskKind::FenceReturned { slot } | TaskKind::StartCopy { slot } => at(slot),
             _ => false,
@@ -148,6 +159,7 @@ fn fits(kind: &TaskKind, step: &Step) -> bool {
         }
         StepKind::DeclareHost => matches!(kind, TaskKind::HostState { .. }),
         StepKind::ChangeFleet => matches!(kind, TaskKind::Fleet),
+        StepKind::RetireStore => matches!(kind, TaskKind::RetireStore { .. }),
         StepKind::FenceHost => matches!(kind, TaskKind::FailOver { .. }),
     }
 }

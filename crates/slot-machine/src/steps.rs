@@ -8,7 +8,7 @@ use crate::command::{Answer, Refused, StepRef};
 use crate::guard;
 use crate::ready::{self, At};
 use crate::state::*;
-use crate::{effects, fence, plans, unwind};
+use crate::{effects, fence, plans, retire, unwind};
 use slot_planted::planted;
 use slot_types::evidence::Evidence;
 use slot_types::ids::*;
@@ -172,9 +172,19 @@ pub(crate) fn finish(state: &mut State, stamp: Stamp, id: OrderId, outcome: &Out
         Outcome::Done(done) => finish_done(state, stamp, at, &task, &step, (attempt, index, done), &name),
         Outcome::NeverWill(why) => finish_never(state, stamp, at, &task, &step, attempt, why, &name),
     }
+    bury(state, stamp, &task);
     end_task_if_done(state, at);
     plans::settle(state, stamp, id.plan);
     Ok(Answer::Done)
+}
+
+/// What is left of a retired store once the last of its copies is destroyed.
+fn bury(state: &mut State, stamp: Stamp, task: &Task) {
+    let TaskKind::DestroyCopy { .. } = &task.kind else { return };
+    let (Some(name), Some(cluster)) = (&task.store, state.cluster.as_mut()) else { return };
+    if let Some(text) = retire::bury(cluster, stamp, name) {
+        audit(state, stamp, "slotd", text);
+    }
 }
 
 /// S2: a late word from the disk that a person has replaced since says nothing about the one that is there now.
@@ -214,6 +224,7 @@ fn finish_unwinding(
     {
         unwind::finish(cluster, task, run, id, outcome);
     }
+    bury(state, stamp, task);
     // What was cut was cut, whatever the plan wanted of it in the end.
     match (task.steps.get(usize::from(at.step)).and_then(fence::target), outcome) {
         (Some(host), Outcome::Done(Done::Off)) => fence::confirmed(state, stamp, at.plan, host),

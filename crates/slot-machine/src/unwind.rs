@@ -21,7 +21,12 @@ pub const THAW_BIT: u16 = 0x4000;
 
 /// Whether the task has allocated an epoch that it has not filled yet, or has.
 pub(crate) fn is_committed(task: &Task, run: &TaskRun) -> bool {
-    target(&task.kind).is_some() && is_done(run, task, StepKind::CommitEpoch)
+    let commits = match &task.kind {
+        TaskKind::RetireStore { .. } => StepKind::RetireStore,
+        kind if target(kind).is_some() => StepKind::CommitEpoch,
+        _ => return false,
+    };
+    is_done(run, task, commits)
 }
 
 /// Orders of these kinds may do harm late, so their fate must be known before the task ends (R4). The others lose to any

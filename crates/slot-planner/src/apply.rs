@@ -25,8 +25,9 @@ pub(crate) fn plan(view: &View<'_>, spec: &FleetSpec) -> Result<Draft, Refusal> 
     let changes = changes(view, spec);
     let kept_hosts: BTreeSet<HostName> = missing(view.cluster.hosts.keys(), |h| spec.hosts.contains_key(h));
     let kept_stores: BTreeSet<StoreName> = missing(view.cluster.stores.keys(), |s| spec.stores.contains_key(s));
+    let retired: BTreeSet<StoreName> = spec.stores.keys().filter(|name| is_retired(view, name)).cloned().collect();
     if changes.is_empty() && new_stores.is_empty() {
-        return Err(Refusal::NothingToDo(Nothing::FleetAsFile { kept_hosts, kept_stores }));
+        return Err(Refusal::NothingToDo(Nothing::FleetAsFile { kept_hosts, kept_stores, retired }));
     }
     if new_stores.len() >= TASKS_MAX {
         return Err(Refusal::TooManyTasks { tasks: new_stores.len() + 1, max: TASKS_MAX });
@@ -50,7 +51,17 @@ pub(crate) fn plan(view: &View<'_>, spec: &FleetSpec) -> Result<Draft, Refusal> 
     if !kept_stores.is_empty() {
         draft.note("LEFT OUT, STAYS", format!("stores: {}", sheet::names(&kept_stores.iter().collect::<Vec<_>>())));
     }
+    if !retired.is_empty() {
+        let stores = sheet::names(&retired.iter().collect::<Vec<_>>());
+        draft.note("RETIRED, NOT MADE", format!("{stores}: gone for good; take the names out of the file"));
+    }
     Ok(draft)
+}
+
+/// R11: a retired store's name is never used again.
+fn is_retired(view: &View<'_>, name: &StoreName) -> bool {
+    let cluster = view.cluster;
+    cluster.tombstones.contains_key(name) || cluster.stores.get(name).is_some_and(|store| store.retired)
 }
 
 fn missing<'a, T: Clone + Ord + 'a>(all: impl Iterator<Item = &'a T>, has: impl Fn(&T) -> bool) -> BTreeSet<T> {
@@ -97,7 +108,7 @@ fn domains_stay_apart(view: &View<'_>, spec: &FleetSpec) -> Result<(), Refusal> 
 fn new_stores(view: &View<'_>, spec: &FleetSpec) -> Result<Vec<(StoreName, StoreSpec)>, Refusal> {
     let mut new = Vec::new();
     let mut busy = BTreeSet::new();
-    for (name, wanted) in &spec.stores {
+    for (name, wanted) in spec.stores.iter().filter(|(name, _)| !is_retired(view, name)) {
         // One whose making was given up before its first epoch is made anew (L1, R11).
         let is_given_up = |s: &&Store| s.epoch == Epoch::ZERO && !view.inputs.busy_stores.contains(name);
         let Some(store) = view.cluster.stores.get(name).filter(|s| !is_given_up(s)) else {

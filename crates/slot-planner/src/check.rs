@@ -8,6 +8,7 @@ mod copies;
 mod fence;
 mod intents;
 mod places;
+mod retire;
 mod sequence;
 mod tasks;
 

@@ -47,7 +47,7 @@ fn go_on(name: &StoreName, store: &Store, slot: &SlotId, copy: &Copy) -> Task {
     }
 }
 
-fn destroy(name: &StoreName, store: &Store, slot: &SlotId, copy: &Copy, after: Vec<u16>) -> Task {
+pub(crate) fn destroy(name: &StoreName, store: &Store, slot: &SlotId, copy: &Copy, after: Vec<u16>) -> Task {
     Task {
         steps: steps::destroy_copy(slot),
         kind: TaskKind::DestroyCopy { slot: slot.clone(), generation: copy.generation },
@@ -213,7 +213,7 @@ pub(crate) fn rebuild(view: &View<'_>, scope: &Scope) -> Result<Draft, Refusal> 
             Scope::Host(host) => store.copies.keys().any(|slot| slot.host == *host),
             Scope::All => true,
         };
-        if !inside || store.epoch == Epoch::ZERO {
+        if !inside || store.retired || store.epoch == Epoch::ZERO {
             continue;
         }
         if let Err(why) = put_right(view, &mut yard, name, store, &mut draft) {

@@ -55,7 +55,7 @@ pub(crate) fn plan_store(view: &View<'_>, name: &StoreName, to: Option<&SlotId>)
     let store = view.cluster.stores.get(name).ok_or_else(|| Refusal::UnknownStore(name.clone()))?;
     let heads: BTreeSet<&SlotId> = match store.pending.as_ref().or(store.master.as_ref()) {
         Some(slot) => BTreeSet::from([slot]),
-        None => store.possible_masters.keys().collect(),
+        None => store.possible_masters.keys().filter(|_| !store.retired).collect(),
     };
     let mut slots = heads.iter();
     match (slots.next(), slots.next()) {
@@ -118,7 +118,8 @@ fn no_way(host: &HostName, because: BTreeMap<StoreName, Refusal>) -> Refusal {
 /// Whether a slot is, is to be, or in the absence of a master may still be the master.
 pub(crate) fn leads(store: &Store, slot: &SlotId) -> bool {
     let is = |other: &Option<SlotId>| other.as_ref() == Some(slot);
-    is(&store.master) || is(&store.pending) || (store.master.is_none() && store.possible_masters.contains_key(slot))
+    let left = store.master.is_none() && !store.retired && store.possible_masters.contains_key(slot);
+    is(&store.master) || is(&store.pending) || left
 }
 
 fn way<'a>(

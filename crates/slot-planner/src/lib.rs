@@ -19,6 +19,7 @@ mod loss;
 mod parts;
 mod place;
 mod refusal;
+mod retire;
 mod risk;
 mod sheet;
 mod steps;
@@ -29,6 +30,7 @@ mod yard;
 pub use check::CheckedPlan;
 pub use explain::{explain_plan, explain_store};
 pub use refusal::{DrainBlock, NotWell, Nothing, Refusal, WhyNot};
+pub use retire::RetireBlock;
 pub use risk::WhatIf;
 
 use slot_types::cluster::Cluster;
@@ -80,6 +82,7 @@ pub fn plan(cluster: &Cluster, evidence: &Evidence, intent: Intent, inputs: Inpu
         Intent::Rebuild(scope) => copies::rebuild(&view, scope)?,
         Intent::Rebalance => copies::rebalance(&view)?,
         Intent::RetireHost(host) => copies::retire_host(&view, host)?,
+        Intent::RetireStore(store) => retire::plan(&view, store)?,
         Intent::CountCopy { slot } => copies::count(&view, slot)?,
         Intent::UndrainHost(host) => undrain::plan(&view, host)?,
         Intent::FailOverSlot { slot, to } => failover::plan_slot(&view, slot, to.as_ref())?,

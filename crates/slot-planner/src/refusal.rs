@@ -4,6 +4,7 @@
 //! what to do next, in lines no wider than a terminal as long as names are short.
 
 use crate::check::Fault;
+use crate::retire::RetireBlock;
 use slot_types::cluster::{CopyState, HostState, LossClass, LossState};
 use slot_types::engine::EngineRole;
 use slot_types::hold::Held;
@@ -169,13 +170,18 @@ pub enum DrainBlock {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Nothing {
     /// The fleet is as the file says; what the file leaves out stays.
-    #[error("the fleet is as the file says{}", kept(.kept_hosts, .kept_stores))]
+    #[error("the fleet is as the file says{}{}", kept(.kept_hosts, .kept_stores), gone(.retired))]
     FleetAsFile {
         /// Hosts that are not in the file and stay.
         kept_hosts: BTreeSet<HostName>,
         /// Stores that are not in the file and stay.
         kept_stores: BTreeSet<StoreName>,
+        /// Stores that are in the file and were retired.
+        retired: BTreeSet<StoreName>,
     },
+    /// A store is gone for good.
+    #[error("{0} is retired, and its name is not used again")]
+    StoreRetired(StoreName),
     /// Drained already.
     #[error("{0} is in Maintenance: safe to switch off")]
     Drained(HostName),
@@ -465,6 +471,14 @@ pub enum Refusal {
         /// What: copies, or places of possible masters.
         slots: BTreeSet<SlotId>,
     },
+    /// A store that can't be retired now.
+    #[error("{store} can't be retired: {why}")]
+    Retire {
+        /// The store.
+        store: StoreName,
+        /// Why not.
+        why: RetireBlock,
+    },
     /// A change of a store that this version does not carry out.
     #[error("the file changes {what} of store {store}, which is not supported yet; put the old value back")]
     NotSupported {
@@ -553,6 +567,10 @@ fn kept(hosts: &BTreeSet<HostName>, stores: &BTreeSet<StoreName>) -> String {
         (true, false) => format!("; it leaves out {}, which stay", list(stores)),
         (false, false) => format!("; it leaves out {} and {}, which stay", list(hosts), list(stores)),
     }
+}
+fn gone(stores: &BTreeSet<StoreName>) -> String {
+    let text = || format!("; it names {}, retired for good: take that out of the file", list(stores));
+    if stores.is_empty() { String::new() } else { text() }
 }
 fn places(why: &BTreeMap<HostName, WhyNot>) -> String {
     why.iter().map(|(host, why)| format!("\n    {host}: {why}")).collect()

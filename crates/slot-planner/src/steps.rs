@@ -94,6 +94,11 @@ pub(crate) fn destroy_copy(slot: &SlotId) -> Vec<Step> {
     vec![at(StepKind::Destroy, slot)]
 }
 
+/// Nobody is to serve it, and then nobody can: from the first step's epoch on its master refuses (R2).
+pub(crate) fn retire_store(master: &SlotId) -> Vec<Step> {
+    vec![internal(StepKind::RetireStore), at(StepKind::Demote, master)]
+}
+
 /// The places of an unplanned failover's steps.
 pub(crate) struct FailOverPlaces<'a> {
     pub to: &'a SlotId,

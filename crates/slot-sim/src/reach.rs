@@ -54,6 +54,8 @@ pub const ALL: &[&str] = &[
     "R11: a copy was destroyed",
     "R11: a copy was retired and its tombstone kept",
     "R11: a store was made again on slots that had held it",
+    "R11: a store was retired",
+    "R11: a store's last copy was destroyed and its tombstone kept",
     "R12: a freeze ended by its own limit",
     "R12: a freeze outlasted a client's patience",
     "R12: an agent died while its engine was frozen",

@@ -33,6 +33,18 @@ fn schedules_reach_what_they_are_there_for() {
     }
 }
 
+/// R11, R4, L1: a leader dies while a store is retired, a host loses power in it, the old file is applied afterwards.
+#[test]
+fn r11_a_store_is_retired_whole_or_in_two_goes_and_its_name_stays_gone() {
+    for name in ["reach/store-retired", "reach/retirement-cut-short"] {
+        for seed in 0..6 {
+            let outcome = play(name, seed);
+            let buried = "R11: a store's last copy was destroyed and its tombstone kept";
+            assert!(outcome.reached.contains_key(buried), "{name}, seed {seed}: {:?}", outcome.reached);
+        }
+    }
+}
+
 #[test]
 fn every_state_that_is_counted_is_declared() {
     let declared: BTreeSet<&str> = names().iter().copied().collect();

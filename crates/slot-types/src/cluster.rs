@@ -257,8 +257,24 @@ pub struct Store {
     pub past: BTreeMap<SlotId, CopyGeneration>,
     /// Copies that are gone since the last finished Promote: an acknowledgement may have rested on them alone (R7).
     pub unheard: BTreeSet<SlotId>,
+    /// A person has retired it: nobody serves it any more, and its copies are there only to be destroyed.
+    pub retired: bool,
     /// Grows with every change a plan could depend on.
     pub version: u64,
+}
+
+/// What is kept for good of a store that a person has retired. Its name is never used again: an order or a client that is
+/// late by years would otherwise meet another store's epochs (R11, S3).
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub struct Tombstone {
+    /// The last epoch it had, which nobody was master of.
+    pub epoch: Epoch,
+    /// The last generation on every slot that ever held a copy of it.
+    pub past: BTreeMap<SlotId, CopyGeneration>,
+    /// When its last copy was destroyed, in log time.
+    pub at: LogTime,
+    /// The same in wall time; for display.
+    pub wall: WallTime,
 }
 
 /// A person's word that a host is off (R8): names host and boot, expires, void at any later sign of life.
@@ -521,6 +537,8 @@ pub struct Cluster {
     pub loss_cases: BTreeMap<LossCaseId, LossCase>,
     /// What persons said the tool must not touch; at most one hold on each thing.
     pub holds: BTreeMap<HoldOn, Hold>,
+    /// Stores that are gone for good, by their names.
+    pub tombstones: BTreeMap<StoreName, Tombstone>,
 }
 
 impl Cluster {
@@ -536,6 +554,7 @@ impl Cluster {
             attestations: BTreeMap::new(),
             loss_cases: BTreeMap::new(),
             holds: BTreeMap::new(),
+            tombstones: BTreeMap::new(),
         }
     }
     /// The spec of a slot.

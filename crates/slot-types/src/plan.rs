@@ -93,6 +93,8 @@ pub enum Intent {
         /// The slot.
         slot: SlotId,
     },
+    /// A store is gone for good: nobody serves it from its first step on, and all its copies are destroyed.
+    RetireStore(StoreName),
 }
 
 /// Which stores a rebuild is about.
@@ -161,6 +163,7 @@ impl fmt::Display for Intent {
             Self::Rebuild(scope) => write!(f, "rebuild {scope}"),
             Self::Rebalance => write!(f, "rebalance"),
             Self::RetireHost(host) => write!(f, "retire {host}"),
+            Self::RetireStore(store) => write!(f, "retire {store}"),
         }
     }
 }
@@ -274,6 +277,12 @@ pub enum TaskKind {
         /// To what.
         to: HostState,
     },
+    /// End a store: no route, no master, and the one it had demoted at an epoch that is nobody's, so that nothing is
+    /// acknowledged any more when the first copy is destroyed.
+    RetireStore {
+        /// Who is, or may still be, its master.
+        master: SlotId,
+    },
 }
 
 /// Part of a plan that is about one store or one host; its steps run one after another.
@@ -377,6 +386,8 @@ pub enum StepKind {
     ChangeFleet,
     /// Switch a host off by its device, which must then say off (R26).
     FenceHost,
+    /// Nobody is to serve the store any more: the point of no return of retiring it. Replicated state only.
+    RetireStore,
 }
 
 impl StepKind {
@@ -390,6 +401,7 @@ impl StepKind {
                 | Self::CloseLossCase
                 | Self::ChangeFleet
                 | Self::Count
+                | Self::RetireStore
         )
     }
 }
@@ -506,6 +518,13 @@ impl Plan {
     /// The hosts that this plan cuts the power of: their names are typed by whoever approves.
     pub fn powers_off(&self) -> BTreeSet<&HostName> {
         self.switch_off.iter().filter(|(_, off)| off.by.is_some()).map(|(host, _)| host).collect()
+    }
+    /// The store whose data this plan destroys for good: its name is typed by whoever approves.
+    pub fn destroys(&self) -> Option<&StoreName> {
+        match &self.intent {
+            Intent::RetireStore(store) => Some(store),
+            _ => None,
+        }
     }
     /// The failovers in it.
     pub fn failovers(&self) -> impl Iterator<Item = (&StoreName, FenceLevel, &LossStatement)> {

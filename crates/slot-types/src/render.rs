@@ -435,6 +435,11 @@ fn small_task(task: &Task) -> String {
             format!("what only {slot} holds of {store} is GIVEN UP; {case} is closed; {slot} follows")
         }
         TaskKind::HostState { host, to } => format!("{host} is declared {to}"),
+        TaskKind::RetireStore { master } => format!(
+            "{store} is retired: clients have no route to it, and {master} is demoted at an epoch that is nobody's. \
+             POINT OF NO RETURN"
+        ),
+        TaskKind::DestroyCopy { slot, .. } => format!("the copy of {store} on {slot} is DESTROYED"),
         _ => String::new(),
     }
 }

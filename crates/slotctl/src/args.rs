@@ -7,11 +7,13 @@ mod drain;
 mod failover;
 mod hold;
 mod offline;
+mod retire;
 
 pub use drain::{Drain, DrainHow};
 pub use failover::{Classes, Failover, Mass};
 pub use hold::Hold;
 pub use offline::{Budget, Files, Format, Offline};
+pub use retire::Retire;
 
 use crate::since::{Noted, Since};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -140,7 +142,7 @@ pub enum Command {
     },
     /// Say that something is gone for good.
     #[command(subcommand)]
-    Retire(OnHost),
+    Retire(Retire),
     /// Start the replicas of a drained host again and hand the same masters back.
     #[command(subcommand)]
     Undrain(OnHost),
@@ -443,6 +445,9 @@ pub enum Plan {
         /// The host that the plan switches off by its device; needed for such a plan when no terminal can ask.
         #[arg(long, value_name = "HOST")]
         switch_off: Vec<HostName>,
+        /// The store whose data the plan DESTROYS for good; needed for such a plan when no terminal can ask.
+        #[arg(long, value_name = "STORE")]
+        destroy: Option<StoreName>,
         /// Do not wait for its end.
         #[arg(long)]
         no_wait: bool,

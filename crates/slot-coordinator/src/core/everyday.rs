@@ -73,7 +73,7 @@ impl Everyday {
         }
         let mut wanted = Vec::new();
         for (name, store) in &cluster.stores {
-            if host.is_some_and(|h| !store.copies.keys().any(|s| s.host == *h)) {
+            if store.retired || host.is_some_and(|h| !store.copies.keys().any(|s| s.host == *h)) {
                 continue;
             }
             if self.tried.get(name).is_some_and(|t| t.in_flight || t.rests_until() > now.ms) {

@@ -533,6 +533,7 @@ fn kebab(kind: StepKind) -> &'static str {
         StepKind::Reinject => "reinject",
         StepKind::CloseLossCase => "close-loss-case",
         StepKind::ChangeFleet => "change-fleet",
+        StepKind::RetireStore => "retire-store",
         StepKind::FenceHost => "fence-host",
     }
 }

@@ -10,6 +10,7 @@ mod holds;
 mod holes;
 mod plans;
 mod random;
+mod retire;
 mod rules;
 mod rules_more;
 mod wake;

@@ -19,6 +19,8 @@ struct Now {
     /// Those that count.
     whole: BTreeSet<SlotId>,
     master: Option<SlotId>,
+    /// Nobody serves it any more: what is left of it is only destroyed.
+    retired: bool,
 }
 
 pub(super) fn check(ground: &Ground<'_>) -> Result<(), Fault> {
@@ -39,6 +41,7 @@ pub(super) fn check(ground: &Ground<'_>) -> Result<(), Fault> {
                 case.build(now, slot, *generation, replaces.as_ref())?;
             }
             TaskKind::CountCopy { slot } => case.count(slot)?,
+            TaskKind::RetireStore { .. } => now.retired = true,
             TaskKind::DestroyCopy { slot, generation } => case.destroy(now, slot, *generation)?,
             _ => {}
         }
@@ -80,6 +83,7 @@ impl Case<'_> {
             there: there.map(|(slot, _)| slot.clone()).collect(),
             whole: self.store.copies.iter().filter(|(s, c)| live(s, c)).map(|(slot, _)| slot.clone()).collect(),
             master: self.store.master.clone(),
+            retired: self.store.retired,
         }
     }
 
@@ -188,6 +192,14 @@ impl Case<'_> {
         let Some(copy) = self.store.copies.get(slot).filter(|copy| copy.generation == generation) else {
             return self.bad(slot, "holds no such copy of the store");
         };
+        if now.retired {
+            // That its master is fenced first and nothing is open is judged with the whole plan.
+            return if self.ground.hears(&slot.host) {
+                Ok(())
+            } else {
+                self.bad(slot, "is on a host that can't be asked")
+            };
+        }
         if self.depends(slot) || self.store.pending.as_ref() == Some(slot) {
             return self.bad(slot, "may still be a master, or holds records of a loss case");
         }

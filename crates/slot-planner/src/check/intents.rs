@@ -28,6 +28,7 @@ pub(super) fn check(ground: &Ground<'_>) -> Result<(), Fault> {
         {
             Ok(())
         }
+        (Intent::RetireStore(store), _) => super::retire::check(ground, store),
         (Intent::FailOverSlot { slot, to }, [task]) => {
             let (from, target) = moves(task).ok_or_else(|| wrong("the task moves no master"))?;
             let asked = to.as_ref().is_none_or(|to| to == target);
@@ -123,7 +124,13 @@ fn apply(ground: &Ground<'_>, file: &FleetSpec) -> Result<(), Fault> {
             _ => return Err(wrong("a file only changes the fleet and makes stores")),
         }
     }
-    let missing = file.stores.keys().find(|s| !ground.cluster.stores.contains_key(s) && !stores.contains(s));
+    // R11: what was retired is not made anew, whatever a file says.
+    let gone = |store: &StoreName| ground.cluster.tombstones.contains_key(store);
+    let known = |store: &StoreName| ground.cluster.stores.contains_key(store) || gone(store);
+    if let Some(store) = stores.iter().find(|store| gone(store)) {
+        return Err(wrong(format!("{store} was retired")));
+    }
+    let missing = file.stores.keys().find(|s| !known(s) && !stores.contains(s));
     match missing {
         Some(store) => Err(wrong(format!("{store} of the file is not made"))),
         None => Ok(()),

@@ -71,6 +71,7 @@ fn wanted(ground: &Ground<'_>, task: &Task) -> Wanted {
             let begin = (!begun).then(|| slot(StepKind::Provision, at));
             begin.into_iter().chain([slot(StepKind::Follow, at), (StepKind::Count, None)]).collect()
         }
+        TaskKind::RetireStore { master } => vec![(StepKind::RetireStore, None), slot(StepKind::Demote, master)],
         TaskKind::CountCopy { .. } => vec![(StepKind::Count, None)],
         TaskKind::DestroyCopy { slot: at, .. } => vec![slot(StepKind::Destroy, at)],
         TaskKind::StopCopy { slot: at } => vec![slot(StepKind::Stop, at)],

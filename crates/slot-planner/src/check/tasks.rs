@@ -71,6 +71,7 @@ pub(super) fn check(ground: &Ground<'_>, number: usize, task: &Task) -> Result<(
         | TaskKind::HostState { .. }
         | TaskKind::BuildCopy { .. }
         | TaskKind::CountCopy { .. }
+        | TaskKind::RetireStore { .. }
         | TaskKind::DestroyCopy { .. } => Ok(()),
     }
 }
@@ -106,7 +107,10 @@ fn about(kind: &TaskKind) -> Option<&SlotId> {
         | TaskKind::FenceReturned { slot }
         | TaskKind::SettleLoss { slot, .. } => Some(slot),
         // What comes and goes is followed task by task elsewhere.
-        TaskKind::BuildCopy { .. } | TaskKind::CountCopy { .. } | TaskKind::DestroyCopy { .. } => None,
+        TaskKind::BuildCopy { .. }
+        | TaskKind::CountCopy { .. }
+        | TaskKind::RetireStore { .. }
+        | TaskKind::DestroyCopy { .. } => None,
         TaskKind::Fleet | TaskKind::CreateStore { .. } | TaskKind::HostState { .. } => None,
     }
 }

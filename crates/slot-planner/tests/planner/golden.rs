@@ -47,6 +47,12 @@ fn fail_over() {
 }
 
 #[test]
+fn retire_a_store() {
+    let world = World::running(4, 8, 12, 2);
+    insta::assert_snapshot!(page(&world.plan(Intent::RetireStore(store(3))).unwrap()));
+}
+
+#[test]
 fn settle_a_loss() {
     let world = crate::intents::with_loss_case(slot_types::cluster::LossState::Listed);
     let intent = Intent::SettleLoss { case: LossCaseId(12), how: Settlement::Discard };

@@ -48,7 +48,7 @@ fn a_new_fleet_is_made_and_then_nothing_is_left_to_do() {
     let mut smaller = file;
     smaller.stores.remove(&store(3));
     smaller.hosts.remove(&host(4));
-    let Err(Refusal::NothingToDo(Nothing::FleetAsFile { kept_hosts, kept_stores })) =
+    let Err(Refusal::NothingToDo(Nothing::FleetAsFile { kept_hosts, kept_stores, .. })) =
         world.plan(Intent::Apply(Box::new(smaller)))
     else {
         panic!("a smaller file changes nothing")

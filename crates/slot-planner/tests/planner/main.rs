@@ -10,6 +10,7 @@ mod mutations;
 mod parts;
 mod random;
 mod refusals;
+mod retire;
 mod risk;
 mod several;
 mod world;

@@ -37,6 +37,7 @@ fn plans() -> Vec<(World, CheckedPlan)> {
     all.push((dead.clone(), dead.plan(Intent::FailOverHost(host(1))).unwrap()));
     all.push((world.clone(), world.plan(Intent::EmptyHost(host(2))).unwrap()));
     all.push((world.clone(), world.plan(Intent::MoveCopy { slot: slot("imap1/1"), to: None }).unwrap()));
+    all.push((world.clone(), world.plan(Intent::RetireStore(store(2))).unwrap()));
     world.complete(drain.plan());
     all.push((world.clone(), world.plan(Intent::UndrainHost(host(2))).unwrap()));
     all

@@ -185,6 +185,7 @@ fn every_intent(world: &World) -> Vec<Intent> {
     intents.push(Intent::Rebuild(Scope::All));
     intents.push(Intent::Rebalance);
     for (name, store) in &world.cluster.stores {
+        intents.push(Intent::RetireStore(name.clone()));
         intents.push(Intent::FailOverStore { store: name.clone(), to: None });
         intents.push(Intent::FailOverStore { store: name.clone(), to: store.copies.keys().next().cloned() });
     }

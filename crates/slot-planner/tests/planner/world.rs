@@ -135,6 +135,7 @@ impl World {
             last_promoted: epoch,
             past: BTreeMap::new(),
             unheard: BTreeSet::new(),
+            retired: false,
             version: 40,
         };
         self.cluster.stores.insert(name.clone(), known);

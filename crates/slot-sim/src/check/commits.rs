@@ -13,6 +13,7 @@ use super::engines::Engines;
 use super::holds::Holds;
 use super::ledgers::Ledgers;
 use super::power;
+use super::retire::Retired;
 use super::tasks::Tasks;
 use slot_coordinator::core::Entry;
 use slot_machine::apply::apply;
@@ -74,6 +75,7 @@ pub(crate) struct Commits {
     pub(super) plans: BTreeMap<PlanId, Recorded>,
     pub(super) tasks: Tasks,
     holds: Holds,
+    retired: Retired,
     admission: Admission,
     last_leader: u64,
     answers: BTreeMap<RequestId, Answer>,
@@ -96,6 +98,7 @@ impl Default for Commits {
             plans: BTreeMap::new(),
             tasks: Tasks::default(),
             holds: Holds::default(),
+            retired: Retired::default(),
             admission: Admission::default(),
             last_leader: 0,
             answers: BTreeMap::new(),
@@ -192,6 +195,7 @@ impl Commits {
         }
         self.plans_changed(found, &proposal.command);
         self.stores_changed(found, index, &proposal.command);
+        self.retired.follow(found, &self.state, &proposal.command, facts.ledgers);
         if let Some(cluster) = &self.state.cluster {
             self.tasks.places.copies(found, cluster, facts);
         }

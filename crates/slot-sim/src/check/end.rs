@@ -47,7 +47,7 @@ pub fn liveness(heal: &Heal, led_ms: Option<u64>, state: Option<&State>) -> Vec<
         }
     }
     for (name, store) in state.cluster.iter().flat_map(|c| &c.stores) {
-        if store.master.is_none() && store.epoch != Epoch::ZERO && !stuck.contains_key(name) {
+        if store.master.is_none() && !store.retired && store.epoch != Epoch::ZERO && !stuck.contains_key(name) {
             say("L2", format!("{name} has no master {passed} ms after the heal, and no plan is under way"));
         }
     }

@@ -25,6 +25,7 @@ mod ledgers;
 mod places;
 pub(crate) mod power;
 mod raft;
+mod retire;
 mod roles;
 mod tasks;
 #[cfg(test)]

@@ -126,7 +126,8 @@ impl Places {
                 if copy.state == CopyState::Serving && !self.whole.contains(&key) {
                     self.counts(found, &key, facts);
                 }
-                if copy.state == CopyState::Retired && self.whole.contains(&key) {
+                // Of a retired store nothing is to stay; that somebody asked for it is looked at elsewhere.
+                if copy.state == CopyState::Retired && self.whole.contains(&key) && !store.retired {
                     self.goes(found, cluster, store, &key);
                 }
             }

@@ -95,6 +95,7 @@ impl Tasks {
                 | StepKind::DeclareHost
                 | StepKind::CloseLossCase
                 | StepKind::ChangeFleet
+                | StepKind::RetireStore
         );
         let started = state.step(at).is_some_and(|(_, _, run)| matches!(run.state, StepState::Started { .. }));
         if !internal && (started || step.kind != StepKind::FenceHost) {

@@ -52,6 +52,7 @@ impl Toy {
             last_promoted: epoch(n),
             past: BTreeMap::new(),
             unheard: std::collections::BTreeSet::new(),
+            retired: false,
             version: 1,
         };
         self.state.cluster.as_mut().unwrap().stores.insert(name(store), store_state);

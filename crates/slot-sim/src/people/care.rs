@@ -88,7 +88,8 @@ impl Crowd {
     /// Every store of the file was made at some time, though it may have no master now.
     fn is_founded_once(&self, public: &Public<'_>) -> bool {
         let Some((_, cluster)) = cluster(public) else { return false };
-        let made = |name: &StoreName| cluster.stores.get(name).is_some_and(|s| s.epoch > Epoch::ZERO);
+        let gone = |name: &StoreName| cluster.tombstones.contains_key(name);
+        let made = |name: &StoreName| gone(name) || cluster.stores.get(name).is_some_and(|s| s.epoch > Epoch::ZERO);
         self.config.fleet.stores.keys().all(made)
     }
 
@@ -199,6 +200,13 @@ impl Crowd {
         (name, store): (&StoreName, &Store),
         asks: &mut Vec<Ask>,
     ) {
+        if store.retired {
+            if self.may_care(Care::Store(name.clone()), now, AGAIN_MS) {
+                self.count("care: retirement gone on with");
+                self.plan(now, public, who, Intent::RetireStore(name.clone()), asks);
+            }
+            return;
+        }
         let served = store.pending.is_none() && store.master.as_ref().is_some_and(|m| public.truth.engines.contains(m));
         let Some((state, _)) = cluster(public) else { return };
         let whole = |(_, copy): &(&SlotId, &Copy)| copy.whole && copy.state != CopyState::Retired;

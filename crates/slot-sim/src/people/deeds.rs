@@ -329,7 +329,7 @@ impl Crowd {
             }
             2 => self.one_of(&stores).cloned().map(|store| Intent::Rebuild(Scope::Store(store))),
             3 => Some(Intent::Rebuild(Scope::All)),
-            4 => Some(Intent::Rebalance),
+            4 => self.retires(cluster, &stores).map(Intent::RetireStore).or(Some(Intent::Rebalance)),
             _ => {
                 let free: Vec<SlotId> = cluster
                     .hosts
@@ -347,9 +347,16 @@ impl Crowd {
             Intent::EmptyHosts(_) => "empty of two asked",
             Intent::MoveCopy { .. } => "move asked",
             Intent::Rebalance => "rebalance asked",
+            Intent::RetireStore(_) => "retire store asked",
             _ => "rebuild asked",
         });
         self.plan(now, public, who, intent, asks);
+    }
+
+    /// Now and then, and once in a world, a store that is not wanted any more.
+    fn retires(&mut self, cluster: &Cluster, stores: &[StoreName]) -> Option<StoreName> {
+        let another = stores.len() > 1 && cluster.tombstones.is_empty() && !cluster.stores.values().any(|s| s.retired);
+        if another && self.dice.one_in(4) { self.one_of(stores).cloned() } else { None }
     }
 
     fn hand_over(&mut self, now: u64, public: &Public<'_>, who: usize, cluster: &Cluster, asks: &mut Vec<Ask>) {

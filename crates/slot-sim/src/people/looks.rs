@@ -90,7 +90,9 @@ impl Crowd {
     /// Whether every store of the cluster file has a master: from here on the world may become rough.
     pub fn is_founded(&self, public: &Public<'_>) -> bool {
         let Some((_, cluster)) = cluster(public) else { return false };
-        let served = |name: &StoreName| cluster.stores.get(name).is_some_and(|s| s.master.is_some());
+        let gone = |name: &StoreName| cluster.tombstones.contains_key(name);
+        let served =
+            |name: &StoreName| gone(name) || cluster.stores.get(name).is_some_and(|s| s.master.is_some() || s.retired);
         self.config.fleet.stores.keys().all(served)
     }
 
@@ -116,7 +118,7 @@ impl Crowd {
                 |(slot, copy): &(&SlotId, &Copy)| copy.state == CopyState::Serving && !self.is_lost(public, slot);
             store.copies.iter().filter(there).count() > usize::from(store.spec.sync_copies)
         };
-        stores.filter(|(_, store)| whole(store)).map(|(name, _)| name.clone()).collect()
+        stores.filter(|(_, store)| !store.retired && whole(store)).map(|(name, _)| name.clone()).collect()
     }
 
     fn first_ill(&self, public: &Public<'_>) -> Option<String> {
@@ -148,6 +150,9 @@ impl Crowd {
     }
 
     fn ill_store(&self, public: &Public<'_>, name: &StoreName, store: &Store) -> Option<String> {
+        if store.retired {
+            return Some(format!("{name} is retired, and copies of it are left"));
+        }
         let Some(master) = store.master.as_ref().filter(|_| store.pending.is_none()) else {
             return Some(format!("{name} has no master, pending is {:?}", store.pending));
         };

@@ -93,6 +93,7 @@ impl Toy {
             last_promoted: epoch,
             past: BTreeMap::new(),
             unheard: std::collections::BTreeSet::new(),
+            retired: false,
             version: 1,
         };
         cluster.stores.insert(store_name(), store);

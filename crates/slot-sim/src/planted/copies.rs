@@ -38,4 +38,12 @@ pub const BUGS: &[Bug] = &[
             ledger has lost an entry; R4: an order of a lower index is accepted.",
         thread: None,
     },
+    Bug {
+        name: "r11-tombstone-dropped",
+        rule: "R11",
+        what: "Nothing is kept of a store that was retired, so its name is free.",
+        how: "Retire a store and apply the old cluster file again. R11: a store of a name that was retired is made; S3: \
+            its epochs begin anew.",
+        thread: None,
+    },
 ];

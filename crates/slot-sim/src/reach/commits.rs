@@ -255,7 +255,13 @@ impl Commits {
         match outcome {
             Outcome::Done(Done::Off) => self.switched_off(state, at),
             Outcome::NeverWill(NeverWill::NotOff { .. }) => self.reached.at("R26: a device did not confirm"),
-            Outcome::Done(done) => self.done(task, run, kind, done),
+            Outcome::Done(done) => {
+                let buried = |name: &StoreName| state.cluster.as_ref().is_some_and(|c| c.tombstones.contains_key(name));
+                if kind == StepKind::Destroy && task.store.as_ref().is_some_and(buried) {
+                    self.reached.at("R11: a store's last copy was destroyed and its tombstone kept");
+                }
+                self.done(task, run, kind, done);
+            }
             Outcome::NeverWill(NeverWill::BootEnded(_)) => self.reached.at("R27: a step waited for a new boot"),
             Outcome::NeverWill(_) => {}
         }
@@ -263,6 +269,9 @@ impl Commits {
 
     fn done(&mut self, task: &Task, run: &TaskRun, kind: StepKind, done: &Done) {
         match (kind, done) {
+            (StepKind::Demote, _) if matches!(task.kind, TaskKind::RetireStore { .. }) => {
+                self.reached.at("R11: a store was retired");
+            }
             (StepKind::Demote, Done::Tip { tip, .. }) => {
                 let frozen = tip_of(task, run, StepKind::Freeze);
                 if frozen.is_some_and(|frozen| frozen != *tip) {

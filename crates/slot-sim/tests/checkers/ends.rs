@@ -26,6 +26,7 @@ fn cluster(master: Option<SlotId>, n: u64) -> Cluster {
         last_promoted: epoch(n),
         past: BTreeMap::new(),
         unheard: std::collections::BTreeSet::new(),
+        retired: false,
         version: 1,
     };
     cluster.stores.insert(store(), made);

@@ -103,7 +103,7 @@ async fn refused(
 
 async fn ask(console: &mut Console, who: &str, shown: &Shown) -> Said {
     let question = text::plan::question(shown.id, &shown.plan, who);
-    let yes = text::plan::hosts_to_type(&shown.plan).unwrap_or_else(|| "yes".into());
+    let yes = text::plan::names_to_type(&shown.plan).unwrap_or_else(|| "yes".into());
     for _ in 0..ASKED_MAX {
         match console.ask(&question).await.as_deref() {
             None => return Said::Nothing,
@@ -161,9 +161,8 @@ async fn go_on(
 pub async fn approve(
     client: &mut Client,
     console: &mut Console,
-    id: PlanId,
-    digest: ShortDigest,
-    switch_off: &[HostName],
+    (id, digest): (PlanId, ShortDigest),
+    typed: &Typed,
     reason: &str,
     no_wait: bool,
 ) -> Result<Exit, Failure> {
@@ -172,36 +171,57 @@ pub async fn approve(
     let shown = Shown::new(&task, client.cluster(), id, &view.bytes)?;
     shown.must_be_recorded(&task, &view.digest)?;
     shown.must_be(&task, digest)?;
-    if !names_what_is_switched_off(client, console, &task, &shown, switch_off).await? {
+    if !names_what_is_lost(client, console, &task, &shown, typed).await? {
         return Ok(Exit::NeedsApproval);
     }
     let approved = client.approve(&task, id, shown.digest.short(), reason).await?;
     go_on(client, console, &task, &shown, &approved, no_wait).await
 }
 
-/// R26: whoever says yes to a power cut has typed the name of the host. `false` when nobody did.
-async fn names_what_is_switched_off(
+/// What a person typed on the command line of what a plan can't bring back.
+#[derive(Debug, Default)]
+pub struct Typed {
+    /// The hosts it switches off.
+    pub switch_off: Vec<HostName>,
+    /// The store it destroys.
+    pub destroy: Option<StoreName>,
+}
+
+/// R26: whoever says yes to a power cut has typed the name of the host; to the end of a store, the name of the store. `false`
+/// when nobody did.
+async fn names_what_is_lost(
     client: &Client,
     console: &mut Console,
     task: &Task,
     shown: &Shown,
-    typed: &[HostName],
+    typed: &Typed,
 ) -> Result<bool, Failure> {
-    let typed: std::collections::BTreeSet<&HostName> = typed.iter().collect();
-    let off = shown.plan.powers_off();
-    if typed == off {
+    let hosts: std::collections::BTreeSet<&HostName> = typed.switch_off.iter().collect();
+    let (off, store) = (shown.plan.powers_off(), shown.plan.destroys());
+    if (&hosts, typed.destroy.as_ref()) == (&off, store) {
         return Ok(true);
     }
-    if typed.is_empty() && console.interactive {
+    let nothing = hosts.is_empty() && typed.destroy.is_none();
+    if nothing && console.interactive {
         return Ok(ask(console, client.who(), shown).await == Said::Yes);
     }
-    let cause = match off.is_empty() {
-        true => format!("{} switches no host off", shown.id),
-        false if typed.is_empty() => format!("{} switches a host off, and you named none", shown.id),
-        false => format!("{} does not switch off exactly what you named", shown.id),
+    let id = shown.id;
+    let (cause, what) = if typed.destroy.as_ref() != store {
+        match store {
+            None => (format!("{id} destroys no store"), "what it does"),
+            Some(_) if typed.destroy.is_none() => {
+                (format!("{id} destroys a store for good, and you named none"), "--destroy STORE")
+            }
+            Some(_) => (format!("{id} does not destroy the store you named"), "--destroy STORE"),
+        }
+    } else if off.is_empty() {
+        (format!("{id} switches no host off"), "what it does")
+    } else if hosts.is_empty() {
+        (format!("{id} switches a host off, and you named none"), "the host that will be SWITCHED OFF")
+    } else {
+        (format!("{id} does not switch off exactly what you named"), "the host that will be SWITCHED OFF")
     };
-    let next = format!("read it again, then name the host that will be SWITCHED OFF: slotctl plan show {}", shown.id);
-    Err(task.failure(cause, next).usage())
+    Err(task.failure(cause, format!("read it again, then name {what}: slotctl plan show {id}")).usage())
 }
 
 /// `plan reject`.

@@ -14,7 +14,7 @@ pub mod watch;
 
 use crate::args::{
     Admit, Audit, Cli, Command, Drain, Evidence, Explain, Failover, Global, Loss, Move, Off, OnHost, Plan, Rebuild,
-    Risk, Show, Slots, Stores,
+    Retire, Risk, Show, Slots, Stores,
 };
 use crate::client::{Client, Task, Why};
 use crate::console::Console;
@@ -170,7 +170,10 @@ async fn copies(client: &mut Client, console: &mut Console, command: Command) ->
             (Task::change("rebuild", &scope), Intent::Rebuild(scope), change)
         }
         Command::Rebalance { change } => (Task::change("rebalance", "the hosts"), Intent::Rebalance, change),
-        Command::Retire(OnHost::Host { host, change }) => {
+        Command::Retire(Retire::Store { store, change }) => {
+            (Task::change("retire store", &store), Intent::RetireStore(store), change)
+        }
+        Command::Retire(Retire::Host { host, change }) => {
             (Task::change("retire host", &host), Intent::RetireHost(host), change)
         }
         _ => return Ok(Exit::Usage),
@@ -204,8 +207,9 @@ async fn plan(client: &mut Client, console: &mut Console, what: Plan) -> Result<
     match what {
         Plan::List => look::look(client, console, &Task::look("list", "plans"), &Query::Plans).await,
         Plan::Show { plan } => look::show_plan(client, console, plan).await,
-        Plan::Approve { plan, digest, switch_off, no_wait, change } => {
-            change::approve(client, console, plan, digest, &switch_off, &change.message, no_wait).await
+        Plan::Approve { plan, digest, switch_off, destroy, no_wait, change } => {
+            let typed = change::Typed { switch_off, destroy };
+            change::approve(client, console, (plan, digest), &typed, &change.message, no_wait).await
         }
         Plan::Reject { plan, change } => change::reject(client, console, plan, &change.message).await,
         Plan::Abort { plan, change } => change::abort(client, console, plan, &change.message).await,

@@ -53,6 +53,10 @@ pub fn how_to_approve(id: PlanId, plan: &Plan, digest: ShortDigest, missing: u32
         text += &format!("{id} waits for one yes:\n");
     }
     text += &format!("  {}", approve_command(id, digest));
+    if plan.destroys().is_some() {
+        let what = "STORE is the store whose data is DESTROYED for good, typed by whoever says yes.";
+        return text + " --destroy STORE\n" + &wrap("", what);
+    }
     if plan.powers_off().is_empty() {
         return text + "\n";
     }
@@ -166,6 +170,7 @@ pub fn ask_again(intent: &Intent) -> String {
         Intent::Rebuild(Scope::Host(host)) => format!("slotctl rebuild host {host} -m REASON"),
         Intent::Rebuild(Scope::All) => "slotctl rebuild all -m REASON".into(),
         Intent::Rebalance => "slotctl rebalance -m REASON".into(),
+        Intent::RetireStore(store) => format!("slotctl retire store {store} -m REASON"),
         Intent::RetireHost(host) => format!("slotctl retire host {host} -m REASON"),
         Intent::UndrainHost(host) => format!("slotctl undrain host {host} -m REASON"),
         Intent::FailOverSlot { slot, .. } => format!("slotctl failover slot {slot} -m REASON"),
@@ -184,9 +189,12 @@ pub fn ask_again(intent: &Intent) -> String {
     }
 }
 
-/// The names that must be typed: of the hosts a plan switches off (R26), else of the one whose masters an unplanned failover
-/// gives up.
-pub fn hosts_to_type(plan: &Plan) -> Option<String> {
+/// The names that must be typed: of the store that a plan destroys, of the hosts it switches off (R26), else of the one whose
+/// masters an unplanned failover gives up.
+pub fn names_to_type(plan: &Plan) -> Option<String> {
+    if let Some(store) = plan.destroys() {
+        return Some(store.to_string());
+    }
     let off = plan.powers_off();
     match off.is_empty() {
         true => host_to_type(plan).map(ToString::to_string),
@@ -196,7 +204,10 @@ pub fn hosts_to_type(plan: &Plan) -> Option<String> {
 
 /// What to type, and why.
 pub fn question(id: PlanId, plan: &Plan, who: &str) -> String {
-    match hosts_to_type(plan) {
+    match names_to_type(plan) {
+        Some(store) if plan.destroys().is_some() => {
+            format!("Type the store whose data is DESTROYED for good to carry out {id} as {who} ({store}): ")
+        }
         Some(hosts) if !plan.powers_off().is_empty() => {
             format!("Type the host that will be SWITCHED OFF to carry out {id} as {who} ({hosts}): ")
         }

@@ -139,6 +139,41 @@ async fn r26_the_host_that_is_switched_off_is_typed() {
     assert_eq!(ended.exit, Exit::Done, "{}", ended.err);
 }
 
+/// The end of a store is approved only by who types its name, on a terminal or off it.
+#[tokio::test]
+async fn the_store_that_is_destroyed_is_typed() {
+    let (rig, _) = drains().await;
+    let store = slot_types::ids::StoreName::new("store23").unwrap();
+    let plan = Plan { cluster: rig.cluster, intent: Intent::RetireStore(store.clone()), ..drain_plan() };
+    let digest = Digest::of(&plan.bytes()).to_string();
+    let view = slot_types::view::PlanView {
+        digest: Digest::of(&plan.bytes()),
+        bytes: plan.bytes(),
+        ..drain_view(PlanState::Done, TaskProgress::Done)
+    };
+    {
+        let mut script = rig.script("c1");
+        script.plan = Some(plan);
+        script.ends = Some(view);
+    }
+    let retire = "slotctl retire store store23 -m old";
+    let ended = run(&rig, retire, Some(&["yes", "store2", "no"])).await;
+    assert!(ended.err.contains("DESTROYED") && rig.script("c1").approved.is_empty(), "{}", ended.err);
+    assert_eq!(rig.script("c1").intents, [Intent::RetireStore(store)]);
+    let ended = run(&rig, retire, None).await;
+    assert!(ended.exit == Exit::NeedsApproval && ended.out.contains("--destroy STORE"), "{}", ended.out);
+    let approve = format!("slotctl plan approve p17 --digest {digest} -m go");
+    for line in [approve.clone(), format!("{approve} --destroy store2"), format!("{approve} --switch-off imap3")] {
+        let ended = run(&rig, &line, None).await;
+        assert!(ended.exit != Exit::Done && ended.err.contains("--destroy STORE"), "{line}: {}", ended.err);
+        assert!(rig.script("c1").approved.is_empty());
+    }
+    let ended = run(&rig, &format!("{approve} --destroy store23"), None).await;
+    assert_eq!(ended.exit, Exit::Done, "{}", ended.err);
+    let ended = run(&rig, retire, Some(&["store23"])).await;
+    assert_eq!(ended.exit, Exit::Done, "{}", ended.err);
+}
+
 #[tokio::test]
 async fn no_rejects_and_silence_leaves_the_plan() {
     let (rig, _) = drains().await;

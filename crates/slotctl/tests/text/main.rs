@@ -336,7 +336,7 @@ fn the_host_to_type_is_that_of_the_lost_masters() {
     assert!(text::plan::question(PlanId(18), &plan, "oncall").contains("whose masters are given up"));
     // R26: what is switched off is named as such, and is what has to be typed.
     plan.switch_off = switched_off(Some(host(9)));
-    assert_eq!(text::plan::hosts_to_type(&plan).as_deref(), Some("imap3"));
+    assert_eq!(text::plan::names_to_type(&plan).as_deref(), Some("imap3"));
     let asked = text::plan::question(PlanId(18), &plan, "oncall");
     assert_eq!(asked, "Type the host that will be SWITCHED OFF to carry out p18 as oncall (imap3): ");
     let how = text::plan::how_to_approve(PlanId(18), &plan, Digest::of(b"x").short(), 1);

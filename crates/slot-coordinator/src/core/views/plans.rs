@@ -157,6 +157,7 @@ pub(super) fn title(task: &Task) -> String {
         TaskKind::BuildCopy { slot, .. } => format!("build {slot}"),
         TaskKind::CountCopy { slot } => format!("count {slot}"),
         TaskKind::DestroyCopy { slot, .. } => format!("destroy {slot}"),
+        TaskKind::RetireStore { master } => format!("retire, demote {master}"),
         TaskKind::StopCopy { slot } => format!("stop {slot}"),
         TaskKind::StartCopy { slot } => format!("start {slot}"),
         TaskKind::StartMaster { slot } => format!("start master {slot}"),

@@ -52,7 +52,7 @@ impl Fleet<'_> {
 
     fn counts(&self) -> StoreCounts {
         let mut counts = StoreCounts::default();
-        for store in self.cluster.stores.values() {
+        for store in self.cluster.stores.values().filter(|store| !store.retired) {
             counts.all += 1;
             counts.served += u64::from(self.served(store));
             match self.live_copies(store) {

@@ -100,6 +100,10 @@ impl Fleet<'_> {
                 continue;
             }
             let (what, next) = match (&store.master, &store.pending) {
+                _ if store.retired => {
+                    all.push(retired(name, store));
+                    continue;
+                }
                 (Some(_), _) if self.served(store) => continue,
                 // Nothing is done about it by itself: the command is the release.
                 (Some(slot), _) if self.cluster.is_held(name, slot) => {
@@ -232,6 +236,17 @@ pub(super) fn span(ms: u64) -> String {
         0..60 => format!("{s} s"),
         60..3_600 => format!("{} min {} s", s / 60, s % 60),
         _ => format!("{} h {} min", s / 3_600, s % 3_600 / 60),
+    }
+}
+
+/// What is left of a store whose retirement did not come to its end.
+fn retired(name: &StoreName, store: &Store) -> Trouble {
+    let left: Vec<String> = store.copies.keys().map(ToString::to_string).collect();
+    Trouble {
+        subject: name.to_string(),
+        what: format!("is retired, and not all of it is destroyed: {}", left.join(" ")),
+        hurts: vec!["its slots are not free".to_string()],
+        next: format!("slotctl retire store {name} -m REASON"),
     }
 }
 

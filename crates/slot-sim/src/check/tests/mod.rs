@@ -211,6 +211,7 @@ fn state(n: u64, master: Option<&str>, pending: Option<&str>, tasks: Vec<Task>) 
         last_promoted: epoch(n),
         past: BTreeMap::new(),
         unheard: std::collections::BTreeSet::new(),
+        retired: false,
         version: 1,
     };
     cluster.stores.insert(store(), made);

@@ -22,6 +22,9 @@ pub(super) const SCRIPTS: &[Script] = &[
     Script { name: "reach/disk-replaced-and-rebuilt", swarm: quad, play: rebuilt },
     Script { name: "reach/destroy-of-an-ended-boot", swarm: quad, play: boots_while_destroyed },
     Script { name: "reach/leader-dies-while-built", swarm: quad, play: leader_dies_while_built },
+    Script { name: "r11-tombstone-dropped", swarm: quad, play: retired_then_the_old_file },
+    Script { name: "reach/store-retired", swarm: quad, play: retired_then_the_old_file },
+    Script { name: "reach/retirement-cut-short", swarm: quad, play: retired_in_two_goes },
 ];
 
 const STORE: &str = "store1";
@@ -186,4 +189,38 @@ fn leader_dies_while_built(sim: &mut Sim, dice: &mut Stream) {
     let Some((_, b, t)) = places(sim) else { return };
     sim.trap("accepts-follow", 0, Injection::KillLeader(dice.within(1_000, 5_000)));
     through(sim, away(&b, &t));
+}
+
+fn retirement() -> Option<Intent> {
+    StoreName::new("store3").ok().map(Intent::RetireStore)
+}
+
+/// R11: a store is retired while the leader dies, and whoever has the old file applies it.
+fn retired_then_the_old_file(sim: &mut Sim, dice: &mut Stream) {
+    sim.run_for(dice.within(2_000, 6_000));
+    let Some(intent) = retirement() else { return };
+    if dice.one_in(2) {
+        sim.trap("deliver-demote", 0, Injection::KillLeader(dice.within(1_000, 5_000)));
+    }
+    through(sim, intent);
+    sim.run_for(dice.within(500, 4_000));
+    let mut fleet = fleet_of(&sim.swarm);
+    fleet.policy.max_lag_records += 1;
+    through(sim, Intent::Apply(Box::new(fleet)));
+    sim.run_for(8_000);
+}
+
+/// R4, L1: the master's host loses power while its store is retired; the plan is given up, and what is left is asked for again.
+fn retired_in_two_goes(sim: &mut Sim, dice: &mut Stream) {
+    sim.run_for(3_000);
+    let (Some(intent), Some(master)) = (retirement(), sim.master_of("store3")) else { return };
+    let place = if dice.one_in(2) { "deliver-demote" } else { "deliver-destroy" };
+    sim.trap(place, 0, Injection::PowerOff(master.host.clone(), dice.within(20_000, 40_000)));
+    let Ok(id) = sim.order(intent.clone()) else { return };
+    sim.run_until(20_000, |sim| sim.triggers.is_empty());
+    sim.run_for(dice.within(1_000, 15_000));
+    drop(sim.abort(id));
+    sim.run_plan(id, 60_000);
+    sim.run_for(30_000);
+    through(sim, intent);
 }
