@@ -69,6 +69,7 @@ fn file() -> FleetSpec {
         coordinators: BTreeMap::from([(coordinator, SocketAddr::from(([10, 1, 9, 1], 7400)))]),
         hosts: (1..=HOSTS).map(|h| (host(h), host_spec(h))).collect(),
         stores: (1..=STORES).map(store).collect(),
+        front_ends: BTreeMap::new(),
         policy: Policy::default(),
     }
 }

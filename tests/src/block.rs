@@ -57,6 +57,11 @@ impl Block {
         (Ipv4Addr::new(127, self.x, n, 250), AGENT_PORT).into()
     }
 
+    /// Where front end `n` listens.
+    pub fn front_end(&self, n: u8) -> SocketAddr {
+        (Ipv4Addr::new(127, self.x, 200, n), AGENT_PORT).into()
+    }
+
     /// Where the engine on slot `slot` of host `n` listens.
     pub fn slot(&self, n: u8, slot: u8) -> SocketAddr {
         (Ipv4Addr::new(127, self.x, n, slot), SLOT_PORT).into()

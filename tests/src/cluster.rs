@@ -130,6 +130,11 @@ impl Cluster {
         &self.folder
     }
 
+    /// The programs it runs.
+    pub(crate) fn programs(&self) -> &Programs {
+        &self.programs
+    }
+
     /// Its addresses.
     pub fn block(&self) -> &Block {
         &self.block
@@ -155,7 +160,7 @@ impl Cluster {
         Ok(OpenOptions::new().create(true).append(true).open(path)?.into())
     }
 
-    fn spawn(&self, name: &str, mut command: Command) -> Outcome<Child> {
+    pub(crate) fn spawn(&self, name: &str, mut command: Command) -> Outcome<Child> {
         command
             .stdin(Stdio::null())
             .stdout(self.log_of(name)?)

@@ -10,6 +10,7 @@ pub mod cluster;
 pub mod ctl;
 pub mod demo;
 pub mod engines;
+pub mod front_ends;
 pub mod handover_bench;
 pub mod handover_profile;
 pub mod left;

@@ -36,6 +36,10 @@ pub struct Shape {
     pub policy: String,
     /// The `fence` of every host, and the table it names; empty for none.
     pub fence: (String, String),
+    /// Front ends, fe1 and so on.
+    pub front_ends: u8,
+    /// The maps that each of them renders.
+    pub maps: Vec<&'static str>,
 }
 
 impl Shape {
@@ -80,6 +84,8 @@ impl Shape {
             first: 0,
             policy: String::new(),
             fence: Default::default(),
+            front_ends: 0,
+            maps: Vec::new(),
         }
     }
 
@@ -112,6 +118,11 @@ impl Shape {
             }
         }
         text.push('\n');
+        if self.front_ends > 0 {
+            let (names, maps) = (range("fe", 1, self.front_ends.into()), &self.maps);
+            let _ = writeln!(text, "[frontends]");
+            let _ = writeln!(text, "\"{names}\" = {{ address = \"127.{x}.200.{{n}}\", render = {maps:?} }}\n");
+        }
         if !self.policy.is_empty() {
             let _ = writeln!(text, "[policy]\n{}", self.policy);
         }

@@ -8,6 +8,7 @@ pub mod agent;
 pub mod config;
 pub mod core;
 pub mod fence;
+pub mod front_end;
 pub mod ledger;
 pub mod ledger_thread;
 pub mod looks;

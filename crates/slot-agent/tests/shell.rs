@@ -234,7 +234,7 @@ async fn s15_only_a_coordinator_delivers_and_watches() {
     let cluster = ClusterName::new("fm1").unwrap();
     let hosts = [HostName::new("imap3").unwrap()];
     let made =
-        init_cluster(&folder.path().join("ids"), &cluster, &coordinators, &hosts, &names(&["alice", "bob"]), &[])
+        init_cluster(&folder.path().join("ids"), &cluster, &coordinators, &hosts, &[], &names(&["alice", "bob"]), &[])
             .unwrap();
     let identity = |role, name: &str| {
         let identity = Identity::new(role, name).unwrap();

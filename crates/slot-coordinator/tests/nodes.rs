@@ -45,7 +45,7 @@ impl Site {
         let cluster = ClusterName::new("fm1").unwrap();
         let agents = [HostName::new("imap1").unwrap()];
         let clients = [ClientName::new("w1").unwrap()];
-        init_cluster(dir.path(), &cluster, &addresses, &agents, &operators(), &clients).unwrap();
+        init_cluster(dir.path(), &cluster, &addresses, &agents, &[], &operators(), &clients).unwrap();
         Self { dir, addresses, running: BTreeMap::new() }
     }
 

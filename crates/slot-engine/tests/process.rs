@@ -46,6 +46,7 @@ impl Rig {
             &"fm1".parse().unwrap(),
             &BTreeMap::from([("c1".parse().unwrap(), "127.0.0.1:1".parse().unwrap())]),
             &hosts,
+            &[],
             &["alice".parse().unwrap(), "bob".parse().unwrap()],
             &["w1".parse().unwrap()],
         )

@@ -14,6 +14,7 @@ use slot_types::ids::*;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stamp {
     pub index: LogIndex,
+    pub revision: Revision,
     pub now: LogTime,
     pub wall: WallTime,
 }
@@ -26,7 +27,7 @@ pub fn apply(state: &mut State, index: LogIndex, term: Term, proposal: &Proposal
     // R17: log time never goes back, whatever a leader stamped.
     state.log_time = state.log_time.max(proposal.log_time);
     state.wall = proposal.wall;
-    let stamp = Stamp { index, now: state.log_time, wall: proposal.wall };
+    let stamp = Stamp { index, revision: state.revision, now: state.log_time, wall: proposal.wall };
 
     if let Some(request) = proposal.request
         && let Some(answer) = sessions::remembered(state, request, index)

@@ -238,6 +238,7 @@ pub(crate) fn internal(
     record: &PlanRecord,
     task: &Task,
     kind: StepKind,
+    stamp: Stamp,
 ) -> String {
     match (kind, &task.kind, &task.store) {
         (StepKind::CommitEpoch, task_kind, Some(name)) => {
@@ -251,8 +252,9 @@ pub(crate) fn internal(
                 _ => "nothing".into(),
             }
         }
-        (StepKind::Repoint, _, Some(name)) => repoint(cluster, name),
         (StepKind::RetireStore, TaskKind::RetireStore { .. }, Some(name)) => retire::given_up(cluster, name),
+        (StepKind::Repoint, _, Some(name)) => repoint(cluster, name, stamp.revision),
+        (StepKind::RouteServed, _, Some(name)) => format!("every front end serves the route of {name}"),
         (StepKind::Count, TaskKind::BuildCopy { slot, .. } | TaskKind::CountCopy { slot }, Some(name)) => {
             if let Some(store) = cluster.stores.get_mut(name) {
                 copies::counted(store, slot);
@@ -274,14 +276,14 @@ pub(crate) fn internal(
     }
 }
 
-fn repoint(cluster: &mut Cluster, name: &StoreName) -> String {
+fn repoint(cluster: &mut Cluster, name: &StoreName, revision: Revision) -> String {
     let Some((slot, epoch)) = cluster.stores.get(name).and_then(|s| s.master.clone().map(|m| (m, s.epoch))) else {
         return format!("{name} has no master to route to");
     };
     let Some(address) = cluster.slot(&slot).map(|s| s.address) else { return format!("{slot} has no address") };
     let text = format!("clients of {name} go to {slot} at epoch {epoch}");
     if let Some(store) = cluster.stores.get_mut(name) {
-        store.route = Some(Route { slot, address, epoch });
+        store.route = Some(Route { slot, address, epoch, revision });
         store.version += 1;
     }
     text
@@ -331,6 +333,7 @@ fn close_loss_case(
 
 fn change_fleet(cluster: &mut Cluster, spec: &FleetSpec) {
     cluster.policy = spec.policy.clone();
+    cluster.front_ends = spec.front_ends.clone();
     for (name, wanted) in &spec.hosts {
         match cluster.hosts.get_mut(name) {
             Some(host) => {

@@ -10,7 +10,8 @@ use crate::state::State;
 use slot_planted::planted;
 use slot_types::cluster::{Cluster, FenceLevel, Host, HostState, Store};
 use slot_types::engine::EngineRole;
-use slot_types::evidence::Evidence;
+use slot_types::evidence::{Evidence, Seen};
+use slot_types::front_end::FrontEndSeen;
 use slot_types::ids::{HostName, SlotId};
 use slot_types::plan::{StepKind, TaskKind};
 
@@ -53,8 +54,29 @@ pub fn guard(state: &State, at: StepRef, evidence: &Evidence) -> Result<(), Stri
         (TaskKind::FailOver { fence, waived, .. }, StepKind::Promote) if *fence != FenceLevel::Demoted => {
             waived.iter().try_for_each(|slot| still_silent(cluster, &slot.host, evidence))
         }
+        (_, StepKind::RouteServed) if !planted("r12-front-ends-not-awaited") => route_served(cluster, store, evidence),
         _ => Ok(()),
     }
+}
+
+/// Hand-over 7: every front end has acknowledged the revision that set the route, or a later one. Its word needs no age: it
+/// never goes back.
+fn route_served(cluster: &Cluster, store: &Store, evidence: &Evidence) -> Result<(), String> {
+    let Some(route) = &store.route else { return Err("the store has no route".into()) };
+    for name in cluster.front_ends.keys() {
+        let at = match evidence.front_ends.get(name) {
+            Some(Seen::Known { value, .. }) if value.serves(cluster.generation, route.revision) => continue,
+            Some(Seen::Known { value: FrontEndSeen { acknowledged, problem }, age_ms }) => {
+                let at = acknowledged.map_or("no revision".into(), |(_, at)| format!("revision {at}"));
+                let why = problem.as_ref().map_or(String::new(), |why| format!(": {why}"));
+                format!("serves {at}, {} s ago{why}", age_ms / 1000)
+            }
+            Some(Seen::Unknown { reason }) => reason.clone(),
+            None => "is not heard by this leader yet".into(),
+        };
+        return Err(format!("front end {name} does not serve revision {} yet: {at}", route.revision));
+    }
+    Ok(())
 }
 
 /// Whether the agent of a slot's host was heard lately.

@@ -519,7 +519,7 @@ fn settled(at: &At<'_>) -> Result<(), String> {
         (None, StepKind::Stop) => None,
         (None, _) => return Err("the store has no master now".into()),
     };
-    if kind == StepKind::Repoint || kind == StepKind::Canary {
+    if matches!(kind, StepKind::Repoint | StepKind::Canary | StepKind::RouteServed) {
         return Ok(());
     }
     let slot = at.slot()?;

@@ -119,7 +119,7 @@ fn fits(kind: &TaskKind, step: &Step) -> bool {
     match step.kind {
         k if k.is_internal() && step.at.is_some() => false,
         StepKind::Canary => matches!(step.at, Some(Place::Host(_))) && target(kind).is_some(),
-        StepKind::CommitEpoch | StepKind::Repoint => target(kind).is_some(),
+        StepKind::CommitEpoch | StepKind::Repoint | StepKind::RouteServed => target(kind).is_some(),
         StepKind::Promote => target(kind).is_some_and(at),
         StepKind::Provision => {
             matches!(kind, TaskKind::CreateStore { copies, .. } if slot.is_some_and(|s| copies.contains_key(s)))

@@ -115,7 +115,7 @@ fn take_effect_at_start(state: &mut State, stamp: Stamp, plan: PlanId, task: &Ta
             opened.into_iter().map(|(case, slot)| format!("loss case {case} opened for {slot}")).collect()
         }
         kind if kind.is_internal() => {
-            vec![effects::internal(cluster, &mut state.fleet_version, record, task, kind)]
+            vec![effects::internal(cluster, &mut state.fleet_version, record, task, kind, stamp)]
         }
         _ => Vec::new(),
     }

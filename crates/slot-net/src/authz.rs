@@ -67,6 +67,8 @@ pub const RULES: &[Rule] = &[
     answer_within(300, "/slot.v1.Agent/Deliver", &[Coordinator]),
     stream("/slot.v1.Agent/Watch", &[Coordinator]),
     answer("/slot.v1.Agent/Look", &[Coordinator]),
+    // Front end: the leader tells it the routes.
+    answer_within(60, "/slot.v1.FrontEnd/Serve", &[Coordinator]),
     // Journal, data: clients write; agents write canaries and reinject; people may read.
     answer_within(60, "/slot.v1.Journal/Append", &[Client, Agent]),
     answer_within(60, "/slot.v1.Journal/Read", &[Client, Agent, Operator]),

@@ -10,7 +10,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, SanType,
 };
-use slot_types::ids::{ClientName, ClusterId, ClusterName, CoordinatorName, HostName, OperatorName};
+use slot_types::ids::{ClientName, ClusterId, ClusterName, CoordinatorName, FrontEndName, HostName, OperatorName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::SocketAddr;
@@ -174,6 +174,7 @@ pub fn init_cluster(
     cluster: &ClusterName,
     coordinators: &BTreeMap<CoordinatorName, SocketAddr>,
     agents: &[HostName],
+    front_ends: &[FrontEndName],
     operators: &[OperatorName],
     clients: &[ClientName],
 ) -> Result<Initialized, CaError> {
@@ -188,6 +189,7 @@ pub fn init_cluster(
     for (role, names) in [
         (Role::Coordinator, coordinators.keys().map(|n| n.as_str()).collect::<Vec<_>>()),
         (Role::Agent, agents.iter().map(|n| n.as_str()).collect()),
+        (Role::FrontEnd, front_ends.iter().map(|n| n.as_str()).collect()),
         (Role::Operator, operators.iter().map(|n| n.as_str()).collect()),
         (Role::Client, clients.iter().map(|n| n.as_str()).collect()),
     ] {

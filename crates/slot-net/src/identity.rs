@@ -22,11 +22,13 @@ pub enum Role {
     Operator,
     /// A client of stores.
     Client,
+    /// A `slot-agent` that renders maps and holds no data: nobody lets it call anything.
+    FrontEnd,
 }
 
 impl Role {
     /// Every role.
-    pub const ALL: [Role; 4] = [Role::Coordinator, Role::Agent, Role::Operator, Role::Client];
+    pub const ALL: [Role; 5] = [Role::Coordinator, Role::Agent, Role::Operator, Role::Client, Role::FrontEnd];
 
     /// The role as certificates, folders and messages write it.
     pub fn as_str(self) -> &'static str {
@@ -35,6 +37,7 @@ impl Role {
             Role::Agent => "agent",
             Role::Operator => "operator",
             Role::Client => "client",
+            Role::FrontEnd => "front-end",
         }
     }
 }
@@ -56,8 +59,8 @@ impl FromStr for Role {
 /// Why a certificate or a text names nobody.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IdentityError {
-    /// Not one of the four roles.
-    #[error("{0:?} is not a role: use coordinator, agent, operator or client")]
+    /// Not one of the roles.
+    #[error("{0:?} is not a role: use coordinator, agent, operator, client or front-end")]
     UnknownRole(String),
     /// Not a name.
     #[error("cannot name an identity: {0}")]

@@ -15,6 +15,7 @@ fn make(dir: &Path, operators: &[&str]) -> Result<slot_net::Initialized, CaError
         &ClusterName::new("fm1").unwrap(),
         &BTreeMap::from([(CoordinatorName::new("c1").unwrap(), "127.0.0.1:7001".parse().unwrap())]),
         &[HostName::new("imap3").unwrap()],
+        &[],
         &operators,
         &[ClientName::new("w1").unwrap()],
     )

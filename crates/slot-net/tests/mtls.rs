@@ -75,6 +75,7 @@ fn make_cluster(dir: &Path) -> Result<slot_net::Initialized, slot_net::CaError> 
         &ClusterName::new("fm1").unwrap(),
         &coordinators,
         &names(&["imap3", "imap4"], HostName::new),
+        &[],
         &names(&["alice", "bob"], OperatorName::new),
         &names(&["w1"], ClientName::new),
     )

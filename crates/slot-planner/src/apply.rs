@@ -164,6 +164,7 @@ fn changes(view: &View<'_>, spec: &FleetSpec) -> Vec<String> {
             ));
         }
     }
+    lines.extend(front_ends(view, spec));
     if view.cluster.policy != spec.policy {
         lines.push("the policy".into());
     }
@@ -314,4 +315,23 @@ fn create(
         draft.note("NOT USED", format!("not Active or not heard lately: {}", sheet::names(&hosts)));
     }
     Ok(())
+}
+
+/// Front ends hold no data, so a line taken away ends one.
+fn front_ends(view: &View<'_>, spec: &FleetSpec) -> Vec<String> {
+    let now = &view.cluster.front_ends;
+    let mut lines = Vec::new();
+    for (name, wanted) in &spec.front_ends {
+        let maps = sheet::names(&wanted.render.iter().collect::<Vec<_>>());
+        match now.get(name) {
+            None => lines.push(format!("new front end {name} at {} renders {maps}", wanted.address)),
+            Some(known) if known != wanted => {
+                lines.push(format!("front end {name} is at {} and renders {maps}", wanted.address));
+            }
+            Some(_) => {}
+        }
+    }
+    let gone = now.keys().filter(|name| !spec.front_ends.contains_key(*name));
+    lines.extend(gone.map(|name| format!("{name} is no front end any more: nothing waits for it")));
+    lines
 }

@@ -31,7 +31,10 @@ pub(crate) fn hand_over(
         .collect();
     let canary = view.canary_host(&[&from.host, &to.host], &[&from.host], turn).unwrap_or_else(|| from.host.clone());
     Task {
-        steps: steps::hand_over(from, to, &others, &canary),
+        steps: steps::hand_over(from, to, &others, &canary)
+            .into_iter()
+            .chain(steps::route_served(view.cluster))
+            .collect(),
         kind: TaskKind::HandOver { from: from.clone(), to: to.clone() },
         store: Some(name.clone()),
         epoch: store.epoch,

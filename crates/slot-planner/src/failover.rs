@@ -346,7 +346,7 @@ fn fail_over(view: &View<'_>, way: &Way<'_>, to: &SlotId, turn: usize) -> Result
     };
     let feed = feed.map(|(slot, _, _)| slot);
     Ok(Task {
-        steps: steps::fail_over(&places),
+        steps: steps::fail_over(&places).into_iter().chain(steps::route_served(view.cluster)).collect(),
         kind: TaskKind::FailOver { from: from.clone(), to: to.clone(), fence, waived, unreachable, feed, loss },
         store: Some(name.clone()),
         epoch: store.epoch,

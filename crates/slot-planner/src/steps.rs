@@ -3,7 +3,7 @@
 //! What always holds: the sequence of a kind is fixed; only places and the number of followers differ. The checker
 //! has its own copy of this knowledge.
 
-use slot_types::cluster::{Copy, CopyState, HostState, Store};
+use slot_types::cluster::{Cluster, Copy, CopyState, HostState, Store};
 use slot_types::ids::*;
 use slot_types::plan::{Place, Settlement, Step, StepKind};
 
@@ -13,6 +13,8 @@ const COUNT_MS: u64 = 60_000;
 const ORDER_MS: u64 = 10_000;
 /// Making room for a copy may wait for a disk.
 const PROVISION_MS: u64 = 60_000;
+/// A front end that has not reloaded after so long is looked after by a person.
+const ROUTE_SERVED_MS: u64 = 30_000;
 /// An engine flushes everything before it ends.
 const STOP_MS: u64 = 30_000;
 /// Records to move take a while: a feed, a list or a reinjection of everything a master held alone.
@@ -26,6 +28,7 @@ fn deadline_ms(kind: StepKind) -> u64 {
         StepKind::Stop | StepKind::ConfirmStopped => STOP_MS,
         StepKind::Feed | StepKind::ListStranded | StepKind::Reinject => RECORDS_MS,
         StepKind::Count => COUNT_MS,
+        StepKind::RouteServed => ROUTE_SERVED_MS,
         kind if kind.is_internal() => INTERNAL_MS,
         _ => ORDER_MS,
     }
@@ -47,6 +50,11 @@ pub(crate) fn fence_host(of: &HostName, by: &HostName, timeout_ms: u64) -> Step 
 
 pub(crate) fn internal(kind: StepKind) -> Step {
     Step { kind, at: None, deadline_ms: deadline_ms(kind) }
+}
+
+/// The last step of whatever moves a route, where there are front ends to follow it.
+pub(crate) fn route_served(cluster: &Cluster) -> Option<Step> {
+    (!cluster.front_ends.is_empty()).then(|| internal(StepKind::RouteServed))
 }
 
 pub(crate) fn create_store(master: &SlotId, copies: &[SlotId], canary: &HostName) -> Vec<Step> {

@@ -185,7 +185,7 @@ impl World {
                 self.note(format!("c{id} sees {leader} lead{}", if is_leader { ", itself" } else { "" }));
             }
             Effect::Die(why) => panic!("c{id} would end its process: {why}"),
-            Effect::Applied(_) | Effect::RoutesChanged => {}
+            Effect::Applied(_) | Effect::RoutesChanged | Effect::ServeRoutes { .. } => {}
         }
     }
 

@@ -44,6 +44,7 @@ pub fn fleet(hosts: u8, stores: u8) -> FleetSpec {
         stores: (1..=stores)
             .map(|n| (StoreName::new(format!("store{n}")).expect("store and a number is a name"), store.clone()))
             .collect(),
+        front_ends: BTreeMap::new(),
         policy: Policy::default(),
     }
 }

@@ -4,6 +4,7 @@
 //! store's `version` and a host's `version` grow with every change a plan could have been computed from (R14).
 
 use crate::fence::{Device, FenceSpec};
+use crate::front_end::FrontEndSpec;
 use crate::hold::{Hold, HoldOn};
 use crate::ids::*;
 use crate::position::Tip;
@@ -199,6 +200,8 @@ pub struct Route {
     pub address: SocketAddr,
     /// The epoch clients send with each request.
     pub epoch: Epoch,
+    /// The revision that set it: a front end at this one or a later one serves it.
+    pub revision: Revision,
 }
 
 /// What the cluster file says of a store.
@@ -512,6 +515,8 @@ pub struct FleetSpec {
     pub hosts: BTreeMap<HostName, HostSpec>,
     /// Stores.
     pub stores: BTreeMap<StoreName, StoreSpec>,
+    /// Front ends.
+    pub front_ends: BTreeMap<FrontEndName, FrontEndSpec>,
     /// Policy.
     pub policy: Policy,
 }
@@ -531,6 +536,8 @@ pub struct Cluster {
     pub hosts: BTreeMap<HostName, Host>,
     /// Stores.
     pub stores: BTreeMap<StoreName, Store>,
+    /// Front ends, exactly as the cluster file names them: they hold no data, so a line taken away ends one.
+    pub front_ends: BTreeMap<FrontEndName, FrontEndSpec>,
     /// Attestations in force or expired, by host.
     pub attestations: BTreeMap<HostName, Attestation>,
     /// Loss cases, settled ones included.
@@ -551,6 +558,7 @@ impl Cluster {
             policy: Policy::default(),
             hosts: BTreeMap::new(),
             stores: BTreeMap::new(),
+            front_ends: BTreeMap::new(),
             attestations: BTreeMap::new(),
             loss_cases: BTreeMap::new(),
             holds: BTreeMap::new(),

@@ -5,6 +5,7 @@
 
 use crate::engine::EngineStatus;
 use crate::fence::Power;
+use crate::front_end::FrontEndSeen;
 use crate::ids::*;
 use crate::probe::Reach;
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -96,6 +97,8 @@ pub struct Evidence {
     pub power: BTreeMap<HostName, Seen<Power>>,
     /// How hosts that are silent are seen from the others. A host absent here was probed by nobody.
     pub reach: BTreeMap<HostName, Reach>,
+    /// What front ends serve; only where that is asked about.
+    pub front_ends: BTreeMap<FrontEndName, Seen<FrontEndSeen>>,
 }
 
 impl Evidence {
@@ -139,6 +142,7 @@ impl Evidence {
                 .collect(),
             power: self.power.iter().filter(|(h, _)| hosts.contains(*h)).map(|(h, e)| (h.clone(), e.clone())).collect(),
             reach: self.reach.iter().filter(|(h, _)| hosts.contains(*h)).map(|(h, e)| (h.clone(), e.clone())).collect(),
+            front_ends: BTreeMap::new(),
         }
     }
 }

@@ -7,9 +7,11 @@
 mod error;
 mod expand;
 mod fence;
+mod frontends;
 mod raw;
 
 pub use error::{FileError, FileProblem};
+pub use frontends::FRONT_ENDS_MAX;
 
 use crate::cluster::{FleetSpec, HostSpec, Policy, SlotSpec, StoreSpec};
 use crate::ids::{ClusterName, CoordinatorName, HostName, StoreName};
@@ -77,12 +79,13 @@ fn read(raw: &RawFile) -> Result<FleetSpec, Fault> {
     let mut taken = Addresses::default();
     let coordinators = read_coordinators(raw, &mut taken)?;
     let hosts = read_hosts(raw, &mut taken)?;
+    let front_ends = frontends::read(&raw.frontends, |host| hosts.contains_key(host), &mut taken)?;
     let stores = read_stores(raw)?;
     let policy = match &raw.policy {
         Some(policy) => policy.read()?,
         None => Policy::default(),
     };
-    Ok(FleetSpec { cluster, coordinators, hosts, stores, policy })
+    Ok(FleetSpec { cluster, coordinators, hosts, stores, front_ends, policy })
 }
 
 /// Every address in the file with its owner: none may be there twice.

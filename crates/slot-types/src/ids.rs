@@ -112,6 +112,14 @@ name!(
     /// A client of stores, as its certificate names it.
     ClientName
 );
+name!(
+    /// A machine with a rendered map and a reload, but no slots, `fe1`.
+    FrontEndName
+);
+name!(
+    /// A map that front ends render, `postfix-transport`.
+    MapName
+);
 
 macro_rules! counter {
     ($(#[$doc:meta])* $type:ident, $inner:ty, $prefix:literal) => {

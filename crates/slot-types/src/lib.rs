@@ -9,6 +9,7 @@ pub mod engine;
 pub mod evidence;
 pub mod fence;
 pub mod file;
+pub mod front_end;
 pub mod hold;
 pub mod ids;
 pub mod order;

@@ -388,6 +388,8 @@ pub enum StepKind {
     FenceHost,
     /// Nobody is to serve the store any more: the point of no return of retiring it. Replicated state only.
     RetireStore,
+    /// Every front end serves the new route (hand-over 7). Replicated state only; it starts once they have said so.
+    RouteServed,
 }
 
 impl StepKind {
@@ -402,6 +404,7 @@ impl StepKind {
                 | Self::ChangeFleet
                 | Self::Count
                 | Self::RetireStore
+                | Self::RouteServed
         )
     }
 }

@@ -7,12 +7,14 @@ pub mod audit;
 pub mod evidence;
 pub mod explain;
 pub mod fleet;
+mod front_end;
 pub mod risk;
 
 pub use audit::*;
 pub use evidence::*;
 pub use explain::*;
 pub use fleet::*;
+pub use front_end::*;
 pub use risk::*;
 
 use crate::cluster::*;
@@ -234,6 +236,8 @@ pub struct StatusView {
     pub worst_losses: Seen<Vec<LossLine>>,
     /// All hosts.
     pub hosts: Vec<HostLine>,
+    /// All front ends.
+    pub front_ends: Vec<FrontEndLine>,
     /// Every hold.
     pub holds: Vec<Held>,
 }

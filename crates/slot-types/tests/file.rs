@@ -98,7 +98,6 @@ fn another_version_is_refused_naming_both() {
 #[test]
 fn what_only_a_later_version_does_is_refused_by_name() {
     let cases = [
-        format!("{HEAD}[frontends]\nfe1 = {{ address = \"10.0.0.9\" }}\n"),
         format!("{HEAD}[engine.cyrus]\nuser = \"cyrus\"\n"),
         format!("{HEAD}[policy]\nalarm = {{ silent = \"30s\" }}\n"),
         format!("{HEAD}[policy]\ncopy = {{ rate = \"1 MB/s\" }}\n"),
@@ -113,6 +112,33 @@ fn what_only_a_later_version_does_is_refused_by_name() {
         assert!(matches!(error.problem, FileProblem::NotYet { .. }), "{error}");
         assert!(error.to_string().contains("not supported by this version yet"), "{error}");
         assert!(error.line > 3, "{error}");
+    }
+}
+
+#[test]
+fn front_ends_are_ranges_with_maps_and_addresses_of_their_own() {
+    let of = |line: &str| {
+        format!(
+            "{HEAD}[hosts]\nh1 = {{ at = \"r1\", address = \"10.1.9.2\", kind = \"box\" }}\n{KIND}\n[frontends]\n{line}\n"
+        )
+    };
+    let spec =
+        parse(&of("\"fe[3-4]\" = { address = \"10.1.9.{n}\", render = [\"nginx-mail\", \"json\"] }"), "x").unwrap();
+    let fe4 = &spec.front_ends[&"fe4".parse().unwrap()];
+    assert_eq!((spec.front_ends.len(), fe4.address.to_string()), (2, "10.1.9.4:7420".to_string()));
+    assert_eq!(fe4.render.iter().map(|map| map.as_str()).collect::<Vec<_>>(), ["json", "nginx-mail"]);
+    for (line, said) in [
+        ("fe1 = { address = \"10.0.0.9\" }", "front end fe1 has no render"),
+        ("fe1 = { render = [\"json\"] }", "front end fe1 has no address"),
+        ("fe1 = { address = \"10.0.0.9\", render = [] }", "name 1 to 16 maps"),
+        ("fe1 = { address = \"10.0.0.9\", render = [\"json\", \"json\"] }", "json is there twice"),
+        ("fe1 = { address = \"10.0.0.9\", render = [\"../json\"] }", "is not a name"),
+        ("fe1 = { address = \"10.1.9.2\", render = [\"json\"] }", "10.1.9.2:7420"),
+        ("h1 = { address = \"10.0.0.9\", render = [\"json\"] }", "h1 is a host too"),
+        ("fe1 = { adress = \"10.0.0.9\", render = [\"json\"] }", "adress"),
+    ] {
+        let error = fault(&of(line)).to_string();
+        assert!(error.contains(said), "{said}: {error}");
     }
 }
 

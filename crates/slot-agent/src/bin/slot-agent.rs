@@ -1,4 +1,4 @@
-//! The agent's program: one per storage host.
+//! The agent's program: one per storage host, and one per front end, which its identity folder tells apart.
 //!
 //! What always holds: it begins only as the agent that its identity folder, its `agent.toml` and its ledger agree on;
 //! ending it leaves every engine running (S10).
@@ -11,12 +11,14 @@ use slot_agent::agent::{Agent, AgentError};
 use slot_agent::config::{AgentConfig, ConfigError};
 use slot_agent::fence::Fencer;
 use slot_agent::looks::Lookout;
+use slot_agent::front_end::config::FrontEndConfig;
+use slot_agent::front_end::service::{FrontEndService, StoreError};
 use slot_agent::service::AgentService;
 use slot_engine::journal::JournalEngine;
 use slot_net::{Dialer, FolderError, Identity, IdentityFolder, Role, ServeError};
-use slot_types::ids::{BootId, HostName};
+use slot_types::ids::BootId;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -27,7 +29,7 @@ use tokio::signal::unix::{SignalKind, signal};
 #[derive(Debug, Parser)]
 #[command(name = "slot-agent", version)]
 struct Cli {
-    /// The host's agent.toml: host, listen, data and slots.
+    /// The host's agent.toml: host, listen, data and slots; or a front end's front-end.toml: front_end, listen, data and maps.
     #[arg(long)]
     config: PathBuf,
     /// The identity folder that `slotctl init` made for this agent.
@@ -51,8 +53,10 @@ enum RunError {
     Config(#[from] ConfigError),
     #[error(transparent)]
     Folder(#[from] FolderError),
-    #[error("{folder} is the identity of {found}, agent.toml is for agent {host}; give this host its own folder")]
-    OtherIdentity { folder: PathBuf, found: Identity, host: HostName },
+    #[error("{folder} is the identity of {found}, --config is for {wanted}; give this machine its own folder")]
+    OtherIdentity { folder: PathBuf, found: Identity, wanted: String },
+    #[error(transparent)]
+    Store(#[from] StoreError),
     #[error(transparent)]
     BootId(#[from] slot_net::clock::BootIdError),
     #[error("cannot listen on {address}: {cause}; is another agent running?")]
@@ -67,11 +71,14 @@ enum RunError {
     System { what: &'static str, cause: std::io::Error },
 }
 
+fn absolute(dir: &Path) -> Result<PathBuf, RunError> {
+    std::path::absolute(dir).map_err(|cause| RunError::System { what: "find the data folder", cause })
+}
+
 fn config(cli: &Cli) -> Result<AgentConfig, RunError> {
     let mut config = AgentConfig::read(&cli.config)?;
     if let Some(dir) = &cli.dir {
-        config.data =
-            std::path::absolute(dir).map_err(|cause| RunError::System { what: "find the data folder", cause })?;
+        config.data = absolute(dir)?;
     }
     config.listen = cli.listen.unwrap_or(config.listen);
     Ok(config)
@@ -102,13 +109,33 @@ async fn ended() {
     tracing::info!("ending; engines run on");
 }
 
+/// A front end: its identity says so, and its file is a front-end.toml.
+async fn run_front_end(cli: Cli, folder: IdentityFolder) -> Result<(), RunError> {
+    let mut config = FrontEndConfig::read(&cli.config)?;
+    if let Some(dir) = &cli.dir {
+        config.data = absolute(dir)?;
+    }
+    let listen = cli.listen.unwrap_or(config.listen);
+    if folder.identity().name() != config.front_end.as_str() {
+        let (found, wanted) = (folder.identity().clone(), config.front_end.to_string());
+        return Err(RunError::OtherIdentity { folder: cli.folder, found, wanted });
+    }
+    let listener = TcpListener::bind(listen).await.map_err(|cause| RunError::Listen { address: listen, cause })?;
+    tracing::info!("front end {} listens on {listen}", config.front_end);
+    let service = FrontEndService::start(config, folder.membership().cluster_id)?;
+    Ok(slot_net::serve(listener, &folder, tonic::service::Routes::new(service), ended()).await?)
+}
+
 async fn run(cli: Cli) -> Result<(), RunError> {
-    let config = config(&cli)?;
     let folder = IdentityFolder::load(&cli.folder)?;
+    if folder.identity().role() == Role::FrontEnd {
+        return run_front_end(cli, folder).await;
+    }
+    let config = config(&cli)?;
     let identity = folder.identity();
     if identity.role() != Role::Agent || identity.name() != config.host.as_str() {
         let found = identity.clone();
-        return Err(RunError::OtherIdentity { folder: cli.folder, found, host: config.host });
+        return Err(RunError::OtherIdentity { folder: cli.folder, found, wanted: config.host.to_string() });
     }
     let boot = match cli.boot_id {
         Some(boot) => boot,

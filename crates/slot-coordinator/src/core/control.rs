@@ -12,6 +12,7 @@ use slot_machine::command::{Answer, Command, Refused, RequestId};
 use slot_planted::planted;
 use slot_raft::MAX_PROPOSAL_BYTES;
 use slot_types::codec;
+use slot_types::evidence::Evidence;
 use slot_types::ids::*;
 use slot_types::plan::{Intent, Said};
 use slot_types::view::Query;
@@ -187,7 +188,8 @@ impl CoordinatorCore {
         let lead = self.lead.as_deref();
         let evidence = match (&self.state.cluster, lead) {
             (Some(cluster), Some(lead)) => {
-                let mut evidence = lead.observer.evidence(cluster, self.now, log_now, None, None);
+                let seen = lead.observer.evidence(cluster, self.now, log_now, None, None);
+                let mut evidence = Evidence { front_ends: lead.front_ends.evidence(self.now), ..seen };
                 lead.looks.add_to(&mut evidence, cluster, &lead.observer, self.now);
                 evidence
             }

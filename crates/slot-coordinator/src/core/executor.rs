@@ -6,6 +6,7 @@
 //! waits for a round of its own. A durable word is recorded once, anything else is asked again. A step may be proposed
 //! together with the end of the one before it; only `apply` decides whether it starts.
 
+use super::front_ends::FrontEnds;
 use super::io::{Effect, Now};
 use super::observer::Observer;
 use super::proposer::{Proposer, Purpose};
@@ -19,7 +20,7 @@ use slot_types::codec;
 use slot_types::evidence::Evidence;
 use slot_types::ids::*;
 use slot_types::order::{Answer, Order};
-use slot_types::plan::{Place, Plan, Task, TaskKind};
+use slot_types::plan::{Place, Plan, StepKind, Task, TaskKind};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The first pause before an order is delivered, or a step proposed, again.
@@ -93,6 +94,7 @@ pub(super) struct Hands<'a> {
     pub term: u64,
     pub state: &'a State,
     pub observer: &'a Observer,
+    pub front_ends: &'a FrontEnds,
     pub proposer: &'a mut Proposer,
     pub out: &'a mut Vec<Effect>,
 }
@@ -422,7 +424,11 @@ fn step_evidence(hands: &Hands<'_>, step: StepRef) -> Evidence {
     let Some(task) = record.plan.tasks.get(usize::from(step.task)) else { return Evidence::default() };
     let (hosts, slots) = touched(cluster, task);
     let slots = task.store.is_some().then_some(&slots);
-    hands.observer.evidence(cluster, hands.now, hands.log_now(), Some(&hosts), slots)
+    let mut evidence = hands.observer.evidence(cluster, hands.now, hands.log_now(), Some(&hosts), slots);
+    if task.steps.get(usize::from(step.step)).is_some_and(|step| step.kind == StepKind::RouteServed) {
+        evidence.front_ends = hands.front_ends.evidence(hands.now);
+    }
+    evidence
 }
 
 fn touched(cluster: &Cluster, task: &Task) -> (BTreeSet<HostName>, BTreeSet<SlotId>) {

@@ -6,6 +6,7 @@
 use core::net::SocketAddr;
 use slot_machine::command::RequestId;
 use slot_raft::{PersistBatch, RaftMessage};
+use slot_types::front_end::FrontEndReport;
 use slot_types::hold::HoldOn;
 use slot_types::ids::*;
 use slot_types::order::{AgentReport, Answer};
@@ -77,6 +78,13 @@ pub enum Event {
         look: u64,
         /// What it saw, or what went wrong on the way.
         result: Result<Sights, String>,
+    },
+    /// A front end answered [`Effect::ServeRoutes`], or could not be asked.
+    FrontEndAnswer {
+        /// Which.
+        front_end: FrontEndName,
+        /// What it serves, or what went wrong on the way.
+        result: Result<FrontEndReport, String>,
     },
     /// The stream of an agent's reports broke.
     AgentLost {
@@ -294,6 +302,15 @@ pub enum Effect {
         term: Term,
         /// Where they are.
         agents: BTreeMap<HostName, SocketAddr>,
+    },
+    /// Tell a front end where clients go; answer with [`Event::FrontEndAnswer`].
+    ServeRoutes {
+        /// Which.
+        front_end: FrontEndName,
+        /// Where.
+        address: SocketAddr,
+        /// Canonical bytes of a `slot_types::front_end::RouteTable`.
+        table: Vec<u8>,
     },
     /// Answer a request.
     Reply {

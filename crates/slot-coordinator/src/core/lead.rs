@@ -7,6 +7,7 @@ use super::control::Asker;
 use super::everyday::Everyday;
 use super::executor::Executor;
 use super::looks::Looks;
+use super::front_ends::FrontEnds;
 use super::observer::{self, Observer, Topic};
 use super::proposer::Purpose;
 use super::{CoordinatorCore, Effect, Failure, Leading};
@@ -56,6 +57,7 @@ impl CoordinatorCore {
             executor: Executor::default(),
             everyday: Everyday::new(self.now),
             looks: Looks::default(),
+            front_ends: FrontEnds::default(),
             watched: BTreeMap::new(),
         }));
         self.watch_agents();

@@ -13,6 +13,7 @@ mod control;
 mod entry;
 mod everyday;
 mod executor;
+mod front_ends;
 mod io;
 mod lead;
 mod looks;
@@ -27,6 +28,7 @@ use self::control::Question;
 use self::everyday::Everyday;
 use self::executor::{Executor, Hands};
 use self::looks::Looks;
+use self::front_ends::FrontEnds;
 use self::observer::Observer;
 use self::proposer::{Proposer, Purpose};
 use core::net::SocketAddr;
@@ -93,6 +95,7 @@ struct Leading {
     executor: Executor,
     everyday: Everyday,
     looks: Looks,
+    front_ends: FrontEnds,
     watched: BTreeMap<HostName, SocketAddr>,
 }
 
@@ -173,9 +176,11 @@ impl CoordinatorCore {
 
     /// When `step` must be called next, if nothing happens before.
     pub fn next_deadline(&self) -> u64 {
-        let executor = self.lead.as_ref().and_then(|l| l.executor.next_deadline(self.now));
+        let lead = self.lead.as_ref();
+        let executor = lead.and_then(|l| l.executor.next_deadline(self.now));
+        let front_ends = lead.and_then(|l| l.front_ends.next_deadline(self.now));
         let idle = self.now.ms.saturating_add(IDLE_MS);
-        self.raft.next_deadline().min(executor.unwrap_or(idle)).min(idle)
+        self.raft.next_deadline().min(executor.unwrap_or(idle)).min(front_ends.unwrap_or(idle)).min(idle)
     }
 
     /// The replicated state, as applied here.
@@ -217,6 +222,12 @@ impl CoordinatorCore {
             }
             Event::Looked { look, result } => {
                 self.looked(look, result);
+                Input::Tick
+            }
+            Event::FrontEndAnswer { front_end, result } => {
+                if let (Some(lead), Some(cluster)) = (self.lead.as_deref_mut(), &self.state.cluster) {
+                    lead.front_ends.answered(cluster, &front_end, result, self.now);
+                }
                 Input::Tick
             }
             Event::AgentLost { host, why } => {
@@ -389,7 +400,11 @@ impl CoordinatorCore {
         }
         if changed {
             lead.executor.refresh(&self.state);
+            lead.front_ends.refresh(&self.state, self.now);
             self.watch_agents();
+        }
+        if let (Some(lead), Some(cluster)) = (&mut self.lead, &self.state.cluster) {
+            lead.front_ends.act(cluster, self.now, &mut self.out);
         }
         let mut confirm = None;
         self.with_hands(|executor, hands| confirm = executor.act(hands));
@@ -419,6 +434,7 @@ impl CoordinatorCore {
             term: lead.term,
             state: &self.state,
             observer: &lead.observer,
+            front_ends: &lead.front_ends,
             proposer: &mut self.proposer,
             out: &mut self.out,
         };
@@ -535,5 +551,6 @@ fn kebab(kind: StepKind) -> &'static str {
         StepKind::ChangeFleet => "change-fleet",
         StepKind::RetireStore => "retire-store",
         StepKind::FenceHost => "fence-host",
+        StepKind::RouteServed => "route-served",
     }
 }

@@ -5,6 +5,7 @@
 
 mod agents;
 mod disk;
+mod front_ends;
 mod peers;
 mod service;
 mod start;
@@ -13,6 +14,7 @@ pub use self::start::{Options, Prepared, StartupError, prepare};
 
 use self::agents::Agents;
 use self::disk::Disk;
+use self::front_ends::FrontEnds;
 use self::peers::{PEER_MESSAGE_BYTES_MAX, PeerService, Peers};
 use self::service::{ControlService, Desk, Lead};
 use crate::core::{ControlRequest, CoordinatorCore, Effect, Event, Failure, Now, Reply};
@@ -111,7 +113,8 @@ pub async fn run(prepared: Prepared, shutdown: impl Future<Output = ()>) -> Resu
         last_token: 0,
         disk: Disk::start(store, inbox.clone()).map_err(StartupError::Thread)?,
         peers: Peers::start(&dialer, &members, own, &marker, &inbox),
-        agents: Agents::new(dialer, inbox),
+        agents: Agents::new(dialer.clone(), inbox.clone()),
+        front_ends: FrontEnds::new(dialer, inbox),
         lead,
         applied,
         routes,
@@ -135,6 +138,7 @@ struct Driver {
     disk: Disk,
     peers: Peers,
     agents: Agents,
+    front_ends: FrontEnds,
     lead: watch::Sender<Lead>,
     applied: watch::Sender<u64>,
     routes: watch::Sender<Arc<RoutesTable>>,
@@ -173,6 +177,7 @@ impl Driver {
             }
             Effect::Look { look, host, looks, budget_ms } => self.agents.look(look, &host, looks, budget_ms),
             Effect::WatchAgents { term, agents } => self.agents.watch(term, agents),
+            Effect::ServeRoutes { front_end, address, table } => self.front_ends.serve(front_end, address, table),
             Effect::Reply { token, reply } => {
                 if let Some(waiting) = self.waiting.remove(&token) {
                     drop(waiting.send(reply)); // the caller may have hung up

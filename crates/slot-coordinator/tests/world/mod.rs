@@ -231,7 +231,7 @@ impl World {
                 }
             }
             Effect::Die(why) => panic!("node {id} dies: {why}"),
-            Effect::Applied(_) | Effect::RoutesChanged | Effect::Role { .. } => {}
+            Effect::Applied(_) | Effect::RoutesChanged | Effect::Role { .. } | Effect::ServeRoutes { .. } => {}
         }
     }
 

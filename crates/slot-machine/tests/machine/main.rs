@@ -6,6 +6,7 @@ mod approvals;
 mod copies;
 mod fence;
 mod flows;
+mod front_ends;
 mod holds;
 mod holes;
 mod plans;

@@ -8,6 +8,7 @@ use slot_machine::state::*;
 use slot_types::cluster::*;
 use slot_types::engine::{EngineRole, EngineStatus};
 use slot_types::evidence::*;
+use slot_types::front_end::FrontEndSeen;
 use slot_types::ids::*;
 use slot_types::order::{Action, Done, NeverWill, Order, Outcome};
 use slot_types::plan::*;
@@ -55,6 +56,8 @@ pub struct World {
     pub dead: BTreeSet<HostName>,
     /// Where copies end.
     pub tips: BTreeMap<SlotId, Tip>,
+    /// The revisions that front ends serve; one that is not here was never heard.
+    pub serving: BTreeMap<FrontEndName, Revision>,
     /// What ListStranded answers.
     pub stranded: BTreeMap<SlotId, Vec<RecordId>>,
     /// Every order an agent was sent, once.
@@ -72,6 +75,7 @@ impl World {
             now: 1_000,
             dead: BTreeSet::new(),
             tips: BTreeMap::new(),
+            serving: BTreeMap::new(),
             stranded: BTreeMap::new(),
             sent: Vec::new(),
         };
@@ -239,6 +243,10 @@ impl World {
                 let agent = Seen::Known { value: AgentSeen { incarnation, boot }, age_ms: 0 };
                 evidence.hosts.insert(name.clone(), HostEvidence { agent, running: Vec::new() });
             }
+        }
+        for (name, at) in &self.serving {
+            let value = FrontEndSeen { acknowledged: Some((cluster.generation, *at)), problem: None };
+            evidence.front_ends.insert(name.clone(), Seen::Known { value, age_ms: 0 });
         }
         for (name, store) in &cluster.stores {
             for (at, copy) in store.copies.iter().filter(|(at, _)| !self.dead.contains(&at.host)) {
@@ -418,6 +426,7 @@ pub fn fleet() -> FleetSpec {
         coordinators: BTreeMap::new(),
         hosts: hosts.collect(),
         stores: BTreeMap::new(),
+        front_ends: BTreeMap::new(),
         policy: Policy { allow_unfenced: true, ..Policy::default() },
     }
 }

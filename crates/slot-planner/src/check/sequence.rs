@@ -28,9 +28,9 @@ pub(super) fn check(ground: &Ground<'_>, number: usize, task: &Task) -> Result<(
             return Err(Fault::Steps { task: number, step });
         }
     }
-    match task.steps.last() {
-        Some(last) if last.kind == StepKind::Canary => canary(ground, number, task, last.at.as_ref()),
-        _ => Ok(()),
+    match task.steps.iter().find(|step| step.kind == StepKind::Canary) {
+        Some(step) => canary(ground, number, task, step.at.as_ref()),
+        None => Ok(()),
     }
 }
 
@@ -63,6 +63,7 @@ fn wanted(ground: &Ground<'_>, task: &Task) -> Wanted {
                 }
             }
             steps.push((StepKind::Canary, None));
+            steps.extend(route_served(ground));
             steps
         }
         TaskKind::FailOver { .. } => store.map(|s| fail_over(ground, s, &task.kind)).unwrap_or_default(),
@@ -152,7 +153,13 @@ fn fail_over(ground: &Ground<'_>, store: &Store, kind: &TaskKind) -> Wanted {
         steps.push(slot(StepKind::Follow, other));
     }
     steps.push((StepKind::Canary, None));
+    steps.extend(route_served(ground));
     steps
+}
+
+/// Hand-over 7: whoever moves a route waits for the front ends, if there are any.
+fn route_served(ground: &Ground<'_>) -> Option<(StepKind, Option<Place>)> {
+    (!ground.cluster.front_ends.is_empty()).then_some((StepKind::RouteServed, None))
 }
 
 /// The canary is written from another host than the new master's, and from a third one where there is one.

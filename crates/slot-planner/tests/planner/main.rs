@@ -3,6 +3,7 @@
 mod copies;
 mod explain;
 mod fence;
+mod front_ends;
 mod golden;
 mod intents;
 mod last_resort;

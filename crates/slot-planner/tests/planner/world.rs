@@ -48,6 +48,7 @@ pub fn file(hosts: usize, slots: u16, stores: usize, copies: u8) -> FleetSpec {
         coordinators: BTreeMap::from([(CoordinatorName::new("c1").unwrap(), "10.1.9.1:7400".parse().unwrap())]),
         hosts: (1..=hosts).map(|n| (host(n), host_spec(n))).collect(),
         stores: (1..=stores).map(|n| (store(n), spec.clone())).collect(),
+        front_ends: BTreeMap::new(),
         policy: Policy::default(),
     }
 }
@@ -131,7 +132,12 @@ impl World {
             promote_started: false,
             copies: slots.iter().map(|s| (s.clone(), copy(s))).collect(),
             possible_masters: BTreeMap::new(),
-            route: self.cluster.slot(master).map(|s| Route { slot: master.clone(), address: s.address, epoch }),
+            route: self.cluster.slot(master).map(|s| Route {
+                slot: master.clone(),
+                address: s.address,
+                epoch,
+                revision: Revision(0),
+            }),
             last_promoted: epoch,
             past: BTreeMap::new(),
             unheard: BTreeSet::new(),

@@ -48,7 +48,7 @@ impl Toy {
             promote_started: true,
             copies: BTreeMap::new(),
             possible_masters: BTreeMap::new(),
-            route: Some(Route { slot: slot(at), address, epoch: epoch(n) }),
+            route: Some(Route { slot: slot(at), address, epoch: epoch(n), revision: Revision(0) }),
             last_promoted: epoch(n),
             past: BTreeMap::new(),
             unheard: std::collections::BTreeSet::new(),

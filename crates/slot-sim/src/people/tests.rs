@@ -34,6 +34,7 @@ fn fleet() -> FleetSpec {
         coordinators: BTreeMap::new(),
         hosts: BTreeMap::new(),
         stores: BTreeMap::from([(store_name(), spec())]),
+        front_ends: BTreeMap::new(),
         policy: Policy::default(),
     }
 }
@@ -89,7 +90,7 @@ impl Toy {
             promote_started: true,
             copies,
             possible_masters: BTreeMap::new(),
-            route: Some(Route { slot: slot(1), address: address(), epoch }),
+            route: Some(Route { slot: slot(1), address: address(), epoch, revision: Revision(0) }),
             last_promoted: epoch,
             past: BTreeMap::new(),
             unheard: std::collections::BTreeSet::new(),

@@ -315,6 +315,7 @@ impl Sim {
             }
             Effect::Applied(_) => self.saw_applied(id),
             Effect::RoutesChanged => self.wake_clients(),
+            Effect::ServeRoutes { .. } => {}
         }
     }
 

@@ -5,6 +5,7 @@
 
 use super::expand::{self, Ranges};
 use super::fence::{RawFence, RawFenceOptions};
+use super::frontends::RawFrontEnd;
 use super::{Fault, FileProblem};
 use crate::cluster::{EngineKind, Policy, Spread};
 use serde::Deserialize;
@@ -41,7 +42,8 @@ pub(crate) struct RawFile {
     #[serde(default)]
     pub(crate) fence_options: RawFenceOptions,
     engine: Later,
-    frontends: Later,
+    #[serde(default)]
+    pub(crate) frontends: Ranges<RawFrontEnd>,
 }
 
 #[derive(Deserialize)]
@@ -145,7 +147,7 @@ struct RawEveryday {
 impl RawFile {
     /// Refuses what only a later version carries out.
     pub(crate) fn refuse_later(&self) -> Result<(), Fault> {
-        refuse(&[(&self.engine, "[engine]"), (&self.frontends, "[frontends]")])?;
+        refuse(&[(&self.engine, "[engine]")])?;
         for kind in self.kind.values() {
             refuse(&[(&kind.slot.dir, "dir of a slot")])?;
         }

@@ -9,7 +9,7 @@ use crate::json;
 use crate::text::layout::{Table, wrap};
 use slot_net::{CaError, Initialized, Role, init_cluster};
 use slot_types::cluster::FleetSpec;
-use slot_types::ids::{ClusterName, CoordinatorName, HostName};
+use slot_types::ids::{ClusterName, CoordinatorName, FrontEndName, HostName};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -34,6 +34,7 @@ struct Members {
     cluster: ClusterName,
     coordinators: BTreeMap<CoordinatorName, SocketAddr>,
     agents: Vec<HostName>,
+    front_ends: Vec<FrontEndName>,
 }
 
 fn members(args: &Init, coordinators: &[String]) -> Result<Members, Failure> {
@@ -47,6 +48,7 @@ fn members(args: &Init, coordinators: &[String]) -> Result<Members, Failure> {
             cluster: spec.cluster,
             coordinators: spec.coordinators,
             agents: spec.hosts.into_keys().collect(),
+            front_ends: spec.front_ends.into_keys().collect(),
         });
     }
     let example = "name each with its address: --coordinator c1=10.1.1.3:7400";
@@ -63,18 +65,26 @@ fn members(args: &Init, coordinators: &[String]) -> Result<Members, Failure> {
     if named.is_empty() {
         return Err(usage("no coordinator was named".into(), example));
     }
-    Ok(Members { cluster, coordinators: named, agents: args.agent.clone() })
+    Ok(Members { cluster, coordinators: named, agents: args.agent.clone(), front_ends: Vec::new() })
 }
 
 /// Makes a cluster's CA and identity folders.
 pub fn init(args: &Init, coordinators: &[String], console: &mut Console) -> Result<Exit, Failure> {
     let of = members(args, coordinators)?;
-    let made = init_cluster(&args.dir, &of.cluster, &of.coordinators, &of.agents, &args.operator, &args.client)
-        .map_err(|e| {
-            let next = "nothing that existed was changed; correct this and run init again";
-            let failure = Failure::new("init", args.dir.display().to_string(), e.to_string(), next);
-            if matches!(e, CaError::Operators { .. }) { failure.usage() } else { failure }
-        })?;
+    let made = init_cluster(
+        &args.dir,
+        &of.cluster,
+        &of.coordinators,
+        &of.agents,
+        &of.front_ends,
+        &args.operator,
+        &args.client,
+    )
+    .map_err(|e| {
+        let next = "nothing that existed was changed; correct this and run init again";
+        let failure = Failure::new("init", args.dir.display().to_string(), e.to_string(), next);
+        if matches!(e, CaError::Operators { .. }) { failure.usage() } else { failure }
+    })?;
     if console.json {
         console.document(&json::initialized(&made));
     } else {
@@ -95,6 +105,7 @@ pub fn text(made: &Initialized) -> String {
             Role::Agent => "host",
             Role::Operator => "operator",
             Role::Client => "client",
+            Role::FrontEnd => "front end",
         };
         table.row(vec![path.display().to_string(), format!("{goes} {}", who.name())]);
     }

@@ -7,6 +7,7 @@ pub mod audit;
 pub mod evidence;
 pub mod explain;
 pub mod fleet;
+mod front_end;
 pub mod hold;
 pub mod layout;
 pub mod loss;

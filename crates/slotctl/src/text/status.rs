@@ -3,7 +3,7 @@
 //! What always holds: when something needs a person, that comes first and what is well shrinks to a line.
 
 use super::layout::*;
-use super::{hold, risk};
+use super::{front_end, hold, risk};
 use slot_types::cluster::HostState;
 use slot_types::evidence::Seen;
 use slot_types::view::*;
@@ -91,7 +91,11 @@ fn still_well(view: &StatusView) -> String {
         count(counts.open_plans, "open plan"),
         count(counts.open_loss_cases, "open loss case"),
     ];
-    join("still well   ", &parts) + &careful(view)
+    let mut text = join("still well   ", &parts);
+    if !view.front_ends.is_empty() {
+        text += &join("front ends   ", &front_end::parts(&view.front_ends));
+    }
+    text + &careful(view)
 }
 
 fn careful(view: &StatusView) -> String {
@@ -136,6 +140,9 @@ fn summary(view: &StatusView) -> String {
     text += &wrap("room           ", &room(counts));
     let coordinators: Vec<String> = view.coordinators.iter().map(|c| coordinator(view, c)).collect();
     text += &join("coordinators   ", &coordinators);
+    if !view.front_ends.is_empty() {
+        text += &join("front ends     ", &front_end::parts(&view.front_ends));
+    }
     text + &careful(view)
 }
 

@@ -239,7 +239,7 @@ impl Rig {
         let name = |n: &str| OperatorName::new(n).unwrap();
         let root = dir.path().join("cluster");
         let fm1 = ClusterName::new("fm1").unwrap();
-        let made = init_cluster(&root, &fm1, &coordinators, &[], &[name("oncall"), name("bob")], &[]).unwrap();
+        let made = init_cluster(&root, &fm1, &coordinators, &[], &[], &[name("oncall"), name("bob")], &[]).unwrap();
         let mut nodes = BTreeMap::new();
         for (name, listener) in listeners {
             let fake = Fake(Arc::default());

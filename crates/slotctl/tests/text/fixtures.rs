@@ -3,6 +3,7 @@
 use slot_types::cluster::*;
 use slot_types::engine::{EngineRole, EngineStatus};
 use slot_types::evidence::{CopyEvidence, Evidence, Seen};
+use slot_types::front_end::FrontEndSeen;
 use slot_types::hold::{Held, Hold, HoldOn};
 use slot_types::ids::*;
 use slot_types::plan::*;
@@ -115,7 +116,21 @@ pub fn quiet() -> StatusView {
         },
         hosts: (1..=12).map(host_line).collect(),
         worst_losses: known(vec![loss_line(Lost::Host(host(7)), 20), loss_line(Lost::Domain(rack(5)), 80)], 0),
+        front_ends: vec![front_end(1, 48_211), front_end(2, 48_211)],
         holds: Vec::new(),
+    }
+}
+
+/// A front end at a revision; the newest route is of 48,190.
+fn front_end(n: u8, at: u64) -> FrontEndLine {
+    let problem = (at < 48_190).then(|| "nginx-mail: /usr/sbin/nginx ended with exit code 1".to_string());
+    let seen = FrontEndSeen { acknowledged: Some((0, Revision(at))), problem };
+    FrontEndLine {
+        front_end: FrontEndName::new(format!("fe{n}")).unwrap(),
+        address: format!("10.1.9.{n}:7420").parse().unwrap(),
+        render: ["nginx-mail", "postfix-transport"].map(|map| MapName::new(map).unwrap()).into(),
+        seen: known(seen, 800),
+        serves_all: at >= 48_190,
     }
 }
 
@@ -123,6 +138,7 @@ pub fn trouble() -> StatusView {
     let mut view = quiet();
     view.revision = Revision(48_377);
     view.coordinators[0].reachable = known(false, 171_000);
+    view.front_ends[1] = front_end(2, 48_100);
     let numbers = [4, 17, 23, 31, 58, 71, 88, 90, 112, 119, 127, 133, 140, 151, 166, 178, 190, 201, 222, 239];
     let stores = numbers.map(|n| format!("store{n}")).join(" ");
     view.needs_you = vec![
@@ -290,7 +306,12 @@ pub fn store_view() -> StoreView {
             slot(3, 7),
             PossibleMaster { since: epoch(8), generation: CopyGeneration(1) },
         )]),
-        route: Some(Route { slot: slot(7, 31), address: "10.20.7.31:7430".parse().unwrap(), epoch: epoch(9) }),
+        route: Some(Route {
+            slot: slot(7, 31),
+            address: "10.20.7.31:7430".parse().unwrap(),
+            epoch: epoch(9),
+            revision: Revision(48_190),
+        }),
         claimed_by: None,
         loss_cases: vec![LossCaseId(12)],
         holds: vec![held("host imap3", "oncall", "its disk is looked at")],

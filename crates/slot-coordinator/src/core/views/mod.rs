@@ -6,6 +6,7 @@
 mod evidence;
 mod explain;
 mod fleet;
+mod front_ends;
 mod plans;
 mod risk;
 mod status;

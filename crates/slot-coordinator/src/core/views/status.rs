@@ -28,6 +28,7 @@ impl Fleet<'_> {
             counts: self.counts(),
             hosts: self.host_lines(losses.value()),
             worst_losses: worst(losses),
+            front_ends: self.front_ends(),
             holds: self.cluster.holds().collect(),
         }
     }

@@ -19,6 +19,7 @@ impl Fleet<'_> {
         if self.eyes.leads {
             self.silent_hosts(&mut all, &mut told);
             self.unserved_stores(&mut all, &mut told);
+            self.front_ends_in_trouble(&mut all);
         }
         self.overdue_hosts(&mut all);
         self.quarantined_hosts(&mut all);

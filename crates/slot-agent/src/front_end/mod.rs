@@ -1,0 +1,11 @@
+//! A front end: the leader's tables in, maps and reloads out.
+//!
+//! What always holds: what is acknowledged is durable (maps written and synced, reloads done, then the table itself), and never
+//! goes back, over restarts too; with no coordinator left, what was rendered last goes on being served.
+
+pub mod config;
+pub mod core;
+mod maps;
+mod reload;
+pub mod service;
+mod store;
