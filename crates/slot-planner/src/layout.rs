@@ -43,8 +43,8 @@ mod pairs;
 mod replay;
 pub mod room;
 mod rules;
-pub mod whatif;
 mod solve;
+pub mod whatif;
 
 pub use figures::{Figures, Survivors, Violations, figures, survivors, violations};
 pub use goal::{Goal, Move, No, Outcome, Wish};

@@ -6,8 +6,8 @@
 use super::control::Asker;
 use super::everyday::Everyday;
 use super::executor::Executor;
-use super::looks::Looks;
 use super::front_ends::FrontEnds;
+use super::looks::Looks;
 use super::observer::{self, Observer, Topic};
 use super::proposer::Purpose;
 use super::{CoordinatorCore, Effect, Failure, Leading};

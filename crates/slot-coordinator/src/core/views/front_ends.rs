@@ -54,6 +54,7 @@ impl Fleet<'_> {
                 subject: format!("front end {}", line.front_end),
                 what,
                 hurts: vec![hurts],
+                seen: Vec::new(),
                 next: format!(
                     "see to its slot-agent at {}; or take its line out of cluster.toml: slotctl apply -f cluster.toml",
                     line.address

@@ -247,6 +247,7 @@ fn retired(name: &StoreName, store: &Store) -> Trouble {
         subject: name.to_string(),
         what: format!("is retired, and not all of it is destroyed: {}", left.join(" ")),
         hurts: vec!["its slots are not free".to_string()],
+        seen: Vec::new(),
         next: format!("slotctl retire store {name} -m REASON"),
     }
 }
