@@ -177,7 +177,9 @@ pub(crate) fn move_copy(view: &View<'_>, slot: &SlotId, to: Option<&SlotId>) -> 
         None => yard.take(&wanted).map_err(|why| no_place(name, store, why))?,
     };
     if let Err(live) = stays_whole(view, name, store, slot, &target) {
-        return Err(Refusal::TooFewCopies { store: name.clone(), live, needed: store.spec.copies });
+        let stopped = |(at, copy): &(&SlotId, &Copy)| *at != slot && copy.whole && copy.state == CopyState::Stopped;
+        let stopped = store.copies.iter().filter(stopped).map(|(at, _)| at.host.clone()).collect();
+        return Err(Refusal::TooFewCopies { store: name.clone(), live, needed: store.spec.copies, stopped });
     }
     let mut draft = Draft::default();
     let mut last = draft.push(build(name, store, &target, Some(slot), Vec::new()));
@@ -295,9 +297,13 @@ fn put_right(
     let mut beside = Vec::new();
     while have.len() < want {
         let wanted = Wanted { store, master: &master.host, replaces: None, beside: &beside, leaving: &none };
-        let slot = yard.take(&wanted).map_err(|why| no_place(name, store, why))?;
+        let (slot, lost) = yard.take_or_beside_lost(&wanted).map_err(|why| no_place(name, store, why))?;
         have.insert(domain(view.cluster, store.spec.spread, &slot.host));
-        chain(draft, build(name, store, &slot, None, Vec::new()), &mut last);
+        chain(draft, build(name, store, &slot, lost.as_ref(), Vec::new()), &mut last);
+        if let Some(lost) = lost {
+            let text = format!("{name}: {slot} shares a failure domain with {lost}, which is lost");
+            draft.note("BESIDE", format!("{text}; once that is back: slotctl rebuild store {name}"));
+        }
         beside.push(slot);
     }
     for (slot, copy) in surplus(view, yard, name, store, master) {

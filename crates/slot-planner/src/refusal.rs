@@ -446,9 +446,7 @@ pub enum Refusal {
         why: WhyNot,
     },
     /// S9: other copies of it are not seen live.
-    #[error(
-        "{store} would have {live} whole copies that are seen live, it wants {needed}; slotctl rebuild store {store} first"
-    )]
+    #[error("{store} would have {live} whole copies that are seen live, it wants {needed}; {}", more(.store, .stopped))]
     TooFewCopies {
         /// The store.
         store: StoreName,
@@ -456,6 +454,8 @@ pub enum Refusal {
         live: usize,
         /// Wanted.
         needed: u8,
+        /// Hosts whose copies of it a person had stopped: they exist, and are not seen live.
+        stopped: BTreeSet<HostName>,
     },
     /// None of several stores can be put right.
     #[error("nothing can be rebuilt now:{}", sheets(.because))]
@@ -520,6 +520,13 @@ pub enum Refusal {
     Faulty(Fault),
 }
 
+/// What makes more of them seen live.
+fn more(store: &StoreName, stopped: &BTreeSet<HostName>) -> String {
+    match stopped.first() {
+        Some(host) => format!("its copy on {host} is stopped: slotctl undrain host {host} starts it first"),
+        None => format!("slotctl rebuild store {store} first"),
+    }
+}
 fn named(hosts: &BTreeSet<HostName>) -> String {
     format!("host{} {}", if hosts.len() == 1 { "" } else { "s" }, list(hosts))
 }

@@ -132,6 +132,29 @@ impl<'a> Yard<'a> {
             .ok_or(why)
     }
 
+    /// See [`Yard::take`]. Where every other domain is taken it may be that of a copy which is lost, since its host can't be asked
+    /// (S9), and which is named: the store has one copy more than it asks for from then on, until the lost one is back.
+    pub fn take_or_beside_lost(
+        &mut self,
+        wanted: &Wanted<'_>,
+    ) -> Result<(SlotId, Option<SlotId>), BTreeMap<HostName, WhyNot>> {
+        let why = match self.take(wanted) {
+            Ok(slot) => return Ok((slot, None)),
+            Err(why) => why,
+        };
+        let Wanted { store, master, beside, leaving, .. } = *wanted;
+        let there = || store.copies.iter().filter(|(_, copy)| copy.state != CopyState::Retired).map(|(slot, _)| slot);
+        if there().count() + beside.len() < usize::from(store.spec.copies) {
+            return Err(why);
+        }
+        for lost in there().filter(|slot| slot.host != *master && !self.view.answers(&slot.host)) {
+            if let Ok(slot) = self.take(&Wanted { store, master, replaces: Some(lost), beside, leaving }) {
+                return Ok((slot, Some(lost.clone())));
+            }
+        }
+        Err(why)
+    }
+
     /// Takes a slot of this very host, if it may have the copy.
     pub fn take_on(&mut self, host: &HostName, wanted: &Wanted<'_>) -> Option<SlotId> {
         if self.why_not(host, wanted).is_some() {

@@ -130,8 +130,15 @@ impl Case<'_> {
         if let Some(other) = now.there.iter().filter(stands).find(|other| self.domain(other) == self.domain(slot)) {
             return Err(Fault::Placement(format!("{slot} and {other} of {} share a domain", self.name)));
         }
+        // One that is lost is destroyed by a later plan, once its host can be asked.
+        let lost = |old: &SlotId| {
+            matches!(self.ground.plan.intent, Intent::Rebuild(_))
+                && !self.ground.hears(&old.host)
+                && self.domain(old) == self.domain(slot)
+        };
         if let Some(old) = replaces
             && !self.goes_later(old)
+            && !lost(old)
         {
             return self.bad(old, "is said to be replaced and is not destroyed afterwards");
         }

@@ -280,3 +280,55 @@ fn a_host_is_not_failed_over_to_its_own_other_copy() {
     world.store_mut(&name).copies.remove(&other);
     assert!(matches!(world.plan(Intent::FailOverHost(host(1))), Err(Refusal::FailOverHost { .. })));
 }
+
+/// L1, S9: in a fleet of two racks there is no third domain; a lost copy is rebuilt beside its lost place, and one of the two
+/// goes once both are there.
+#[test]
+fn l1_in_a_fleet_of_two_racks_a_lost_copy_is_rebuilt_beside_its_lost_place() {
+    let mut world = World::running(4, 8, 4, 2);
+    for n in 1..=4 {
+        world.host_mut(&host(n)).at = Domain(vec!["ny".into(), format!("r{}", n % 2)]);
+    }
+    let known = world.cluster.stores[&store(1)].clone();
+    let master = known.master.clone().unwrap();
+    let lost = known.copies.keys().find(|slot| **slot != master).unwrap().clone();
+    let rack = world.cluster.hosts[&lost.host].at.clone();
+    assert_ne!(world.cluster.hosts[&master.host].at, rack);
+    world.silent(&lost.host, 60_000);
+    let rebuild = Intent::Rebuild(Scope::Store(store(1)));
+    let plan = world.plan(rebuild.clone()).unwrap();
+    let TaskKind::BuildCopy { slot: built, replaces, .. } = &plan.plan().tasks[0].kind else { panic!("no build") };
+    assert_eq!((&world.cluster.hosts[&built.host].at, replaces), (&rack, &Some(lost.clone())));
+    assert_ne!(built.host, lost.host);
+    assert_eq!(kinds(plan.plan()), ["build"], "what can't be asked is not destroyed");
+    assert!(plan.plan().notes.iter().any(|note| note.text.contains(&lost.to_string())), "{:?}", plan.plan().notes);
+    world.complete(plan.plan());
+    world.silent(&lost.host, 60_000);
+    assert_eq!(world.plan(rebuild.clone()), Err(Refusal::NothingToDo(Nothing::Rebuilt(Scope::Store(store(1))))));
+    world.see_all();
+    let plan = world.plan(rebuild).unwrap();
+    assert_eq!(kinds(plan.plan()), ["destroy"]);
+    world.complete(plan.plan());
+    in_order(&world);
+}
+
+/// A stopped copy exists, so a rebuild has nothing to do: what helps is to start it.
+#[test]
+fn a_move_beside_a_stopped_copy_says_how_it_is_started() {
+    let mut world = World::running(5, 8, 4, 3);
+    let known = world.cluster.stores[&store(1)].clone();
+    let mut replicas = known.copies.keys().filter(|slot| known.master.as_ref() != Some(*slot));
+    let (stopped, moved) = (replicas.next().unwrap(), replicas.next().unwrap());
+    world.store_mut(&store(1)).copies.get_mut(stopped).unwrap().state = CopyState::Stopped;
+    world.see_all();
+    let refused = world.plan(Intent::MoveCopy { slot: moved.clone(), to: None }).unwrap_err();
+    let text = refused.to_string();
+    assert!(text.contains(&format!("slotctl undrain host {}", stopped.host)), "{text}");
+    let rebuild = world.plan(Intent::Rebuild(Scope::Store(store(1))));
+    assert_eq!(rebuild, Err(Refusal::NothingToDo(Nothing::Rebuilt(Scope::Store(store(1))))));
+    world.store_mut(&store(1)).copies.get_mut(stopped).unwrap().state = CopyState::Serving;
+    world.see_all();
+    world.said(stopped, |status| status.verified_ms = None);
+    let text = world.plan(Intent::MoveCopy { slot: moved.clone(), to: None }).unwrap_err().to_string();
+    assert!(text.contains("slotctl rebuild store store1"), "{text}");
+}
