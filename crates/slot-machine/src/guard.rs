@@ -54,7 +54,7 @@ pub fn guard(state: &State, at: StepRef, evidence: &Evidence) -> Result<(), Stri
         (TaskKind::FailOver { fence, waived, .. }, StepKind::Promote) if *fence != FenceLevel::Demoted => {
             waived.iter().try_for_each(|slot| still_silent(cluster, &slot.host, evidence))
         }
-        (_, StepKind::RouteServed) if !planted("r12-front-ends-not-awaited") => route_served(cluster, store, evidence),
+        (_, StepKind::RouteServed) => route_served(cluster, store, evidence),
         _ => Ok(()),
     }
 }

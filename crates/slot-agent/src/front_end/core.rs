@@ -4,7 +4,6 @@
 //! acknowledged only after its rendering was done. A store that is moving stops moving when the freeze must be over, whether
 //! or not a coordinator says so (R12), and being told of the same freeze again gives it no more time.
 
-use slot_planted::planted;
 use slot_types::front_end::*;
 use slot_types::ids::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -136,7 +135,7 @@ impl FrontEndCore {
             return out.push(Effect::Answer { token, answer: Err(why) });
         }
         let older = self.held.as_ref().is_some_and(|held| table.age() < held.age());
-        if older && !planted("r12-older-table-served") {
+        if older {
             return out.push(Effect::Answer { token, answer: Ok(self.report()) });
         }
         let said: BTreeMap<&StoreName, u64> =
@@ -145,7 +144,7 @@ impl FrontEndCore {
         for (store, left) in said {
             let until = now_ms.saturating_add(left);
             let entry = self.moving.entry(store.clone()).or_insert(until);
-            *entry = if planted("r12-moving-without-end") { u64::MAX } else { (*entry).min(until) };
+            *entry = (*entry).min(until);
         }
         self.held = Some(table);
         self.waiting.push(token);
@@ -157,8 +156,7 @@ impl FrontEndCore {
         let Some(done) = self.job.take_if(|running| running.number == job) else { return };
         match result {
             Ok(()) => {
-                let before = self.acknowledged.filter(|_| !planted("r12-older-table-served"));
-                self.acknowledged = before.max(Some(done.picture.age));
+                self.acknowledged = self.acknowledged.max(Some(done.picture.age));
                 self.rendered = Some(done.picture);
                 self.problem = None;
             }
@@ -185,10 +183,6 @@ impl FrontEndCore {
         }
         self.jobs += 1;
         out.push(Effect::Render { job: self.jobs, table: Box::new(held.clone()), moving: wanted.moving.clone() });
-        if planted("r12-acknowledged-before-written") {
-            self.acknowledged = self.acknowledged.max(Some(wanted.age));
-            self.answer_waiting(out);
-        }
         let tokens = std::mem::take(&mut self.waiting);
         self.job = Some(Job { number: self.jobs, picture: wanted, tokens });
     }

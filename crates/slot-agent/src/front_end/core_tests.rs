@@ -1,3 +1,5 @@
+//! Tables in every order, renderings that fail, freezes whose leader is gone.
+
 use super::*;
 
 fn table(revision: u64, moving_ms: Option<u64>) -> Box<RouteTable> {
