@@ -16,7 +16,7 @@ use tonic::codegen::http::uri::PathAndQuery;
 use tonic::{Code, Request, Status};
 
 fn shape() -> Shape {
-    Shape { stores: 1, hosts: 2, ..Shape::small() }
+    Shape { stores: 1, hosts: 2, front_ends: 1, maps: vec!["json"], ..Shape::small() }
 }
 
 /// Somebody of each role.
@@ -26,6 +26,7 @@ fn everybody(cluster: &Cluster) -> Outcome<Vec<(Role, Caller)>> {
         (Role::Agent, "agent-imap1"),
         (Role::Operator, "operator-alice"),
         (Role::Client, "client-w1"),
+        (Role::FrontEnd, "front-end-fe1"),
     ];
     folders.into_iter().map(|(role, folder)| Ok((role, cluster.caller(folder)?))).collect()
 }
@@ -42,6 +43,8 @@ async fn call(caller: &Caller, server: &Identity, at: SocketAddr, path: &'static
 #[test]
 fn every_rpc_denies_every_role_that_its_rule_does_not_name() -> Outcome<()> {
     let cluster = Cluster::for_test(shape())?;
+    let _front_end = cluster.start_front_end(1, "")?;
+    cluster.wait_front_end(1)?;
     let runtime = runtime()?;
     let slot: SlotId = cluster.master_of("store1")?.parse()?;
     let n = slot_tests::shape::host_number(&slot.to_string()).ok_or("a slot names its host")?;
@@ -54,6 +57,7 @@ fn every_rpc_denies_every_role_that_its_rule_does_not_name() -> Outcome<()> {
                 (Identity::new(Role::Coordinator, "c1")?, cluster.block().coordinator(1))
             }
             Some("slot.v1.Agent") => (agent.clone(), cluster.block().agent(n)),
+            Some("slot.v1.FrontEnd") => (Identity::new(Role::FrontEnd, "fe1")?, cluster.block().front_end(1)),
             Some("slot.v1.Journal") => (agent.clone(), cluster.block().slot(n, number)),
             other => return Err(format!("which server serves {other:?}?").into()),
         };
