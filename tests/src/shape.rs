@@ -100,8 +100,7 @@ impl Shape {
         for (rack, first, last) in self.racks() {
             let hosts = range("imap", first.into(), last.into());
             let address = format!("127.{x}.{{n}}.250");
-            let _ =
-                writeln!(text, "\"{hosts}\" = {{ at = \"ny/r{}\", address = \"{address}\", kind = \"box\" }}", rack);
+            let _ = writeln!(text, "\"{hosts}\" = {{ at = \"ny/r{rack}\", address = \"{address}\", kind = \"box\" }}");
         }
         let _ = writeln!(text, "\n[kind.box]\nslots = {}", self.slots);
         let _ = writeln!(text, "slot = {{ size = \"1 GB\", address = \"127.{x}.{{n}}.{{slot}}\" }}\n");
