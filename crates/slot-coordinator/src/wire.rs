@@ -33,6 +33,10 @@ pub enum Asked {
     RejectPlan(EndPlanRequest),
     /// A stop.
     AbortPlan(EndPlanRequest),
+    /// A pause.
+    PausePlan(EndPlanRequest),
+    /// Its end.
+    ResumePlan(EndPlanRequest),
     /// A word.
     Attest(AttestRequest),
     /// Another disk.
@@ -77,6 +81,12 @@ impl From<ControlRequest> for Asked {
             ControlRequest::AbortPlan { request, plan, reason } => {
                 Self::AbortPlan(EndPlanRequest { request: name_of(request), plan: plan.0, reason })
             }
+            ControlRequest::PausePlan { request, plan, reason } => {
+                Self::PausePlan(EndPlanRequest { request: name_of(request), plan: plan.0, reason })
+            }
+            ControlRequest::ResumePlan { request, plan, reason } => {
+                Self::ResumePlan(EndPlanRequest { request: name_of(request), plan: plan.0, reason })
+            }
             ControlRequest::Attest { request, host, how } => {
                 Self::Attest(AttestRequest { request: name_of(request), host: host.to_string(), how })
             }
@@ -109,6 +119,12 @@ impl TryFrom<Asked> for ControlRequest {
             }
             Asked::AbortPlan(EndPlanRequest { request, plan, reason }) => {
                 Ok(Self::AbortPlan { request: id_of(request), plan: PlanId(plan), reason })
+            }
+            Asked::PausePlan(EndPlanRequest { request, plan, reason }) => {
+                Ok(Self::PausePlan { request: id_of(request), plan: PlanId(plan), reason })
+            }
+            Asked::ResumePlan(EndPlanRequest { request, plan, reason }) => {
+                Ok(Self::ResumePlan { request: id_of(request), plan: PlanId(plan), reason })
             }
             Asked::Attest(AttestRequest { request, host, how }) => {
                 Ok(Self::Attest { request: id_of(request), host: HostName::new(host).map_err(invalid)?, how })
@@ -282,6 +298,8 @@ mod tests {
             ControlRequest::ApprovePlan { request, plan, digest: ShortDigest([1; 8]), reason: reason.clone() },
             ControlRequest::RejectPlan { request: None, plan, reason: reason.clone() },
             ControlRequest::AbortPlan { request, plan, reason: reason.clone() },
+            ControlRequest::PausePlan { request, plan, reason: reason.clone() },
+            ControlRequest::ResumePlan { request, plan, reason: reason.clone() },
             ControlRequest::Attest { request, host: host(), how: "seen".into() },
             ControlRequest::AdmitHost { request, host: host(), incarnation, reason: reason.clone() },
             ControlRequest::Hold { request, on: HoldOn::Host(host()), reason: reason.clone() },

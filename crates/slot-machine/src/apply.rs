@@ -5,7 +5,7 @@
 
 use crate::command::{Answer, Command, Proposal, Refused};
 use crate::state::{FEATURE_LEVEL_SUPPORTED, State};
-use crate::{aside, holds, hosts, plans, sessions, steps};
+use crate::{aside, holds, hosts, pause, plans, sessions, steps};
 use slot_planted::planted;
 use slot_types::cluster::Cluster;
 use slot_types::ids::*;
@@ -65,6 +65,8 @@ fn dispatch(state: &mut State, stamp: Stamp, command: &Command) -> Result<Answer
         }
         Command::RejectPlan { plan, by, reason } => plans::reject(state, stamp, *plan, by, reason),
         Command::AbortPlan { plan, by, reason } => plans::abort(state, stamp, *plan, by, reason),
+        Command::PausePlan { plan, by, reason } => pause::pause(state, stamp, *plan, by, reason),
+        Command::ResumePlan { plan, by, reason, guards } => pause::resume(state, stamp, *plan, by, reason, guards),
         Command::StartStep { step, attempt, guards } => steps::start(state, stamp, *step, *attempt, guards),
         Command::FinishStep { id, outcome } => steps::finish(state, stamp, *id, outcome),
         Command::StuckStep { step, why } => steps::stuck(state, stamp, *step, why),
@@ -146,6 +148,8 @@ fn person(command: &Command) -> Option<(&str, String)> {
         Command::ApprovePlan { plan, by, digest, .. } => Some((by.as_str(), format!("approve {plan} digest {digest}"))),
         Command::RejectPlan { plan, by, .. } => Some((by.as_str(), format!("reject {plan}"))),
         Command::AbortPlan { plan, by, .. } => Some((by.as_str(), format!("abort {plan}"))),
+        Command::PausePlan { plan, by, .. } => Some((by.as_str(), format!("pause {plan}"))),
+        Command::ResumePlan { plan, by, .. } => Some((by.as_str(), format!("resume {plan}"))),
         Command::Attest { host, by, .. } => Some((by.as_str(), format!("attest that {host} is off"))),
         Command::AdmitHost { host, by, .. } => Some((by.as_str(), format!("admit {host}"))),
         Command::Hold { on, by, .. } => Some((by.as_str(), format!("hold {on}"))),

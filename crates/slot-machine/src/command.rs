@@ -208,6 +208,26 @@ pub enum Command {
         /// Why.
         reason: String,
     },
+    /// A plan begins nothing more until it is resumed (R18).
+    PausePlan {
+        /// The plan.
+        plan: PlanId,
+        /// Who.
+        by: OperatorName,
+        /// Why.
+        reason: String,
+    },
+    /// A paused plan goes on, and tries again what it did not do.
+    ResumePlan {
+        /// The plan.
+        plan: PlanId,
+        /// Who.
+        by: OperatorName,
+        /// Why.
+        reason: String,
+        /// What the leader observes now of the hosts the plan touches (R14).
+        guards: Evidence,
+    },
 }
 
 /// What applying a command answered.

@@ -10,7 +10,7 @@ use crate::fence;
 use crate::guard;
 use crate::hosts::bounded;
 use crate::state::*;
-use crate::{effects, holds, ready, shape, unwind};
+use crate::{effects, holds, pause, ready, shape, undo, unwind};
 use slot_planted::planted;
 use slot_types::cluster::{CopyState, FenceLevel};
 use slot_types::evidence::Evidence;
@@ -28,6 +28,11 @@ pub(crate) fn record(state: &mut State, stamp: Stamp, bytes: &[u8]) -> Result<An
         return Err(Refused::BadPlan("it is for another cluster or generation".into()));
     }
     shape::facts_hold(state, &plan)?;
+    if let Intent::Undo(wanted) = &plan.intent
+        && undo::reverse(state, wanted.plan)? != **wanted
+    {
+        return Err(Refused::BadPlan(format!("it is not the reverse of what {} has done", wanted.plan)));
+    }
     let everyday = plan.intent.is_everyday();
     let people = shape::people(&plan, &cluster.policy, 0);
     shape::brake(&plan, &cluster.policy, 0)?;
@@ -55,6 +60,7 @@ pub(crate) fn record(state: &mut State, stamp: Stamp, bytes: &[u8]) -> Result<An
         may_start(state, &record)?;
         everyday_allowed(state, &record, stamp)?;
     }
+    let unasked = planted("r18-undo-with-old-approval") && undo::of(&record).is_some();
     let actor = record.plan.requested_by.as_ref().map_or("slotd".to_string(), ToString::to_string);
     let text = format!(
         "{id} recorded: {}, digest {digest}, needs {people}: {}",
@@ -65,7 +71,7 @@ pub(crate) fn record(state: &mut State, stamp: Stamp, bytes: &[u8]) -> Result<An
     state.plans.insert(id, record);
     forget_old_plans(state);
     audit(state, stamp, &actor, text);
-    if everyday {
+    if everyday || unasked {
         start(state, stamp, id);
     }
     Ok(Answer::Plan { id, people_missing: people })
@@ -219,6 +225,15 @@ fn failover_guards(state: &State, record: &PlanRecord, guards: &Evidence) -> Res
 /// would send its order: orders of two plans at one slot would end each other (R4).
 pub fn yields_to_everyday(state: &State, store: &StoreName, slot: &SlotId) -> bool {
     let Some(record) = state.store_claims.get(store).and_then(|plan| state.plans.get(plan)) else { return true };
+    // What a plan does not do here, because it is paused or because it gave it up for now, may take as long as a person takes.
+    let still = |(task, run): (&Task, &TaskRun)| {
+        task.store.as_ref() != Some(store)
+            || run.state.is_ended()
+            || run.state == TaskState::Waiting && pause::keeps_still(record, task, run)
+    };
+    if record.plan.tasks.iter().zip(&record.tasks).all(still) {
+        return in_hand(state, store, record.id).is_empty();
+    }
     // One at a time: what recovers it already is left to end.
     if !in_hand(state, store, record.id).is_empty() {
         return false;
@@ -249,6 +264,7 @@ fn everyday_slot(task: &Task) -> Option<&SlotId> {
 /// No person's hold is in its way. R13: claims do not collide, but an approved failover takes a store from a running plan.
 fn may_start(state: &State, record: &PlanRecord) -> Result<(), Refused> {
     holds::let_start(state, record)?;
+    undo::still_fits(state, record)?;
     for task in &record.plan.tasks {
         let recovers = record.plan.intent.is_everyday()
             && task.store.as_ref().zip(everyday_slot(task)).is_some_and(|(s, at)| yields_to_everyday(state, s, at));
@@ -256,12 +272,13 @@ fn may_start(state: &State, record: &PlanRecord) -> Result<(), Refused> {
         if let Some(store) = &task.store
             && let Some(plan) =
                 state.store_claims.get(store).filter(|_| !takes_over && !planted("r13-store-claim-not-checked"))
+            && undo::in_the_way(record, *plan)
         {
             return Err(Refused::Claimed { entity: store.to_string(), plan: *plan });
         }
         match &task.kind {
             TaskKind::HostState { host, .. } => {
-                if let Some(plan) = state.host_claims.get(host) {
+                if let Some(plan) = state.host_claims.get(host).filter(|plan| undo::in_the_way(record, **plan)) {
                     return Err(Refused::Claimed { entity: host.to_string(), plan: *plan });
                 }
             }
@@ -335,6 +352,7 @@ fn start(state: &mut State, stamp: Stamp, id: PlanId) {
     let Some(record) = state.plans.get(&id) else { return };
     let plan = record.plan.clone();
     audit(state, stamp, "slotd", format!("{id} starts; its approval is consumed"));
+    undo::ends_the_other(state, stamp, id);
     for task in &plan.tasks {
         let (TaskKind::FailOver { .. }, Some(store)) = (&task.kind, &task.store) else { continue };
         for other in in_hand(state, store, id) {
@@ -382,7 +400,7 @@ fn start(state: &mut State, stamp: Stamp, id: PlanId) {
 pub(crate) fn in_hand(state: &State, store: &StoreName, but: PlanId) -> Vec<PlanId> {
     let holds = |record: &&PlanRecord| {
         let mut tasks = record.plan.tasks.iter().zip(&record.tasks);
-        record.id != but && tasks.any(|(task, run)| task.store.as_ref() == Some(store) && !run.state.is_ended())
+        record.id != but && tasks.any(|(task, run)| task.store.as_ref() == Some(store) && !pause::lets_go(record, run))
     };
     state.running().filter(holds).map(|record| record.id).collect()
 }
@@ -400,12 +418,15 @@ fn allocate_epochs(state: &mut State, id: PlanId) {
 /// R13, R4: the tasks of a running plan that hold this store end; their orders lose to higher log indexes.
 fn supersede(state: &mut State, stamp: Stamp, other: PlanId, store: &StoreName, by: PlanId) {
     if let Some(record) = state.plans.get_mut(&other) {
+        let waits = pause::waits_for_resume(record);
         for (task, run) in record.plan.tasks.iter().zip(&mut record.tasks) {
             let starts = matches!(task.kind, TaskKind::StartMaster { .. }) && planted("r25-start-master-after-commit");
             if starts || planted("r13-superseded-plan-goes-on") {
                 continue;
             }
-            if task.store.as_ref() == Some(store) && !run.state.is_ended() {
+            let given_up = !waits && matches!(run.state, TaskState::NotDone { .. });
+            let over = run.state.is_ended() && !matches!(run.state, TaskState::NotDone { .. });
+            if task.store.as_ref() == Some(store) && !over && !given_up {
                 run.state = TaskState::Superseded { by };
                 run.unwind = None;
             }
@@ -444,7 +465,7 @@ pub(crate) fn abort(
     let record = state.plans.get_mut(&id).ok_or(Refused::UnknownPlan(id))?;
     match record.status {
         PlanStatus::Proposed => return reject(state, stamp, id, by, reason),
-        PlanStatus::Running => {}
+        PlanStatus::Running | PlanStatus::Paused { .. } => {}
         _ => return Err(Refused::WrongStatus { plan: id, status: record.status.to_string() }),
     }
     record.status = PlanStatus::Aborting { by: by.clone(), reason: bounded(reason) };
@@ -483,7 +504,7 @@ pub(crate) fn settle(state: &mut State, stamp: Stamp, id: PlanId) {
         .tasks
         .iter()
         .zip(&record.tasks)
-        .filter(|(_, run)| !run.state.is_ended())
+        .filter(|(_, run)| !pause::lets_go(record, run))
         .filter_map(|(task, _)| task.store.clone())
         .collect();
     let released: Vec<StoreName> = state
@@ -503,6 +524,10 @@ pub(crate) fn settle(state: &mut State, stamp: Stamp, id: PlanId) {
     if record.tasks.iter().any(|run| !run.state.is_ended()) {
         return;
     }
+    let undone = record.tasks.iter().filter(|run| run.state != TaskState::Done).count();
+    if undone > 0 && pause::waits_for_resume(record) {
+        return part_way(state, stamp, id);
+    }
     state.host_claims.retain(|_, plan| *plan != id);
     state.slot_claims.retain(|_, plan| *plan != id);
     let all_done = record.tasks.iter().all(|run| run.state == TaskState::Done);
@@ -515,4 +540,23 @@ pub(crate) fn settle(state: &mut State, stamp: Stamp, id: PlanId) {
     record.ended_wall = Some(stamp.wall);
     let text = format!("{id} ended: {}", record.status);
     audit(state, stamp, "slotd", text);
+}
+
+/// A drain that can't be done whole keeps what it has, and waits for a person: to resume it, to undo it or to abort it.
+fn part_way(state: &mut State, stamp: Stamp, id: PlanId) {
+    let Some(record) = state.plans.get_mut(&id) else { return };
+    if matches!(record.status, PlanStatus::Paused { by: None, .. }) {
+        return;
+    }
+    let refused = |(task, run): &(&Task, &TaskRun)| {
+        task.store.is_some() && matches!(task.kind, TaskKind::HandOver { .. }) && run.state != TaskState::Done
+    };
+    let stores = record.plan.tasks.iter().zip(&record.tasks).filter(refused).count();
+    let reason = match stores {
+        0 => "a part of it was not done".to_string(),
+        1 => "1 master was not handed over".to_string(),
+        n => format!("{n} masters were not handed over"),
+    };
+    record.status = PlanStatus::Paused { by: None, reason: reason.clone() };
+    audit(state, stamp, "slotd", format!("{id} is paused part way: {reason}; nothing of it is in motion"));
 }

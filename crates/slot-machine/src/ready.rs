@@ -84,7 +84,7 @@ pub(crate) fn is_done(run: &TaskRun, task: &Task, kind: StepKind) -> bool {
 
 /// Whether the next step of a task may start, as far as the replicated state goes.
 pub(crate) fn ready(at: &At<'_>) -> Result<(), String> {
-    if !matches!(at.record.status, PlanStatus::Running | PlanStatus::Aborting { .. }) {
+    if !at.record.status.is_under_way() || crate::pause::keeps_still(at.record, at.task, at.run) {
         return Err(format!("the plan is {}", at.record.status));
     }
     for dep in &at.task.after {

@@ -5,6 +5,7 @@
 //! allows.
 
 use crate::command::StepRef;
+use crate::pause;
 use crate::ready::{self, At};
 use crate::state::*;
 use crate::steps::current;
@@ -211,6 +212,10 @@ fn task_runnable(
                 .iter()
                 .any(|dep| !record.tasks.get(usize::from(*dep)).is_some_and(|t| t.state.is_ended()));
             if waits {
+                return;
+            }
+            // R18: nobody waits for what a pause holds back, so it never is called stuck.
+            if pause::keeps_still(record, at.task, run) {
                 return;
             }
             if run.state == TaskState::Waiting && !caps.admits(cluster, at.task) {

@@ -121,7 +121,7 @@ impl State {
     }
     /// The plans that are running.
     pub fn running(&self) -> impl Iterator<Item = &PlanRecord> {
-        self.plans.values().filter(|p| matches!(p.status, PlanStatus::Running | PlanStatus::Aborting { .. }))
+        self.plans.values().filter(|p| p.status.is_under_way())
     }
     /// A step of a plan.
     pub fn step(&self, at: StepRef) -> Option<(&PlanRecord, &TaskRun, &StepRun)> {
@@ -198,6 +198,13 @@ pub enum PlanStatus {
         /// Why.
         reason: String,
     },
+    /// Begins nothing until it is resumed; what has begun goes to its next safe point (R18).
+    Paused {
+        /// Who said so; `None` when it could not be done whole.
+        by: Option<OperatorName>,
+        /// Why.
+        reason: String,
+    },
     /// Everything is done.
     Done,
     /// Ended with something not done; nothing is in motion.
@@ -226,7 +233,11 @@ pub enum PlanStatus {
 impl PlanStatus {
     /// Whether it is over.
     pub fn is_ended(&self) -> bool {
-        !matches!(self, Self::Proposed | Self::Running | Self::Aborting { .. })
+        !matches!(self, Self::Proposed) && !self.is_under_way()
+    }
+    /// Whether its approval is consumed and it is not over.
+    pub fn is_under_way(&self) -> bool {
+        matches!(self, Self::Running | Self::Aborting { .. } | Self::Paused { .. })
     }
 }
 
@@ -236,6 +247,8 @@ impl fmt::Display for PlanStatus {
             Self::Proposed => write!(f, "waiting for approval"),
             Self::Running => write!(f, "running"),
             Self::Aborting { by, .. } => write!(f, "being aborted by {by}"),
+            Self::Paused { by: Some(by), .. } => write!(f, "paused by {by}"),
+            Self::Paused { by: None, .. } => write!(f, "paused part way"),
             Self::Done => write!(f, "done"),
             Self::Stopped => write!(f, "stopped part way"),
             Self::Aborted { by, .. } => write!(f, "aborted by {by}"),

@@ -376,6 +376,10 @@ pub(crate) fn stuck(state: &mut State, stamp: Stamp, at: StepRef, why: &str) -> 
     if !live || current(here.run) != Some(at.step) {
         return Err(Refused::Precondition(format!("{} task {} is not at that step", at.plan, at.task + 1)));
     }
+    let waiting = matches!(here.run.steps[usize::from(at.step)].state, StepState::Waiting { .. });
+    if waiting && crate::pause::keeps_still(record, here.task, here.run) {
+        return Err(Refused::Precondition(format!("{} is paused and waits for nothing", at.plan)));
+    }
     let why = crate::hosts::bounded(why);
     let (task, step) = (here.task.clone(), here.step.clone());
     if matches!(step.kind, StepKind::Stop | StepKind::ConfirmStopped) && planted("s8-silent-counts-as-stopped") {
@@ -386,7 +390,6 @@ pub(crate) fn stuck(state: &mut State, stamp: Stamp, at: StepRef, why: &str) -> 
         return Ok(Answer::Done);
     }
     let committed = unwind::is_committed(&task, here.run);
-    let waiting = matches!(here.run.steps[usize::from(at.step)].state, StepState::Waiting { .. });
     // An everyday order to a silent host must not hold its store for ever (L2).
     let everyday = record.plan.intent.is_everyday();
     let reversible = matches!(task.kind, TaskKind::HandOver { .. }) || waiting || everyday;

@@ -54,6 +54,8 @@ pub const RULES: &[Rule] = &[
     answer("/slot.v1.Control/ApprovePlan", &[Operator]),
     answer("/slot.v1.Control/RejectPlan", &[Operator]),
     answer("/slot.v1.Control/AbortPlan", &[Operator]),
+    answer("/slot.v1.Control/PausePlan", &[Operator]),
+    answer("/slot.v1.Control/ResumePlan", &[Operator]),
     answer("/slot.v1.Control/Attest", &[Operator]),
     answer("/slot.v1.Control/AdmitHost", &[Operator]),
     answer("/slot.v1.Control/Hold", &[Operator]),

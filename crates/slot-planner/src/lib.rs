@@ -23,6 +23,7 @@ mod retire;
 mod risk;
 mod sheet;
 mod steps;
+mod undo;
 mod undrain;
 mod view;
 mod yard;
@@ -85,6 +86,7 @@ pub fn plan(cluster: &Cluster, evidence: &Evidence, intent: Intent, inputs: Inpu
         Intent::RetireStore(store) => retire::plan(&view, store)?,
         Intent::CountCopy { slot } => copies::count(&view, slot)?,
         Intent::UndrainHost(host) => undrain::plan(&view, host)?,
+        Intent::Undo(reverse) => undo::plan(&view, reverse)?,
         Intent::FailOverSlot { slot, to } => failover::plan_slot(&view, slot, to.as_ref())?,
         Intent::FailOverStore { store, to } => failover::plan_store(&view, store, to.as_ref())?,
         Intent::FailOverHost(host) => failover::plan_host(&view, host, None)?,

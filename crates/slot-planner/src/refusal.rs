@@ -200,6 +200,9 @@ pub enum Nothing {
     /// Active already.
     #[error("{0} is Active")]
     Active(HostName),
+    /// Nothing of what a plan did is left to bring back.
+    #[error("nothing that {0} did is left to bring back")]
+    Undone(PlanId),
     /// Not one host.
     #[error("no host is there that was asked for; slotctl hosts shows those that are")]
     NoHosts,

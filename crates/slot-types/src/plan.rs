@@ -95,6 +95,23 @@ pub enum Intent {
     },
     /// A store is gone for good: nobody serves it from its first step on, and all its copies are destroyed.
     RetireStore(StoreName),
+    /// Bring back what another plan has done, as far as it can be brought back (R18).
+    Undo(Box<Reverse>),
+}
+
+/// What a plan has done, turned round.
+#[derive(Clone, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub struct Reverse {
+    /// The plan that is undone; all else is read from its record.
+    pub plan: PlanId,
+    /// Stores whose master it moved, each with the slot it was on before.
+    pub masters: BTreeMap<StoreName, SlotId>,
+    /// Replicas that it stopped.
+    pub started: BTreeMap<SlotId, StoreName>,
+    /// Hosts that it declared Draining or Maintenance.
+    pub active: BTreeSet<HostName>,
+    /// Tasks whose work stays as it is: this is where undo ends.
+    pub stays: u32,
 }
 
 /// Which stores a rebuild is about.
@@ -164,6 +181,7 @@ impl fmt::Display for Intent {
             Self::Rebalance => write!(f, "rebalance"),
             Self::RetireHost(host) => write!(f, "retire {host}"),
             Self::RetireStore(store) => write!(f, "retire {store}"),
+            Self::Undo(reverse) => write!(f, "undo {}", reverse.plan),
         }
     }
 }

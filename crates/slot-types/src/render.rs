@@ -9,7 +9,7 @@ mod fence;
 use crate::cluster::{FenceLevel, HostState, LossClass, LossStatement};
 use crate::evidence::{CopyEvidence, Seen};
 use crate::ids::*;
-use crate::plan::{Intent, Note, Plan, Settlement, Task, TaskKind};
+use crate::plan::{Intent, Note, Plan, Reverse, Settlement, Task, TaskKind};
 use crate::position::Digest;
 use crate::probe::Reach;
 use std::collections::{BTreeMap, BTreeSet};
@@ -280,6 +280,7 @@ fn what_happens(page: &mut Page, plan: &Plan) {
         Intent::EmptyHost(_) | Intent::EmptyHosts(_) => empty_lines(plan),
         Intent::MoveCopy { .. } | Intent::Rebuild(_) | Intent::Rebalance => copy_lines(plan),
         Intent::UndrainHost(host) => undrain_lines(plan, host),
+        Intent::Undo(reverse) => undo_lines(plan, reverse),
         Intent::FailOverSlot { .. }
         | Intent::FailOverStore { .. }
         | Intent::FailOverHost(_)
@@ -370,6 +371,25 @@ fn undrain_lines(plan: &Plan, host: &HostName) -> Vec<String> {
         let who =
             count(back, "master goes back to it, once its copy is", "masters go back to it, each once its copy is");
         lines.push(format!("{who} close behind and verified"));
+    }
+    lines
+}
+
+fn undo_lines(plan: &Plan, reverse: &Reverse) -> Vec<String> {
+    let mut lines = vec![format!("{} is over and can't be resumed any more", reverse.plan)];
+    for task in &plan.tasks {
+        if let TaskKind::HostState { host, to } = &task.kind {
+            lines.push(format!("{host} is {to} again"));
+        }
+    }
+    let starts = tasks_of(plan, |k| matches!(k, TaskKind::StartCopy { .. }));
+    if starts > 0 {
+        let what = count(starts, "replica that it stopped starts", "replicas that it stopped start");
+        lines.push(format!("{what} and catch up"));
+    }
+    if handovers(plan) > 0 {
+        let what = count(handovers(plan), "master goes back", "masters go back");
+        lines.push(format!("{what} to where it was, once its copy there is close behind and verified"));
     }
     lines
 }

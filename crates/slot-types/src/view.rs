@@ -360,6 +360,10 @@ pub enum PlanState {
     Stuck,
     /// Told to stop; finishes what can't go back (R18).
     Aborting,
+    /// Told to pause; what has begun goes to its next safe point (R18).
+    Pausing,
+    /// Begins nothing until it is resumed; nothing of it is in motion.
+    Paused,
     /// Everything is done.
     Done,
     /// Ended with something not done; nothing is in motion.
@@ -375,7 +379,11 @@ pub enum PlanState {
 impl PlanState {
     /// Whether nothing more will happen in it.
     pub fn is_ended(&self) -> bool {
-        !matches!(self, Self::Proposed | Self::Running | Self::Stuck | Self::Aborting)
+        !matches!(self, Self::Proposed | Self::Running | Self::Stuck | Self::Aborting | Self::Pausing | Self::Paused)
+    }
+    /// Whether there is nothing more to see until a person does something, or ever.
+    pub fn is_still(&self) -> bool {
+        self.is_ended() || matches!(self, Self::Paused)
     }
 }
 impl fmt::Display for PlanState {
@@ -385,6 +393,8 @@ impl fmt::Display for PlanState {
             Self::Running => "running",
             Self::Stuck => "STUCK",
             Self::Aborting => "being aborted",
+            Self::Pausing => "pausing",
+            Self::Paused => "PAUSED",
             Self::Done => "done",
             Self::Stopped => "STOPPED part way",
             Self::Aborted => "aborted",

@@ -471,6 +471,33 @@ pub enum Plan {
         #[command(flatten)]
         change: Change,
     },
+    /// Begin nothing more of it; what is frozen or past its point of no return goes on to its end.
+    Pause {
+        /// Which, `p17`.
+        plan: PlanId,
+        /// Why.
+        #[command(flatten)]
+        change: Change,
+    },
+    /// Go on with a paused one, and try again what it did not do.
+    Resume {
+        /// Which, `p17`.
+        plan: PlanId,
+        /// Do not wait for its end.
+        #[arg(long)]
+        no_wait: bool,
+        /// Why.
+        #[command(flatten)]
+        change: Change,
+    },
+    /// Stop it at a safe point and propose the reverse of what it did, as a plan of its own.
+    Undo {
+        /// Which, `p17`.
+        plan: PlanId,
+        /// Why.
+        #[command(flatten)]
+        change: Change,
+    },
     /// Follow one to its end.
     Watch {
         /// Which, `p17`.

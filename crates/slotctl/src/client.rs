@@ -303,6 +303,22 @@ impl Client {
         Ok(received(reply))
     }
 
+    /// Lets a plan begin nothing more (R18).
+    pub async fn pause(&mut self, task: &Task, id: PlanId, reason: &str) -> Result<Received, Failure> {
+        let request = Some(self.request(task).await?);
+        let ask = pb::EndPlanRequest { request, plan: id.0, reason: reason.into() };
+        let reply = self.call(task, async |mut c: Control| c.pause_plan(ask.clone()).await).await?;
+        Ok(received(reply))
+    }
+
+    /// Lets a paused plan go on.
+    pub async fn resume(&mut self, task: &Task, id: PlanId, reason: &str) -> Result<Received, Failure> {
+        let request = Some(self.request(task).await?);
+        let ask = pb::EndPlanRequest { request, plan: id.0, reason: reason.into() };
+        let reply = self.call(task, async |mut c: Control| c.resume_plan(ask.clone()).await).await?;
+        Ok(received(reply))
+    }
+
     /// Gives a person's word that a host is off (R8).
     pub async fn attest(&mut self, task: &Task, host: &HostName, how: &str) -> Result<Revision, Failure> {
         let request = Some(self.request(task).await?);
@@ -371,7 +387,7 @@ impl Client {
         }
     }
 
-    /// Follows a plan until it ends, through changes of leader; `each` sees every change.
+    /// Follows a plan until it ends or is paused with nothing in motion, through changes of leader; `each` sees every change.
     pub async fn watch_plan(
         &mut self,
         task: &Task,
@@ -400,7 +416,7 @@ impl Client {
                     Err(_) => self.plan(task, id).await?,
                 };
                 each(&plan);
-                if plan.state.is_ended() {
+                if plan.state.is_still() {
                     return Ok(plan);
                 }
             }

@@ -93,6 +93,15 @@ impl CoordinatorCore {
                 reason_given(&reason)?;
                 (request, Command::AbortPlan { plan, by: who, reason })
             }
+            ControlRequest::PausePlan { request, plan, reason } => {
+                reason_given(&reason)?;
+                (request, Command::PausePlan { plan, by: who, reason })
+            }
+            ControlRequest::ResumePlan { request, plan, reason } => {
+                reason_given(&reason)?;
+                let guards = self.approval_guards(plan)?;
+                (request, Command::ResumePlan { plan, by: who, reason, guards })
+            }
             ControlRequest::Attest { request, host, how } => {
                 reason_given(&how)?;
                 let known = self.state.cluster.as_ref().and_then(|c| c.hosts.get(&host));

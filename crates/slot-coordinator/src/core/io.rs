@@ -140,6 +140,24 @@ pub enum ControlRequest {
         /// Why.
         reason: String,
     },
+    /// Begin nothing more of a plan (R18).
+    PausePlan {
+        /// Which request of which session.
+        request: Option<RequestId>,
+        /// The plan.
+        plan: PlanId,
+        /// Why.
+        reason: String,
+    },
+    /// Go on with a paused plan.
+    ResumePlan {
+        /// Which request of which session.
+        request: Option<RequestId>,
+        /// The plan.
+        plan: PlanId,
+        /// Why.
+        reason: String,
+    },
     /// A person's word that a host is off (R8).
     Attest {
         /// Which request of which session.

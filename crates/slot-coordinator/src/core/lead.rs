@@ -13,6 +13,7 @@ use super::proposer::Purpose;
 use super::{CoordinatorCore, Effect, Failure, Leading};
 use slot_machine::command::{Answer, Command};
 use slot_machine::plans::yields_to_everyday;
+use slot_machine::undo::reverse;
 use slot_planner::Inputs;
 use slot_planted::planted;
 use slot_raft::RoleChange;
@@ -174,7 +175,8 @@ impl CoordinatorCore {
             Intent::StartMaster { slot } | Intent::Follow { slot } | Intent::FenceReturned { slot } => Some(slot),
             _ => None,
         };
-        let held = self.state.store_claims.keys();
+        let undone = undone(intent);
+        let held = self.state.store_claims.iter().filter(|(_, plan)| undone != Some(**plan)).map(|(store, _)| store);
         held.filter(|store| !at.is_some_and(|slot| yields_to_everyday(&self.state, store, slot))).cloned().collect()
     }
 
@@ -189,6 +191,11 @@ impl CoordinatorCore {
         let (Some(lead), Some(cluster)) = (self.lead.as_deref(), &self.state.cluster) else {
             return Err("this node does not lead".into());
         };
+        // R18: what is undone is what the record says, whatever a client sent along.
+        let intent = match intent {
+            Intent::Undo(asked) => Intent::Undo(Box::new(reverse(&self.state, asked.plan).map_err(|e| e.to_string())?)),
+            intent => intent,
+        };
         let log_now = self.log_now();
         let mut evidence = lead.observer.evidence(cluster, self.now, log_now, None, slots);
         lead.looks.add_to(&mut evidence, cluster, &lead.observer, self.now);
@@ -202,7 +209,7 @@ impl CoordinatorCore {
             now: log_now,
             wall: self.now.wall,
             busy_stores: self.busy_stores(&intent),
-            busy_hosts: self.state.host_claims.keys().cloned().collect(),
+            busy_hosts: others(&self.state.host_claims, undone(&intent)),
             busy_slots: self.state.slot_claims.keys().cloned().collect(),
             fleet_version: self.state.fleet_version,
         };
@@ -211,6 +218,18 @@ impl CoordinatorCore {
             .map(|checked| checked.bytes().to_vec())
             .map_err(|refusal| refusal.to_string())
     }
+}
+
+/// The plan that an undo ends, whose claims are not in its way.
+fn undone(intent: &Intent) -> Option<PlanId> {
+    match intent {
+        Intent::Undo(reverse) => Some(reverse.plan),
+        _ => None,
+    }
+}
+
+fn others<T: Clone + Ord>(claims: &std::collections::BTreeMap<T, PlanId>, but: Option<PlanId>) -> BTreeSet<T> {
+    claims.iter().filter(|(_, plan)| but != Some(**plan)).map(|(what, _)| what.clone()).collect()
 }
 
 /// What the planted bug `r7-unheard-copy-counted` shows the planner of a failover: a copy nobody hears is no copy.

@@ -163,6 +163,16 @@ impl Control for ControlService {
         self.plan(who, Asked::AbortPlan(request.into_inner())).await
     }
 
+    async fn pause_plan(&self, request: Request<EndPlanRequest>) -> Result<Response<PlanReply>, Status> {
+        let who = who(&request)?;
+        self.plan(who, Asked::PausePlan(request.into_inner())).await
+    }
+
+    async fn resume_plan(&self, request: Request<EndPlanRequest>) -> Result<Response<PlanReply>, Status> {
+        let who = who(&request)?;
+        self.plan(who, Asked::ResumePlan(request.into_inner())).await
+    }
+
     async fn attest(&self, request: Request<AttestRequest>) -> Result<Response<ChangeReply>, Status> {
         let who = who(&request)?;
         self.change(who, Asked::Attest(request.into_inner())).await
@@ -249,7 +259,7 @@ impl PlanWatcher {
         let View::Plan(plan) = &mut view else {
             return Err(Status::not_found(format!("plan {} does not exist; slotctl plan list", self.plan)));
         };
-        let ended = plan.state.is_ended();
+        let ended = plan.state.is_still();
         (plan.now, plan.wall) = (LogTime(0), WallTime(0)); // the passing of time is no change
         let changed = self.last.as_ref() != Some(&view);
         self.last = Some(view);

@@ -202,8 +202,10 @@ fn one_task_stuck_stops_no_other() {
     assert_ne!(world.run(id, 0).state, TaskState::Done);
     world.all_stuck();
     world.drive();
-    assert_eq!(world.state.plans[&id].status, PlanStatus::Stopped);
+    assert!(matches!(world.state.plans[&id].status, PlanStatus::Paused { by: None, .. }));
     assert_eq!(world.copy(1, &slot(1, 1)).state, CopyState::Serving);
+    assert_eq!(world.state.store_claims.keys().collect::<Vec<_>>(), [&store(1)]);
+    world.ok(Command::AbortPlan { plan: id, by: person("ben"), reason: "no".into() });
     assert!(world.state.store_claims.is_empty());
 }
 

@@ -356,8 +356,10 @@ impl Deed {
         let ids = if running.is_empty() { all } else { running };
         let plan = choose(&ids, self.a).unwrap_or(PlanId(99));
         let (by, reason) = (anybody(self.b), "\u{7}no\n".to_string());
-        let command = match self.c % 3 {
-            0 => Command::RejectPlan { plan, by, reason },
+        let command = match self.c % 7 {
+            0 | 1 => Command::RejectPlan { plan, by, reason },
+            2 | 3 => Command::PausePlan { plan, by, reason },
+            4 => Command::ResumePlan { plan, by, reason, guards: self.guards(world) },
             _ => Command::AbortPlan { plan, by, reason },
         };
         world.apply(command);

@@ -266,7 +266,7 @@ fn s8_nothing_starts_between_the_proof_and_the_declaration() {
     assert_ne!(world.cluster().hosts[&host(3)].declared, HostState::Maintenance);
     assert_eq!(world.store(1).master, Some(slot(3, 1)));
     world.all_stuck();
-    assert_eq!(world.state.plans[&id].status, PlanStatus::Stopped);
+    assert!(matches!(world.state.plans[&id].status, PlanStatus::Stopped | PlanStatus::Paused { by: None, .. }));
 }
 
 #[test]
@@ -278,7 +278,7 @@ fn s8_what_still_runs_is_asked_again_and_bounded() {
         assert_eq!(confirm.id.attempt, attempt);
         world.finish(confirm.id, never(NeverWill::StillRunning("slot 01 (store1)".into())));
     }
-    assert_eq!(world.state.plans[&id].status, PlanStatus::Stopped);
+    assert!(matches!(world.state.plans[&id].status, PlanStatus::Paused { by: None, .. }));
 }
 
 #[test]
@@ -289,9 +289,10 @@ fn s8_the_proof_is_of_the_host_itself_and_nothing_is_started_in_maintenance() {
     let plan = world.plan(Intent::DrainHost(host(4)), vec![other]);
     assert!(matches!(world.propose(&plan), Answer::Refused(Refused::BadPlan(_))));
     for to in [HostState::Empty, HostState::Retired, HostState::Off] {
-        world.start(Intent::DrainHost(host(1)), vec![host_state(1, to)]);
+        let id = world.start(Intent::DrainHost(host(1)), vec![host_state(1, to)]);
         assert!(!world.start_all(), "{to} with a master on it");
         world.all_stuck();
+        world.ok(Command::AbortPlan { plan: id, by: person("ben"), reason: "no".into() });
     }
     let tasks = vec![stop(&world, 1, &slot(3, 1)), after(host_state(3, HostState::Maintenance), &[0])];
     world.start(Intent::DrainHost(host(3)), tasks);

@@ -339,19 +339,35 @@ fn recovers_beside(state: &State, a: PlanId, b: PlanId, store: &StoreName) -> bo
         let record = &state.plans[&id];
         record.plan.tasks.iter().zip(&record.tasks).all(|(task, run)| {
             let moves = matches!(task.kind, TaskKind::BuildCopy { .. } | TaskKind::DestroyCopy { .. });
+            // R18: what is paused keeps still, and recovery does not wait for a person.
             moves || task.store.as_ref() != Some(store) || run.state.is_ended() || run.state == TaskState::Waiting
         })
     };
     (everyday(a) && builds(b)) || (everyday(b) && builds(a))
 }
 
-/// R13: a store belongs to one running plan, and to none when nothing of it is under way.
+/// A drain that could be taken up again: nothing of it was committed and left, and no copy's fate is open.
+fn may_be_taken_up(record: &PlanRecord) -> bool {
+    let lives = matches!(record.status, PlanStatus::Running | PlanStatus::Paused { .. });
+    let fits = record.plan.tasks.iter().zip(&record.tasks).all(|(task, run)| match run.state {
+        TaskState::NeedsHuman { .. } | TaskState::Superseded { .. } => false,
+        TaskState::NotDone { .. } => {
+            let copies = matches!(task.kind, TaskKind::BuildCopy { .. } | TaskKind::DestroyCopy { .. });
+            !copies || run.steps.iter().all(|step| step.state == StepState::Waiting { attempt: 1 })
+        }
+        _ => true,
+    });
+    lives && fits && !record.plan.intent.drained().is_empty()
+}
+
+/// R13: a store belongs to one running plan, and to none when nothing of it is under way or waits for a person.
 fn claims(after: &State) {
     let mut stores: BTreeMap<&StoreName, PlanId> = BTreeMap::new();
     let mut hosts: BTreeMap<&HostName, PlanId> = BTreeMap::new();
     for record in after.running() {
         for (task, run) in record.plan.tasks.iter().zip(&record.tasks) {
-            if let (Some(name), false) = (&task.store, run.state.is_ended()) {
+            let again = matches!(run.state, TaskState::NotDone { .. }) && may_be_taken_up(record);
+            if let (Some(name), false) = (&task.store, run.state.is_ended() && !again) {
                 let other = stores.insert(name, record.id).filter(|o| *o != record.id);
                 // R25, R8: recovery may act beside a build or a destruction.
                 let beside = |o: PlanId| recovers_beside(after, o, record.id, name);
@@ -365,7 +381,8 @@ fn claims(after: &State) {
                 assert!(other.is_none_or(|o| o == record.id), "R13: {host} in two running plans");
             }
         }
-        assert!(record.tasks.iter().any(|r| !r.state.is_ended()), "{} is over and runs", record.id);
+        let waits = matches!(record.status, PlanStatus::Paused { by: None, .. });
+        assert!(waits || record.tasks.iter().any(|r| !r.state.is_ended()), "{} is over and runs", record.id);
     }
     let held: BTreeMap<&StoreName, PlanId> = after.store_claims.iter().map(|(s, p)| (s, *p)).collect();
     assert_eq!(held, stores, "R13: claims are what is under way");

@@ -7,7 +7,7 @@
 use super::{Fault, Ground, copies};
 use slot_types::cluster::*;
 use slot_types::ids::*;
-use slot_types::plan::{Intent, Task, TaskKind};
+use slot_types::plan::{Intent, Reverse, Task, TaskKind};
 use std::collections::BTreeSet;
 
 pub(super) fn check(ground: &Ground<'_>) -> Result<(), Fault> {
@@ -16,6 +16,7 @@ pub(super) fn check(ground: &Ground<'_>) -> Result<(), Fault> {
         (Intent::Apply(file), _) => apply(ground, file),
         (Intent::DrainHost(_) | Intent::DrainHosts(_), _) => drain(ground, &off(ground)),
         (Intent::UndrainHost(host), _) => undrain(ground, host),
+        (Intent::Undo(reverse), _) => undo(ground, reverse),
         (Intent::EmptyHost(_) | Intent::EmptyHosts(_), _) => empty(ground, &off(ground)),
         (Intent::MoveCopy { .. } | Intent::Rebuild(_) | Intent::Rebalance, _) => {
             match tasks.iter().position(|task| !copies::within(ground, task)) {
@@ -249,6 +250,31 @@ fn undrain(ground: &Ground<'_>, host: &HostName) -> Result<(), Fault> {
         };
         if !fits || !ground.waits(number, 0) {
             return Err(wrong(format!("task {number} does not bring {host} back")));
+        }
+    }
+    Ok(())
+}
+
+/// R18: nothing but what the other plan did, turned round; on a host that was taken out of service nothing begins before it is
+/// Active.
+fn undo(ground: &Ground<'_>, wanted: &Reverse) -> Result<(), Fault> {
+    let tasks = &ground.plan.tasks;
+    for (number, task) in tasks.iter().enumerate() {
+        let host = match (&task.kind, &task.store) {
+            (TaskKind::HostState { host, to: HostState::Active }, None) if wanted.active.contains(host) => continue,
+            (TaskKind::StartCopy { slot }, Some(name)) if wanted.started.get(slot) == Some(name) => &slot.host,
+            (TaskKind::HandOver { to, .. }, Some(name)) if wanted.masters.get(name) == Some(to) => &to.host,
+            _ => return Err(wrong(format!("task {number} is no reverse of what {} did", wanted.plan))),
+        };
+        let declares = |task: &Task| matches!(&task.kind, TaskKind::HostState { host: h, .. } if h == host);
+        let declared = ground.cluster.hosts.get(host).map(|h| h.declared);
+        let first = tasks.iter().position(declares);
+        let ready = match first {
+            Some(first) => ground.waits(number, first),
+            None => declared == Some(HostState::Active),
+        };
+        if !ready {
+            return Err(wrong(format!("task {number} begins before {host} is Active")));
         }
     }
     Ok(())

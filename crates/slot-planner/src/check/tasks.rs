@@ -177,7 +177,7 @@ impl Case<'_> {
         let Some(copy) = store.copies.get(to).filter(|c| to != from && c.role == Role::Replica) else {
             return self.role(to, "is no replica of the store");
         };
-        if matches!(self.ground.plan.intent, Intent::UndrainHost(_)) {
+        if matches!(self.ground.plan.intent, Intent::UndrainHost(_) | Intent::Undo(_)) {
             // It follows again before it gets the master role; the guards of the hand-over look at it then (R14).
             let started = self.ground.plan.tasks.iter().take(self.number).any(|task| {
                 task.store.as_ref() == Some(self.name)

@@ -4,7 +4,7 @@ use crate::world::{World, host};
 use slot_planner::{DrainBlock, Nothing, Refusal};
 use slot_types::cluster::{CopyState, HostState};
 use slot_types::ids::*;
-use slot_types::plan::{Intent, Plan, TaskKind};
+use slot_types::plan::{Intent, Plan, Reverse, TaskKind};
 use std::collections::BTreeSet;
 
 fn hosts(numbers: &[usize]) -> BTreeSet<HostName> {
@@ -82,4 +82,62 @@ fn a_drain_of_one_is_the_drain_of_a_set_of_one() {
     let mut world = world;
     world.silent(&host(3), 20_000);
     assert_eq!(world.plan(Intent::DrainHosts(hosts(&[2, 3]))), Err(Refusal::HostSilent(host(3))));
+}
+
+/// What a done drain did, as the machine's record would tell it.
+fn reverse_of(plan: &Plan, id: PlanId) -> Reverse {
+    let mut reverse = Reverse { plan: id, ..Reverse::default() };
+    for task in &plan.tasks {
+        match (&task.kind, &task.store) {
+            (TaskKind::HandOver { from, .. }, Some(name)) => drop(reverse.masters.insert(name.clone(), from.clone())),
+            (TaskKind::StopCopy { slot }, Some(name)) => drop(reverse.started.insert(slot.clone(), name.clone())),
+            (TaskKind::HostState { host, .. }, _) => drop(reverse.active.insert(host.clone())),
+            _ => {}
+        }
+    }
+    reverse
+}
+
+/// R18: an undo brings back the masters, the replicas and the host, and nothing that the other plan did not do.
+#[test]
+fn r18_an_undo_brings_back_what_was_done_and_no_more() {
+    let mut world = World::running(4, 8, 8, 2);
+    let masters = |world: &World| -> BTreeSet<StoreName> {
+        world.cluster.masters_on(&host(1)).map(|(name, _)| name.clone()).collect()
+    };
+    let before = masters(&world);
+    let drain = world.plan(Intent::DrainHost(host(1))).unwrap().plan().clone();
+    world.complete(&drain);
+    assert!(masters(&world).is_empty() && !before.is_empty());
+    let reverse = reverse_of(&drain, PlanId(7));
+    let undo = world.plan(Intent::Undo(Box::new(reverse.clone()))).unwrap().plan().clone();
+    assert_eq!(undo.people, 1, "it needs a yes of its own");
+    assert!(undo.notes.iter().any(|note| note.heading == "UNDO ENDS"));
+    world.complete(&undo);
+    assert_eq!((masters(&world), declared(&world, 1)), (before, HostState::Active));
+    let again = world.plan(Intent::Undo(Box::new(reverse)));
+    assert_eq!(again, Err(Refusal::NothingToDo(Nothing::Undone(PlanId(7)))));
+}
+
+/// The checker does not believe the planner: a task that is no reverse, or that begins too early, is a fault.
+#[test]
+fn r18_the_checker_knows_an_undo() {
+    let mut world = World::running(4, 8, 8, 2);
+    let drain = world.plan(Intent::DrainHost(host(1))).unwrap().plan().clone();
+    world.complete(&drain);
+    let reverse = reverse_of(&drain, PlanId(7));
+    let good = world.plan(Intent::Undo(Box::new(reverse))).unwrap().plan().clone();
+    let fleet = world.inputs.fleet_version;
+    let verdict = |plan: Plan| slot_planner::check::check(&world.cluster, &world.evidence, fleet, plan);
+    assert!(verdict(good.clone()).is_ok());
+    let mut unasked = good.clone();
+    if let Intent::Undo(reverse) = &mut unasked.intent {
+        reverse.masters.pop_first();
+    }
+    assert!(verdict(unasked).is_err(), "a master that was not asked for");
+    let mut early = good;
+    for task in &mut early.tasks {
+        task.after.retain(|dep| *dep != 0);
+    }
+    assert!(verdict(early).is_err(), "before its host is Active");
 }

@@ -12,6 +12,7 @@ use super::audit::{Chain, verify};
 use super::engines::Engines;
 use super::holds::Holds;
 use super::ledgers::Ledgers;
+use super::pauses::Pauses;
 use super::power;
 use super::retire::Retired;
 use super::tasks::Tasks;
@@ -76,6 +77,7 @@ pub(crate) struct Commits {
     pub(super) tasks: Tasks,
     holds: Holds,
     retired: Retired,
+    pauses: Pauses,
     admission: Admission,
     last_leader: u64,
     answers: BTreeMap<RequestId, Answer>,
@@ -99,6 +101,7 @@ impl Default for Commits {
             tasks: Tasks::default(),
             holds: Holds::default(),
             retired: Retired::default(),
+            pauses: Pauses::default(),
             admission: Admission::default(),
             last_leader: 0,
             answers: BTreeMap::new(),
@@ -229,6 +232,7 @@ impl Commits {
         answer: &Answer,
     ) {
         self.holds.said(found, command, answer);
+        self.pauses.said(found, &self.state, command);
         match command {
             Command::NewLeader { .. } => {
                 self.last_leader = index;
@@ -442,6 +446,8 @@ fn must_be_audited(command: &Command) -> bool {
             | Command::ApprovePlan { .. }
             | Command::RejectPlan { .. }
             | Command::AbortPlan { .. }
+            | Command::PausePlan { .. }
+            | Command::ResumePlan { .. }
             | Command::StartStep { .. }
             | Command::FinishStep { .. }
             | Command::Attest { .. }

@@ -6,7 +6,7 @@
 
 use super::witness::{End, Violation, Witness};
 use slot_engine::journal::core::JournalCore;
-use slot_machine::state::{PlanStatus, State};
+use slot_machine::state::State;
 use slot_types::cluster::{LossState, Store};
 use slot_types::engine::EngineRole;
 use slot_types::ids::*;
@@ -41,7 +41,7 @@ pub fn liveness(heal: &Heal, led_ms: Option<u64>, state: Option<&State>) -> Vec<
     let Some(state) = state else { return out };
     let mut stuck: BTreeMap<&StoreName, PlanId> = BTreeMap::new();
     for record in state.plans.values() {
-        if matches!(record.status, PlanStatus::Running | PlanStatus::Aborting { .. }) {
+        if record.status.is_under_way() {
             say("L1", format!("{} is {} {passed} ms after the heal", record.id, record.status));
             stuck.extend(record.plan.stores().into_iter().map(|store| (store, record.id)));
         }

@@ -22,6 +22,7 @@ mod engines;
 mod first;
 mod holds;
 mod ledgers;
+mod pauses;
 mod places;
 pub(crate) mod power;
 mod raft;

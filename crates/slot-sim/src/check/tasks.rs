@@ -352,7 +352,7 @@ fn builds(record: &slot_machine::state::PlanRecord, store: &StoreName) -> bool {
 /// R13: a store is in the hands of one running plan.
 fn one_plan_a_store(found: &mut Found, state: &State) {
     let mut held: BTreeMap<&StoreName, PlanId> = BTreeMap::new();
-    let running = |status: &PlanStatus| matches!(status, PlanStatus::Running | PlanStatus::Aborting { .. });
+    let running = PlanStatus::is_under_way;
     for record in state.plans.values().filter(|r| running(&r.status)) {
         for (task, run) in record.plan.tasks.iter().zip(&record.tasks) {
             let Some(store) = task.store.as_ref().filter(|_| !run.state.is_ended()) else { continue };

@@ -124,6 +124,7 @@ impl Crowd {
                 }
                 Purpose::Reject => self.count("plan rejected"),
                 Purpose::Abort => self.count("plan aborted"),
+                Purpose::Pause => self.count("plan paused, resumed or ended while it is paused"),
                 _ => self.planned(now, &sent, id, &bytes, people_missing),
             },
         }
@@ -291,6 +292,8 @@ fn request_id(request: &ControlRequest) -> Option<RequestId> {
         | ControlRequest::ApprovePlan { request, .. }
         | ControlRequest::RejectPlan { request, .. }
         | ControlRequest::AbortPlan { request, .. }
+        | ControlRequest::PausePlan { request, .. }
+        | ControlRequest::ResumePlan { request, .. }
         | ControlRequest::Attest { request, .. }
         | ControlRequest::AdmitHost { request, .. }
         | ControlRequest::Hold { request, .. }

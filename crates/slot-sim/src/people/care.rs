@@ -54,6 +54,19 @@ impl Crowd {
             return self.apply_file(now, public, who, asks);
         }
         let Some((state, cluster)) = cluster(public) else { return };
+        let paused = |p: &&slot_machine::state::PlanRecord| matches!(p.status, PlanStatus::Paused { .. });
+        for plan in state.running().filter(paused) {
+            if self.may_care(Care::Plan(plan.id), now, AGAIN_MS) {
+                let old = plan.started.is_some_and(|at| state.log_time.since(at) > SLOW_MS);
+                let (request, plan, reason) = (None, plan.id, "all is well again".to_string());
+                let request = match old || self.dice.one_in(2) {
+                    true => ControlRequest::AbortPlan { request, plan, reason },
+                    false => ControlRequest::ResumePlan { request, plan, reason },
+                };
+                self.count("care: paused plan resumed or aborted");
+                self.ask(now, public, who, request, Purpose::Pause, asks);
+            }
+        }
         for plan in state.running().filter(|p| p.status == PlanStatus::Running) {
             let old = plan.started.is_some_and(|at| state.log_time.since(at) > SLOW_MS);
             if (is_stuck(plan) || old) && self.may_care(Care::Plan(plan.id), now, AGAIN_MS) {

@@ -23,6 +23,8 @@ enum Choice {
     AdmitOther,
     Settle,
     Abort,
+    Pause,
+    TakeUp,
     Reject,
     Approve,
     View,
@@ -229,6 +231,7 @@ impl Crowd {
         may(Habit::Admit, quarantined, 8, Choice::Admit);
         may(Habit::Admit, true, 1, Choice::AdmitOther);
         may(Habit::Abort, running, 3, Choice::Abort);
+        may(Habit::Abort, running, 3, Choice::Pause);
         may(Habit::Reject, proposed, 2, Choice::Reject);
         may(Habit::Views, true, 6, Choice::View);
         may(Habit::Evicted, true, 2, Choice::Evicted);
@@ -237,6 +240,8 @@ impl Crowd {
         may(Habit::Copies, true, 8, Choice::Copies);
         may(Habit::Hold, cluster.holds.len() < 2, 3, Choice::Hold);
         // What nobody leaves out: a drained host comes back, records come back, colleagues are helped.
+        let paused = state.running().any(|p| matches!(p.status, PlanStatus::Paused { .. }));
+        choices.extend(paused.then_some((8, Choice::TakeUp)));
         choices.extend(drained.then_some((6, Choice::Undrain)));
         choices.extend(listed.then_some((8, Choice::Settle)));
         choices.extend(proposed.then_some((2, Choice::Approve)));
@@ -294,6 +299,8 @@ impl Crowd {
                     self.later(now, who, Act::Abort(plan));
                 }
             }
+            Choice::Pause => self.pause(now, public, who, state, asks),
+            Choice::TakeUp => self.take_up(now, public, who, state, asks),
             Choice::Reject | Choice::Approve => self.answer_colleague(now, public, who, choice, asks),
             Choice::View => self.view(now, public, who, cluster, asks),
             Choice::Evicted => self.evicted(now, public, who, cluster, asks),

@@ -8,6 +8,7 @@ mod answers;
 mod care;
 mod deeds;
 mod looks;
+mod plans;
 #[cfg(test)]
 mod tests;
 
@@ -247,6 +248,7 @@ enum Purpose {
     Attest(usize),
     Admit,
     Hold,
+    Pause,
     View,
     Evicted,
 }

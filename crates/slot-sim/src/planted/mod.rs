@@ -6,6 +6,7 @@
 pub mod coordinator;
 pub mod copies;
 pub mod hosts;
+pub mod plans;
 pub mod raft;
 
 /// A deliberate bug.
@@ -38,7 +39,7 @@ pub const SMOKE: [&str; 8] = [
 /// Every bug there is, by name.
 pub fn all() -> Vec<&'static Bug> {
     let mut all: Vec<&'static Bug> =
-        [coordinator::BUGS, copies::BUGS, raft::BUGS, hosts::BUGS].into_iter().flatten().collect();
+        [coordinator::BUGS, copies::BUGS, plans::BUGS, raft::BUGS, hosts::BUGS].into_iter().flatten().collect();
     all.sort_by_key(|bug| bug.name);
     all
 }

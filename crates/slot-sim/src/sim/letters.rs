@@ -25,6 +25,8 @@ fn request_bytes(asked: &Asked) -> Vec<u8> {
         Asked::View(m) => (8, m.encode_to_vec()),
         Asked::Hold(m) => (9, m.encode_to_vec()),
         Asked::Release(m) => (10, m.encode_to_vec()),
+        Asked::PausePlan(m) => (11, m.encode_to_vec()),
+        Asked::ResumePlan(m) => (12, m.encode_to_vec()),
     };
     behind(method, &message)
 }
@@ -42,6 +44,8 @@ fn read_request(bytes: &[u8]) -> Option<Asked> {
         8 => Asked::View(pb::ViewRequest::decode(message).ok()?),
         9 => Asked::Hold(pb::HoldRequest::decode(message).ok()?),
         10 => Asked::Release(pb::HoldRequest::decode(message).ok()?),
+        11 => Asked::PausePlan(pb::EndPlanRequest::decode(message).ok()?),
+        12 => Asked::ResumePlan(pb::EndPlanRequest::decode(message).ok()?),
         _ => return None,
     })
 }

@@ -110,7 +110,8 @@ impl Sim {
 
     /// Runs until a plan is over; whether it is, and done.
     pub fn run_plan(&mut self, id: PlanId, limit_ms: u64) -> Option<PlanStatus> {
-        self.run_until(limit_ms, |sim| sim.record(id).is_none_or(|p| p.status.is_ended()));
+        let is_over = |p: &PlanRecord| p.status.is_ended() || matches!(p.status, PlanStatus::Paused { by: None, .. });
+        self.run_until(limit_ms, |sim| sim.record(id).is_none_or(is_over));
         self.record(id).map(|p| p.status.clone()).filter(PlanStatus::is_ended)
     }
 

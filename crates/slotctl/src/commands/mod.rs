@@ -9,6 +9,7 @@ pub mod generate;
 pub mod init;
 pub mod look;
 pub mod offline;
+mod pause;
 pub mod shown;
 pub mod watch;
 
@@ -213,6 +214,9 @@ async fn plan(client: &mut Client, console: &mut Console, what: Plan) -> Result<
         }
         Plan::Reject { plan, change } => change::reject(client, console, plan, &change.message).await,
         Plan::Abort { plan, change } => change::abort(client, console, plan, &change.message).await,
+        Plan::Pause { plan, change } => pause::pause(client, console, plan, &change.message).await,
+        Plan::Resume { plan, no_wait, change } => pause::resume(client, console, plan, &change.message, no_wait).await,
+        Plan::Undo { plan, change } => pause::undo(client, console, plan, &change.message).await,
         Plan::Watch { plan } => watch::to_the_end(client, console, &Task::look("watch plan", plan), plan).await,
     }
 }

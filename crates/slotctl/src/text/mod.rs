@@ -11,6 +11,7 @@ mod front_end;
 pub mod hold;
 pub mod layout;
 pub mod loss;
+pub mod pause;
 pub mod plan;
 pub mod risk;
 pub mod show;

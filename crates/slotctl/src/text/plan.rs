@@ -182,6 +182,7 @@ pub fn ask_again(intent: &Intent) -> String {
         }
         Intent::SettleLoss { case, how: Settlement::Reinject } => format!("slotctl loss reinject {case} -m REASON"),
         Intent::SettleLoss { case, how: Settlement::Discard } => format!("slotctl loss discard {case} -m REASON"),
+        Intent::Undo(reverse) => format!("slotctl plan undo {} -m REASON", reverse.plan),
         Intent::StartMaster { slot }
         | Intent::Follow { slot }
         | Intent::FenceReturned { slot }
@@ -262,7 +263,9 @@ pub fn ending(view: &PlanView, plan: &Plan, hosts: &[HostView]) -> Ending {
     for case in &view.loss_cases {
         text += &format!("  loss case {case} is open   slotctl loss show {case}\n");
     }
-    if exit == Exit::PartWay {
+    if view.state == PlanState::Paused {
+        text += &super::pause::next(view, plan);
+    } else if exit == Exit::PartWay {
         text += &format!("  next  {}   plans what is left\n", ask_again(&plan.intent));
     }
     let drained = plan.intent.drained();

@@ -148,6 +148,14 @@ impl Control for Fake {
         self.enter("RejectPlan", &request, request.get_ref().request.as_ref())?;
         self.plan_reply(0)
     }
+    async fn pause_plan(&self, request: Request<pb::EndPlanRequest>) -> Result<Response<pb::PlanReply>, Status> {
+        self.enter("PausePlan", &request, request.get_ref().request.as_ref())?;
+        Err(Status::unimplemented("no test pauses here"))
+    }
+    async fn resume_plan(&self, request: Request<pb::EndPlanRequest>) -> Result<Response<pb::PlanReply>, Status> {
+        self.enter("ResumePlan", &request, request.get_ref().request.as_ref())?;
+        Err(Status::unimplemented("no test resumes here"))
+    }
     async fn abort_plan(&self, request: Request<pb::EndPlanRequest>) -> Result<Response<pb::PlanReply>, Status> {
         self.enter("AbortPlan", &request, request.get_ref().request.as_ref())?;
         self.plan_reply(0)

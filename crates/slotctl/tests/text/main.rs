@@ -181,6 +181,32 @@ fn drain_stopped_part_way() {
     golden!(ending.text);
 }
 
+/// One store was refused, the rest is done: what may be done next, each as it can be typed.
+#[test]
+fn drain_paused_part_way() {
+    let mut paused = drain_view(PlanState::Paused, TaskProgress::NotDone);
+    paused.why = "1 master was not handed over".into();
+    let ending = text::plan::ending(&paused, &drain_plan(), &[in_state(HostState::Draining)]);
+    assert_eq!((ending.exit, ending.safe), (Exit::PartWay, Some(false)));
+    golden!(ending.text);
+}
+
+/// What `plan pause`, `plan resume` and an undo nobody said yes to tell.
+#[test]
+fn plan_paused_and_resumed() {
+    let mut paused = drain_view(PlanState::Paused, TaskProgress::Waiting);
+    paused.why = "by oncall: lunch".into();
+    let ending = text::plan::ending(&paused, &drain_plan(), &[in_state(HostState::Draining)]);
+    let id = PlanId(17);
+    golden!(format!(
+        "{}{}{}{}",
+        text::pause::pausing(id),
+        ending.text,
+        text::pause::resumed(id),
+        text::pause::still_paused(id)
+    ));
+}
+
 #[test]
 fn safe_is_said_only_when_the_cluster_says_maintenance() {
     let done = drain_view(PlanState::Done, TaskProgress::Done);
@@ -198,6 +224,7 @@ fn every_ended_state_has_its_exit_code() {
     for (state, exit) in [
         (PlanState::Done, Exit::Done),
         (PlanState::Stopped, Exit::PartWay),
+        (PlanState::Paused, Exit::PartWay),
         (PlanState::Aborted, Exit::PartWay),
         (PlanState::Rejected, Exit::Failed),
         (PlanState::Void, Exit::Failed),

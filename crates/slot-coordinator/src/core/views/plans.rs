@@ -1,6 +1,7 @@
 //! Plans as a person follows them.
 
 use super::Fleet;
+use slot_machine::pause::is_at_rest;
 use slot_machine::state::{PlanRecord, PlanStatus, StepState, TaskRun, TaskState};
 use slot_types::cluster::HostState;
 use slot_types::ids::*;
@@ -95,6 +96,10 @@ fn standing(record: &PlanRecord) -> (PlanState, String) {
             None => (PlanState::Running, String::new()),
         },
         PlanStatus::Aborting { by: who, reason } => (PlanState::Aborting, by(who, reason)),
+        PlanStatus::Paused { by: who, reason } => {
+            let state = if is_at_rest(record) { PlanState::Paused } else { PlanState::Pausing };
+            (state, who.as_ref().map_or_else(|| reason.clone(), |who| by(who, reason)))
+        }
         PlanStatus::Done => (PlanState::Done, String::new()),
         PlanStatus::Stopped => (PlanState::Stopped, record.tasks.iter().find_map(why_not).unwrap_or_default()),
         PlanStatus::Aborted { by: who, reason } => (PlanState::Aborted, by(who, reason)),

@@ -9,6 +9,7 @@ mod copies;
 mod fence;
 mod hosts;
 mod logs;
+mod plans;
 mod raft;
 mod schedules;
 
@@ -30,6 +31,7 @@ pub fn all() -> impl Iterator<Item = &'static Script> {
         brake::SCRIPTS,
         coordinator::SCRIPTS,
         copies::SCRIPTS,
+        plans::SCRIPTS,
         raft::SCRIPTS,
         hosts::SCRIPTS,
         logs::SCRIPTS,
