@@ -6,7 +6,7 @@
 use crate::copies;
 use crate::fence;
 use crate::retire;
-use crate::state::{PlanRecord, PlanStatus, State, StepState, TaskRun, TaskState};
+use crate::state::{PlanRecord, State, StepState, TaskRun, TaskState};
 use slot_planted::planted;
 use slot_types::cluster::*;
 use slot_types::engine::EngineRole;

@@ -173,7 +173,7 @@ impl Fleet<'_> {
                 PlanStatus::Paused { by, reason } => {
                     let by = by.as_ref().map_or_else(|| "part way".to_string(), |by| format!("by {by}"));
                     let (what, hurts) = (format!("{title}: PAUSED {by}"), vec![reason.clone()]);
-                    all.push(Trouble { subject, what, hurts, next });
+                    all.push(Trouble { subject, what, hurts, seen: Vec::new(), next });
                 }
                 _ => {}
             }
