@@ -59,9 +59,10 @@ enum Command {
     },
     /// Run the benchmarks, or one of them.
     Bench {
-        /// Which one: machine, planner, questions, journal, raft or handover.
+        /// Which one: machine, planner, questions, journal, raft, handover or placement.
         name: Option<String>,
-        /// Handed to the benchmark: `--json FILE` to handover; to criterion for instance `--quick`.
+        /// Handed to the benchmark: `--json FILE` to handover and placement, `--peer hbal` and
+        /// `--inputs DIR` to placement; to criterion for instance `--quick`.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },

@@ -124,6 +124,9 @@ pub(crate) fn bench(name: Option<&str>, args: &[String]) -> Result<(), Failure> 
         return rig("bench-handover", false, args);
     }
     let args = if args.first().is_some_and(|arg| arg == "--") { &args[1..] } else { args };
+    if name == Some("placement") {
+        return bench_placement(args);
+    }
     let mut command = cargo();
     command.args(["bench", "--locked", "--package", "slot-benches"]);
     match name {
@@ -132,6 +135,16 @@ pub(crate) fn bench(name: Option<&str>, args: &[String]) -> Result<(), Failure> 
     };
     command.arg("--").args(args);
     finish("run the benchmarks", &mut command)
+}
+
+/// Runs `slotctl offline`, and hbal beside it, on the shared generator's files.
+fn bench_placement(args: &[String]) -> Result<(), Failure> {
+    let mut build = cargo();
+    build.args(["build", "--locked", "--release", "--package", "slotctl", "--package", "slot-benches", "--bins"]);
+    finish("build slotctl and its bench", &mut build)?;
+    let mut command = cargo();
+    command.args(["run", "--locked", "--release", "--package", "slot-benches", "--bin", "placement", "--"]).args(args);
+    finish("run the placement bench", &mut command)
 }
 
 /// Runs what CI runs.

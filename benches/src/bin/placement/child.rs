@@ -1,0 +1,115 @@
+//! The programs that are run and measured.
+//!
+//! What always holds: nothing goes through a shell; a child's CPU seconds and largest resident size come from the kernel
+//! (`wait4`), read by a few lines of Python that the scorer needs anyway; a child that takes too long is stopped.
+
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Runs a command with its output on a terminal of its own (hbal writes nothing to a pipe that is cut off), copies it to a
+/// file, stops it after so many seconds, and prints what it used.
+const MEASURE: &str = r#"
+import json, os, pty, resource, select, signal, sys, time
+out, limit, command = sys.argv[1], float(sys.argv[2]), sys.argv[3:]
+child, terminal = pty.fork()
+if child == 0:
+    os.execvp(command[0], command)
+end, late = time.monotonic() + limit, False
+with open(out, 'wb') as log:
+    while True:
+        ready, _, _ = select.select([terminal], [], [], max(0.0, end - time.monotonic()))
+        if not ready:
+            os.kill(child, signal.SIGTERM); late = True; end = time.monotonic() + 5; continue
+        try:
+            data = os.read(terminal, 65536)
+        except OSError:
+            break
+        if not data:
+            break
+        log.write(data)
+_, status, used = os.wait4(child, 0)
+print(json.dumps(dict(cpu=used.ru_utime + used.ru_stime, kib=used.ru_maxrss, late=late, status=status)))
+"#;
+
+/// Seconds after which ours is stopped: it would be a mistake of ours.
+const OURS_SECONDS: u32 = 120;
+
+/// What a run used, and what it made.
+pub struct Measured {
+    pub cpu_s: f64,
+    pub peak_kib: u64,
+    pub timed_out: bool,
+    before: PathBuf,
+    after: PathBuf,
+}
+
+/// Where the programs are.
+pub struct Programs {
+    pub inputs: PathBuf,
+    pub slotctl: PathBuf,
+    pub folder: PathBuf,
+}
+
+impl Programs {
+    fn python(&self, arguments: &[&str]) -> Result<String, String> {
+        let mut command = Command::new("python3");
+        let ran = command.args(arguments).output().map_err(|error| format!("cannot start python3: {error}"))?;
+        if ran.status.success() {
+            Ok(String::from_utf8_lossy(&ran.stdout).into_owned())
+        } else {
+            Err(format!("python3 {} failed: {}", arguments[0], String::from_utf8_lossy(&ran.stderr)))
+        }
+    }
+    /// A file of the generator, seed 1.
+    pub fn generate(&self, kind: &str, hosts: u32) -> Result<PathBuf, String> {
+        let file = self.folder.join(format!("{kind}-{hosts}.data"));
+        let generator = self.inputs.join("gen.py");
+        self.python(&[&generator.to_string_lossy(), &hosts.to_string(), kind, &file.to_string_lossy()])?;
+        Ok(file)
+    }
+    fn measure(&self, log: PathBuf, seconds: u32, command: &[&str]) -> Result<(f64, u64, bool, PathBuf), String> {
+        let (log_name, seconds) = (log.to_string_lossy().into_owned(), seconds.to_string());
+        let mut arguments = vec!["-c", MEASURE, &log_name, &seconds];
+        arguments.extend(command);
+        let used: Value = serde_json::from_str(&self.python(&arguments)?).map_err(|error| error.to_string())?;
+        let late = used["late"].as_bool().unwrap_or(false);
+        if used["status"] != 0 && !late {
+            let said = std::fs::read_to_string(&log).unwrap_or_default();
+            return Err(format!("{} failed:\n{said}", command[0]));
+        }
+        Ok((used["cpu"].as_f64().unwrap_or(f64::NAN), used["kib"].as_u64().unwrap_or(0), late, log))
+    }
+    /// Ours.
+    pub fn ours(&self, kind: &str, file: &Path, disk: &str) -> Result<Measured, String> {
+        let (slotctl, from, after) =
+            (self.slotctl.to_string_lossy(), file.to_string_lossy(), file.with_extension("csv"));
+        let out = after.to_string_lossy().into_owned();
+        let mut command = vec![&*slotctl, "offline"];
+        match kind {
+            "drain" => command.extend(["drain", "--host", super::DRAINED, "--empty"]),
+            _ => command.push("rebalance"),
+        }
+        command.extend(["--from", &*from, "--out", &out, "--disk", disk]);
+        let (cpu_s, peak_kib, timed_out, _) = self.measure(file.with_extension("out"), OURS_SECONDS, &command)?;
+        Ok(Measured { cpu_s, peak_kib, timed_out, before: file.to_path_buf(), after })
+    }
+    /// Ganeti's.
+    pub fn hbal(&self, kind: &str, file: &Path, seconds: u32) -> Result<Measured, String> {
+        let from = file.to_string_lossy();
+        let mut command = vec!["hbal", "-t", &*from];
+        if kind == "drain" {
+            command.extend(["-O", super::DRAINED, "--evac-mode"]);
+        }
+        let (cpu_s, peak_kib, timed_out, after) = self.measure(file.with_extension("log"), seconds, &command)?;
+        Ok(Measured { cpu_s, peak_kib, timed_out, before: file.to_path_buf(), after })
+    }
+    /// The scorer's line.
+    pub fn score(&self, measured: &Measured, offline: Option<&str>) -> Result<Value, String> {
+        let scorer = self.inputs.join("score.py");
+        let parts = [&scorer, &measured.before, &measured.after].map(|path| path.to_string_lossy().into_owned());
+        let mut arguments: Vec<&str> = parts.iter().map(String::as_str).collect();
+        arguments.extend(offline.into_iter().flat_map(|host| ["--offline", host]));
+        serde_json::from_str(&self.python(&arguments)?).map_err(|error| format!("the scorer's line: {error}"))
+    }
+}
