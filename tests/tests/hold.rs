@@ -7,7 +7,7 @@ use slot_tests::ctl::DONE;
 use slot_tests::shape::Shape;
 use slot_tests::verify::verify;
 use slot_tests::writer::Writers;
-use slot_tests::{AT_LAST, Outcome, engines, wait_until};
+use slot_tests::{AT_LAST, Outcome, engines, wait_for, wait_until};
 use std::time::Duration;
 
 const PAUSE: Duration = Duration::from_millis(10);
@@ -23,8 +23,13 @@ fn a_held_store_is_neither_drained_nor_started_again_before_its_release() -> Out
     let host = slot.split('/').next().unwrap_or_default().to_string();
     let said = cluster.ctl.json("bob", &["hold", "store", "store1", "-m", "its disk is looked at"])?.expect(DONE)?;
     assert_eq!((&said.json()["done"], &said.json()["subject"]), (&"hold".into(), &"store store1".into()), "{said:?}");
-    let refused = cluster.ctl.run("alice", &["drain", "host", &host, "-m", "new fan"])?.expect(1)?;
-    let words = refused.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+    // While a replica is still to hear its master, that is what is said first.
+    let words = wait_for("the drain is refused for the hold", AT_LAST, || {
+        let refused = cluster.ctl.run("alice", &["drain", "host", &host, "-m", "new fan"]).ok()?;
+        assert_eq!(refused.code, 1, "{refused:?}");
+        let words = refused.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+        words.contains("held by bob").then_some(words)
+    })?;
     for part in ["held by bob", "its disk is looked at", "slotctl release store store1 -m REASON"] {
         assert!(words.contains(part), "{part}: {words}");
     }

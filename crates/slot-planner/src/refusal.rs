@@ -3,6 +3,9 @@
 //! What always holds: every reason is a type with the things it is about inside; one `Display` says subject, cause and
 //! what to do next, in lines no wider than a terminal as long as names are short.
 
+mod words;
+
+use self::words::{gone, kept, left_out, loss_next, loss_state, places};
 use crate::check::Fault;
 use crate::retire::RetireBlock;
 use slot_types::cluster::{CopyState, HostState, LossClass, LossState};
@@ -408,7 +411,9 @@ pub enum Refusal {
         next: &'static str,
     },
     /// The master does not follow anyone.
-    #[error("{slot} is the master of {store}, or is to be; it follows nobody")]
+    #[error(
+        "{slot} is the master of {store}, or is to be; it follows nobody: hand over first, slotctl failover slot {slot}"
+    )]
     FollowsNobody {
         /// The slot.
         slot: SlotId,
@@ -569,37 +574,4 @@ fn off(slots: &BTreeSet<SlotId>) -> String {
     let hosts: BTreeSet<&HostName> = slots.iter().map(|s| &s.host).collect();
     let commands: Vec<String> = hosts.iter().map(|h| format!("slotctl off host {h} --how …")).collect();
     commands.join("; ")
-}
-fn kept(hosts: &BTreeSet<HostName>, stores: &BTreeSet<StoreName>) -> String {
-    match (hosts.is_empty(), stores.is_empty()) {
-        (true, true) => String::new(),
-        (false, true) => format!("; it leaves out {}, which stay", list(hosts)),
-        (true, false) => format!("; it leaves out {}, which stay", list(stores)),
-        (false, false) => format!("; it leaves out {} and {}, which stay", list(hosts), list(stores)),
-    }
-}
-fn gone(stores: &BTreeSet<StoreName>) -> String {
-    let text = || format!("; it names {}, retired for good: take that out of the file", list(stores));
-    if stores.is_empty() { String::new() } else { text() }
-}
-fn places(why: &BTreeMap<HostName, WhyNot>) -> String {
-    why.iter().map(|(host, why)| format!("\n    {host}: {why}")).collect()
-}
-fn left_out(hosts: &BTreeMap<HostName, WhyNot>) -> String {
-    hosts.iter().map(|(host, why)| format!("\n  {host} is left out: {why}")).collect()
-}
-fn loss_state(state: &LossState) -> &'static str {
-    match state {
-        LossState::AwaitingReturn => "not listed yet",
-        LossState::Listed => "listed",
-        LossState::NothingStranded => "over: nothing was stranded",
-        LossState::Reinjected { .. } => "reinjected already",
-        LossState::Discarded { .. } => "discarded already",
-    }
-}
-fn loss_next(state: &LossState) -> &'static str {
-    match state {
-        LossState::AwaitingReturn => "switch its host on: its records are listed as soon as its agent is back",
-        _ => "slotctl loss list shows what is open",
-    }
 }

@@ -191,10 +191,15 @@ impl Chaos {
         }
     }
 
+    /// What a master had put aside before it became one is settled once it has handed over, as the refusal says.
     fn settle_cases(&mut self) {
         let cluster = self.world.state().and_then(|s| s.cluster.as_ref());
         let listed = cluster.into_iter().flat_map(|c| &c.loss_cases).filter(|(_, c)| c.state == LossState::Listed);
-        for case in listed.map(|(id, _)| *id).collect::<Vec<_>>() {
+        for (case, slot) in listed.map(|(id, case)| (*id, case.slot.clone())).collect::<Vec<_>>() {
+            if store(&self.world).is_some_and(|s| s.master.as_ref() == Some(&slot)) {
+                self.intend(Intent::FailOverSlot { slot, to: None });
+                continue;
+            }
             if self.intend(Intent::SettleLoss { case, how: Settlement::Reinject }) {
                 self.count("loss case reinjected");
             }

@@ -61,14 +61,8 @@ pub async fn dispatch(cli: Cli, console: &mut Console) -> Result<Exit, Failure> 
         Command::Status { check, stale } => look::status(client, console, check, stale).await,
         Command::Show(what) => show(client, console, what).await,
         Command::Hosts => look::hosts(client, console).await,
-        Command::Stores(Stores { host, not_served, store: name }) => {
-            let filter = StoreFilter { host, not_served, name };
-            look::look(client, console, &Task::look("list", "stores"), &Query::Stores(filter)).await
-        }
-        Command::Slots(Slots { host, free }) => {
-            let filter = SlotFilter { host, free };
-            look::look(client, console, &Task::look("list", "slots"), &Query::Slots(filter)).await
-        }
+        Command::Stores(what) => stores(client, console, what).await,
+        Command::Slots(what) => slots(client, console, what).await,
         Command::Risk { of } => {
             let lost = of.map(|of| match of {
                 Risk::Host { host } => Lost::Host(host),
@@ -120,6 +114,16 @@ pub async fn dispatch(cli: Cli, console: &mut Console) -> Result<Exit, Failure> 
         }
         Command::Routes { watch: true } => look::watch_routes(client, console).await,
     }
+}
+
+async fn stores(client: &mut Client, console: &mut Console, what: Stores) -> Result<Exit, Failure> {
+    let filter = StoreFilter { host: what.host, not_served: what.not_served, name: what.store };
+    look::look(client, console, &Task::look("list", "stores"), &Query::Stores(filter)).await
+}
+
+async fn slots(client: &mut Client, console: &mut Console, what: Slots) -> Result<Exit, Failure> {
+    let filter = SlotFilter { host: what.host, free: what.free };
+    look::look(client, console, &Task::look("list", "slots"), &Query::Slots(filter)).await
 }
 
 async fn show(client: &mut Client, console: &mut Console, what: Show) -> Result<Exit, Failure> {
