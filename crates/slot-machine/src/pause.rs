@@ -19,7 +19,7 @@ use slot_types::plan::{Task, TaskKind};
 /// steps. A hand-over that has begun is frozen or past its commit, and goes on (R18).
 pub(crate) fn keeps_still(record: &PlanRecord, task: &Task, run: &TaskRun) -> bool {
     let paused = matches!(record.status, PlanStatus::Paused { .. });
-    let moves = ready::target(&task.kind).is_some() && !planted("r18-pause-while-frozen");
+    let moves = ready::target(&task.kind).is_some();
     paused && (run.state == TaskState::Waiting || run.state == TaskState::Running && !moves)
 }
 

@@ -48,7 +48,7 @@ fn r11_a_store_is_retired_whole_or_in_two_goes_and_its_name_stays_gone() {
 /// R18, R14: pauses, resumes and undos at their worst moments are clean without the bugs that these schedules are for.
 #[test]
 fn r18_pauses_and_undos_are_clean() {
-    for name in ["r18-pause-while-frozen", "r14-resume-without-guards", "r18-undo-with-old-approval"] {
+    for name in ["reach/paused-while-frozen", "r14-resume-without-guards", "r18-undo-with-old-approval"] {
         for seed in 0..2 {
             play(name, seed);
         }

@@ -7,13 +7,6 @@ use super::Bug;
 /// The bugs.
 pub const BUGS: &[Bug] = &[
     Bug {
-        name: "r18-pause-while-frozen",
-        rule: "R18",
-        what: "A pause is honoured while a master is frozen.",
-        how: "Pause a hand-over right after its freeze. R18: the plan is paused and its store stays between freeze and commit.",
-        thread: None,
-    },
-    Bug {
         name: "r14-resume-without-guards",
         rule: "R14",
         what: "A plan is resumed without looking at its guards again.",

@@ -9,7 +9,7 @@ use slot_types::plan::{Intent, Reverse, StepKind};
 
 /// The schedules, and those of the bugs planted in plans.
 pub(super) const SCRIPTS: &[Script] = &[
-    Script { name: "r18-pause-while-frozen", swarm: three, play: paused_while_frozen },
+    Script { name: "reach/paused-while-frozen", swarm: three, play: paused_while_frozen },
     Script { name: "r14-resume-without-guards", swarm: three, play: resumed_in_the_dark },
     Script { name: "r18-undo-with-old-approval", swarm: three, play: undone },
 ];
@@ -58,6 +58,8 @@ fn paused_while_frozen(sim: &mut Sim, dice: &mut Stream) {
     sim.run_until(10_000, |sim| is_frozen(sim, id));
     pause(sim, id);
     sim.run_for(120_000);
+    // The books are looked at with each entry, and nobody else makes one.
+    let _ = sim.ask_and_wait("carol", ControlRequest::OpenSession);
     resume(sim, id);
     sim.run_plan(id, 30_000);
 }
