@@ -62,8 +62,8 @@ pub enum Intent {
     },
     /// As many whole copies as each store's line in the cluster file asks for: missing ones built, surplus ones destroyed.
     Rebuild(Scope),
-    /// Hosts even: copies moved from the fullest to the emptiest, masters handed over.
-    Rebalance,
+    /// Hosts even: copies moved, masters handed over, as far as this goes.
+    Rebalance(Budget),
     /// An empty host is gone for good.
     RetireHost(HostName),
     /// Settle a loss case: put its records into the master, or give them up by name; then the copy follows again.
@@ -97,6 +97,34 @@ pub enum Intent {
     RetireStore(StoreName),
     /// Bring back what another plan has done, as far as it can be brought back (R18).
     Undo(Box<Reverse>),
+}
+
+/// How far a rebalancing goes. What mends a rule comes first, then what gains most for each byte.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub struct Budget {
+    /// At most so many bytes are copied.
+    pub max_bytes: Option<u64>,
+    /// At most so many copies and masters are moved.
+    pub max_moves: Option<u32>,
+    /// A copy that only evens out is left where it is if less than so many millionths of a byte are evened out for each byte
+    /// copied.
+    pub min_gain_ppm: u32,
+}
+
+/// `, at most 500.0 GB, at most 20 moves`; nothing where nothing is bounded.
+impl fmt::Display for Budget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(bytes) = self.max_bytes {
+            write!(f, ", at most {}", crate::render::size(bytes))?;
+        }
+        if let Some(moves) = self.max_moves {
+            write!(f, ", at most {moves} moves")?;
+        }
+        match self.min_gain_ppm {
+            0 => Ok(()),
+            ppm => write!(f, ", a gain of {}% or more", f64::from(ppm) / 10_000.0),
+        }
+    }
 }
 
 /// What a plan has done, turned round.
@@ -178,7 +206,7 @@ impl fmt::Display for Intent {
             Self::MoveCopy { slot, to: Some(to) } => write!(f, "move {slot} to {to}"),
             Self::MoveCopy { slot, to: None } => write!(f, "move {slot}"),
             Self::Rebuild(scope) => write!(f, "rebuild {scope}"),
-            Self::Rebalance => write!(f, "rebalance"),
+            Self::Rebalance(budget) => write!(f, "rebalance{budget}"),
             Self::RetireHost(host) => write!(f, "retire {host}"),
             Self::RetireStore(store) => write!(f, "retire {store}"),
             Self::Undo(reverse) => write!(f, "undo {}", reverse.plan),

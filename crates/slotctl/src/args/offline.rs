@@ -104,7 +104,7 @@ fn percent(text: &str) -> Result<f64, String> {
     }
 }
 
-fn ratio(text: &str) -> Result<f64, String> {
+pub(super) fn ratio(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(ratio) if (0.0..=1.0).contains(&ratio) => Ok(ratio),
         _ => Err("a number from 0 to 1".to_owned()),
