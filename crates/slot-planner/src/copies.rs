@@ -128,7 +128,11 @@ pub(crate) fn empty(view: &View<'_>, off: &BTreeSet<HostName>) -> Result<Draft, 
         draft.note("WHERE TO", gains);
         draft.note("WHERE TO", fullest);
     }
-    let built = ways.iter().filter(|(.., way)| way.is_built).count();
+    empty_notes(off, ways.iter().filter(|(.., way)| way.is_built).count(), bytes, &mut draft);
+    Ok(draft)
+}
+
+fn empty_notes(off: &BTreeSet<HostName>, built: usize, bytes: u64, draft: &mut Draft) {
     if built > 0 {
         let text = format!(
             "{}, at most {}",
@@ -142,7 +146,6 @@ pub(crate) fn empty(view: &View<'_>, off: &BTreeSet<HostName>) -> Result<Draft, 
         draft.note("WAY BACK", format!("before the end: slotctl plan abort PLAN, then slotctl undrain host {host}"));
         draft.note("WAY BACK", format!("after: slotctl undrain host {host} puts it into service without copies"));
     }
-    Ok(draft)
 }
 
 /// Where the copies that leave are built, by store; stores of which one has no place anywhere are named.
