@@ -80,7 +80,7 @@ pub fn named(cluster: &Cluster, evidence: &Evidence, inputs: &Inputs) -> Named {
         fleet.hosts.push(there);
     }
     let layout = Layout::of(&mut fleet, rows.iter().map(|(store, at)| (*store, at.as_slice())));
-    (fleet.pins, fleet.exclusions) = held(cluster, &hosts, &stores, &layout, &fleet);
+    hold(cluster, &hosts, &stores, &layout, &mut fleet);
     Named { fleet, layout, hosts, stores, racks }
 }
 
@@ -158,18 +158,15 @@ fn levels(racks: &[Domain], host: &Declared) -> Vec<u32> {
 }
 
 /// What persons hold: copies of a held store stay where they are, and so does everything on a held host, where nothing comes.
-fn held(
-    cluster: &Cluster,
-    hosts: &[HostName],
-    stores: &[StoreName],
-    layout: &Layout,
-    fleet: &Fleet,
-) -> (Vec<(u32, u32)>, Vec<(u32, u32)>) {
+fn hold(cluster: &Cluster, hosts: &[HostName], stores: &[StoreName], layout: &Layout, fleet: &mut Fleet) {
     if cluster.holds.is_empty() {
-        return Default::default();
+        return;
     }
-    let closed: BTreeSet<u32> =
-        (0..).zip(hosts).filter(|(_, host)| cluster.holds_on_host(host).next().is_some()).map(|(n, _)| n).collect();
+    let closed: BTreeSet<u32> = (0..)
+        .zip(hosts)
+        .filter(|(_, host)| cluster.holds_on_host(host).next().is_some())
+        .map(|(number, _)| number)
+        .collect();
     let (mut pins, mut exclusions) = (Vec::new(), Vec::new());
     for (number, name) in (0..).zip(stores) {
         let copies = layout.copies(fleet, number);
@@ -182,5 +179,5 @@ fn held(
     }
     pins.sort_unstable();
     exclusions.sort_unstable();
-    (pins, exclusions)
+    (fleet.pins, fleet.exclusions) = (pins, exclusions);
 }
