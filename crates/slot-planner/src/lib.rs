@@ -22,6 +22,7 @@ mod refusal;
 mod retire;
 mod risk;
 mod sheet;
+mod snapshot;
 mod steps;
 mod undo;
 mod undrain;
