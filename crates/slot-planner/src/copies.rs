@@ -7,7 +7,8 @@
 use crate::drain::{all_may_leave, declare_draining, declare_last, hand_over, host_state};
 use crate::leave::{Gone, close_copies, domain, leaves, live_domains, stays};
 use crate::live::{Chart, Lead, Stance};
-use crate::refusal::{DrainBlock, NotWell, Nothing, Refusal, WhyNot};
+use crate::nothing::Nothing;
+use crate::refusal::{DrainBlock, NotWell, Refusal, WhyNot};
 use crate::view::View;
 use crate::{Draft, balance, sheet, steps};
 use slot_types::cluster::*;

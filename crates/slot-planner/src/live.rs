@@ -154,7 +154,7 @@ impl<'a> Sketch<'a> {
         let free: Vec<BTreeSet<(u64, u16)>> = self.spots.iter().map(|spot| self.free(spot)).collect();
         let mut counted = vec![0u32; self.spots.len()];
         let mut placed: Vec<(layout::Store, Vec<u32>)> = Vec::new();
-        let (mut slot_of, mut lost) = (BTreeMap::new(), BTreeMap::new());
+        let (mut slot_of, mut lost, mut never_on) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
         for (store, (_, spec, stance)) in (0..).zip(&self.stores) {
             let mut hosts: Vec<u32> = Vec::new();
             for slot in &stance.at {
@@ -173,6 +173,8 @@ impl<'a> Sketch<'a> {
                     }
                 }
             }
+            let never = spec.never.iter().filter_map(|host| self.number.get(host)).copied();
+            never_on.extend(never.map(|host| (store, host)));
             let of_lost = stance.lost.iter().filter_map(|slot| self.number.get(&slot.host)).copied();
             lost.insert(store, of_lost.collect::<Vec<u32>>());
             self.leads(store, stance, &hosts, &slot_of, &mut fleet.no_master);
@@ -184,13 +186,14 @@ impl<'a> Sketch<'a> {
         for ((host, free), counted) in fleet.hosts.iter_mut().zip(&free).zip(&counted) {
             host.slots = counted.saturating_add(u32::try_from(free.len()).unwrap_or(u32::MAX));
         }
+        fleet.exclusions.extend(&never_on);
         fleet.pins.sort_unstable();
         fleet.no_master.sort_unstable();
         let layout = Layout::of(&mut fleet, placed.iter().map(|(store, hosts)| (*store, hosts.as_slice())));
         let hosts = self.spots.iter().map(|spot| spot.name).collect();
         let stores = self.stores.iter().map(|(name, ..)| *name).collect();
-        let mut chart = Chart { hosts, stores, fleet, layout, free, slot_of, lost };
-        chart.exclude_where_nothing_is_large_enough();
+        let mut chart = Chart { hosts, stores, fleet, layout, free, slot_of, lost, never_on };
+        chart.set_largest();
         chart
     }
 
@@ -253,6 +256,8 @@ pub(crate) struct Chart<'a> {
     slot_of: BTreeMap<(u32, u32), SlotId>,
     /// Hosts of lost copies, by store.
     lost: BTreeMap<u32, Vec<u32>>,
+    /// (store, host): the file says never.
+    never_on: BTreeSet<Arrival>,
 }
 
 /// A copy that gets a slot: (store, host).
@@ -324,6 +329,7 @@ impl<'a> Chart<'a> {
             self.pin(store);
         }
         self.sort();
+        self.set_largest();
     }
     /// Keeps copies of a store away from a host, of whatever name.
     pub fn keep_away(&mut self, store: u32, host: &HostName) {
@@ -336,18 +342,10 @@ impl<'a> Chart<'a> {
         self.fleet.exclusions.insert(at, (store, host));
     }
 
-    /// A host that has free slots, none of them large enough for a store that may come, is none for it.
-    fn exclude_where_nothing_is_large_enough(&mut self) {
-        let largest = |free: &BTreeSet<(u64, u16)>| free.last().map_or(u64::MAX, |(size, _)| *size);
-        let least = self.free.iter().map(largest).min().unwrap_or(u64::MAX);
-        for store in 0..u32::try_from(self.stores.len()).unwrap_or(u32::MAX) {
-            let size = self.fleet.stores[store as usize].size;
-            if size <= least {
-                continue;
-            }
-            let copies = self.layout.copies(&self.fleet, store);
-            let small = (0..).zip(&self.free).filter(|(host, free)| largest(free) < size && !copies.contains(host));
-            self.fleet.exclusions.extend(small.map(|(host, _)| (store, host)));
+    /// What comes is no larger than the largest slot that is free; where none is, their number says so.
+    fn set_largest(&mut self) {
+        for (host, free) in self.fleet.hosts.iter_mut().zip(&self.free) {
+            host.largest = free.last().map_or(u64::MAX, |(size, _)| *size);
         }
     }
 

@@ -263,6 +263,7 @@ impl<'c, 'a> Table<'c, 'a> {
             WhyNotHere::State(_) => view.takes_copies(name).err().unwrap_or(WhyNot::HostState(HostState::Draining)),
             WhyNotHere::HasCopy => held(host).map_or(WhyNot::NoFreeSlot, WhyNot::SameDomain),
             WhyNotHere::SharesDomain { with } => held(with).map_or(WhyNot::NoFreeSlot, WhyNot::SameDomain),
+            WhyNotHere::Excluded if self.chart.never_on.contains(&(store, host)) => WhyNot::Pinned,
             WhyNotHere::Excluded | WhyNotHere::Bytes { .. } | WhyNotHere::Slots => WhyNot::NoFreeSlot,
         }
     }

@@ -9,10 +9,12 @@ use crate::copies::{build, destroy};
 use crate::drain::hand_over;
 use crate::layout::{Figures, Goal, Move, NOWHERE, Outcome, Wish, figures, solve};
 use crate::leave::{Gone, live_domains, stays};
-use crate::refusal::{Nothing, Refusal};
+use crate::nothing::Nothing;
+use crate::refusal::Refusal;
 use crate::view::View;
 use crate::{Draft, sheet};
 use slot_types::cluster::*;
+use slot_types::hold::HoldOn;
 use slot_types::ids::*;
 use slot_types::plan::{Budget, Task};
 use slot_types::render::size;
@@ -25,8 +27,15 @@ const MOVES_MAX: u32 = 1_000;
 const ONE_STORE: u64 = 1_000;
 
 pub(crate) fn rebalance(view: &View<'_>, budget: &Budget) -> Result<Draft, Refusal> {
-    let none = BTreeSet::new();
-    let chart = Chart::of(view, &none, |name, store| stance(view, name, store));
+    // What a person holds stays; a hold on everything is said as such.
+    let all = view.cluster.holds.contains_key(&HoldOn::All);
+    let held = |on: &HoldOn| !all && view.cluster.holds.contains_key(on);
+    let hosts = view.cluster.hosts.keys().filter(|name| held(&HoldOn::Host((*name).clone()))).cloned().collect();
+    let chart =
+        Chart::of(view, &hosts, |name, store| match all || view.cluster.holds_on_store(name).next().is_none() {
+            true => stance(view, name, store),
+            false => Stance::kept(store),
+        });
     let before = figures(&chart.fleet, &chart.layout);
     let moves_max = budget.max_moves.unwrap_or(MOVES_MAX).min(MOVES_MAX) as usize;
     let whole = course(view, chart.clone(), wish(view, budget));

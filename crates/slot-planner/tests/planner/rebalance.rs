@@ -4,6 +4,7 @@ use crate::world::*;
 use proptest::prelude::*;
 use slot_planner::{Nothing, Refusal};
 use slot_types::cluster::*;
+use slot_types::hold::{Hold, HoldOn};
 use slot_types::ids::*;
 use slot_types::plan::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -135,6 +136,32 @@ fn what_is_busy_in_doubt_or_not_whole_stays_where_it_is() {
         TaskKind::BuildCopy { slot, .. } => slot.host != host(3),
         _ => true,
     }));
+}
+
+#[test]
+fn what_a_person_holds_stays_and_a_hold_on_everything_is_a_refusal() {
+    let mut world = grown(6, 20, 24, 2);
+    let hold = Hold { by: OperatorName::new("ben").unwrap(), reason: "why".into(), at: LogTime(1), wall: WallTime(2) };
+    world.cluster.holds.insert(HoldOn::Host(host(2)), hold.clone());
+    world.cluster.holds.insert(HoldOn::Store(store(3)), hold.clone());
+    let plan = world.plan(all()).unwrap();
+    let touched = plan.plan().stores();
+    assert!(!touched.contains(&store(3)));
+    assert!(touched.iter().all(|name| world.cluster.stores[*name].copies.keys().all(|slot| slot.host != host(2))));
+    world.cluster.holds.insert(HoldOn::All, hold);
+    assert!(matches!(world.plan(all()), Err(Refusal::Held(_))));
+}
+
+#[test]
+fn nothing_goes_where_the_file_says_never() {
+    let mut world = grown(6, 20, 24, 2);
+    for name in world.cluster.stores.keys().cloned().collect::<Vec<_>>() {
+        world.store_mut(&name).spec.never.insert(host(8));
+    }
+    let plan = world.plan(all()).unwrap();
+    world.complete(plan.plan());
+    assert_eq!(world.cluster.copies_on(&host(8)).count(), 0);
+    assert!(world.cluster.copies_on(&host(7)).count() > 0);
 }
 
 proptest! {
