@@ -35,6 +35,7 @@
 //! [`groups`] for the hosts that may be down together, [`whatif`] for a fleet that is not there.
 
 pub mod cluster;
+pub mod course;
 mod figures;
 mod goal;
 pub mod groups;

@@ -81,6 +81,7 @@ pub fn named(cluster: &Cluster, evidence: &Evidence, inputs: &Inputs) -> Named {
     }
     let layout = Layout::of(&mut fleet, rows.iter().map(|(store, at)| (*store, at.as_slice())));
     hold(cluster, &hosts, &stores, &layout, &mut fleet);
+    keep_away(cluster, &hosts, &stores, &mut fleet);
     Named { fleet, layout, hosts, stores, racks }
 }
 
@@ -180,4 +181,18 @@ fn hold(cluster: &Cluster, hosts: &[HostName], stores: &[StoreName], layout: &La
     pins.sort_unstable();
     exclusions.sort_unstable();
     (fleet.pins, fleet.exclusions) = (pins, exclusions);
+}
+
+/// Hosts that never hold a copy of a store, by its line in the cluster file.
+fn keep_away(cluster: &Cluster, hosts: &[HostName], stores: &[StoreName], fleet: &mut Fleet) {
+    let known = fleet.exclusions.len();
+    for (number, name) in (0..).zip(stores) {
+        let never = cluster.stores[name].spec.never.iter();
+        let there = never.filter_map(|host| hosts.binary_search(host).ok());
+        fleet.exclusions.extend(there.map(|host| (number, host as u32)));
+    }
+    if fleet.exclusions.len() > known {
+        fleet.exclusions.sort_unstable();
+        fleet.exclusions.dedup();
+    }
 }
