@@ -74,14 +74,6 @@ impl<'a> Yard<'a> {
         self.barred.is_some_and(|barred| barred.contains(host))
     }
 
-    /// How many slots of Active hosts that are not barred are free and large enough.
-    pub fn room(&self, size: u64) -> usize {
-        let active =
-            |name: &HostName| self.view.cluster.hosts.get(name).is_some_and(|h| h.declared == HostState::Active);
-        let hosts = self.free.iter().filter(|(name, _)| !self.is_barred(name) && active(name));
-        hosts.map(|(_, free)| free.values().filter(|s| **s >= size).count()).sum()
-    }
-
     /// Why a host may not have the copy; `None` if it may.
     pub fn why_not(&self, host: &HostName, wanted: &Wanted<'_>) -> Option<WhyNot> {
         let known = self.view.cluster.hosts.get(host)?;
