@@ -8,6 +8,7 @@ mod drain;
 mod failover;
 mod hold;
 mod offline;
+mod rebalance;
 mod retire;
 
 pub use asks::{Ask, ExplainOf, Input, Survive, Whatif};
@@ -15,6 +16,7 @@ pub use drain::{Drain, DrainHow};
 pub use failover::{Classes, Failover, Mass};
 pub use hold::Hold;
 pub use offline::{Budget, Files, Format, Offline};
+pub use rebalance::Bounds;
 pub use retire::Retire;
 
 use crate::since::{Noted, Since};
@@ -151,6 +153,9 @@ pub enum Command {
     Rebuild(Rebuild),
     /// Make the hosts even: move copies and masters.
     Rebalance {
+        /// How far to go.
+        #[command(flatten)]
+        budget: Bounds,
         /// Why.
         #[command(flatten)]
         change: Change,

@@ -104,6 +104,9 @@ pub struct Fleet {
     pub pins: Vec<(u32, u32)>,
     /// (store, host): no copy may be built there. Sorted.
     pub exclusions: Vec<(u32, u32)>,
+    /// (store, host): a copy there may not become master; (store, [`NOWHERE`]): its master stays where it is, whatever the
+    /// state of that host. Sorted.
+    pub no_master: Vec<(u32, u32)>,
 }
 
 impl Fleet {
@@ -131,6 +134,16 @@ impl Fleet {
     #[inline]
     pub fn is_excluded(&self, store: u32, host: u32) -> bool {
         !self.exclusions.is_empty() && self.exclusions.binary_search(&(store, host)).is_ok()
+    }
+    /// Whether a store's master stays where it is.
+    #[inline]
+    pub fn keeps_master(&self, store: u32) -> bool {
+        !self.no_master.is_empty() && self.no_master.binary_search(&(store, NOWHERE)).is_ok()
+    }
+    /// Whether a copy of a store on a host may become master, the host's state apart.
+    #[inline]
+    pub fn may_become_master(&self, store: u32, host: u32) -> bool {
+        self.no_master.is_empty() || !self.keeps_master(store) && self.no_master.binary_search(&(store, host)).is_err()
     }
     /// Active hosts, by number.
     pub fn active(&self) -> impl Iterator<Item = u32> + '_ {

@@ -277,6 +277,9 @@ impl Witness {
                 if let agent::Event::Deliver { bytes, .. } = event {
                     self.ledgers.delivered(host, bytes);
                 }
+                if let agent::Event::ByHand { by_hand, .. } = event {
+                    self.ledgers.asked_by_hand(host, by_hand);
+                }
                 if let agent::Event::EngineAnswer { call, .. } = event {
                     self.ledgers.call_over(host, *call);
                 }

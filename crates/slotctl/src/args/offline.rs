@@ -149,11 +149,13 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// Whether any of it was given.
-    pub fn is_given(&self) -> bool {
+    /// The part that a plan of a cluster knows, and whether any other part was given.
+    pub fn of_plan(&self) -> (slot_types::plan::Budget, bool) {
         let Budget { disk, max_bytes, max_moves, min_gain, per_host, per_domain, in_all } = self;
-        let counts = max_bytes.is_some() || max_moves.is_some() || per_domain.is_some() || in_all.is_some();
-        counts || *disk != DISK_PERCENT || *min_gain != 0.0 || *per_host != 1
+        let other = per_domain.is_some() || in_all.is_some() || *disk != DISK_PERCENT || *per_host != 1;
+        let max_moves = max_moves.map(|moves| u32::try_from(moves).unwrap_or(u32::MAX));
+        let bounds = super::Bounds { max_bytes: *max_bytes, max_moves, min_gain: *min_gain };
+        (bounds.into(), other)
     }
 }
 
@@ -164,7 +166,7 @@ fn percent(text: &str) -> Result<f64, String> {
     }
 }
 
-fn ratio(text: &str) -> Result<f64, String> {
+pub(super) fn ratio(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(ratio) if (0.0..=1.0).contains(&ratio) => Ok(ratio),
         _ => Err("a number from 0 to 1".to_owned()),

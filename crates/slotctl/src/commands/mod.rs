@@ -175,7 +175,9 @@ async fn copies(client: &mut Client, console: &mut Console, command: Command) ->
             };
             (Task::change("rebuild", &scope), Intent::Rebuild(scope), change)
         }
-        Command::Rebalance { change } => (Task::change("rebalance", "the hosts"), Intent::Rebalance, change),
+        Command::Rebalance { budget, change } => {
+            (Task::change("rebalance", "the hosts"), Intent::Rebalance(budget.into()), change)
+        }
         Command::Retire(Retire::Store { store, change }) => {
             (Task::change("retire store", &store), Intent::RetireStore(store), change)
         }

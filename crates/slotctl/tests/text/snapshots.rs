@@ -204,7 +204,7 @@ fn the_figures_after_a_drain_are_those_of_the_fleet_it_leaves() {
 #[test]
 fn what_has_no_meaning_for_a_cluster_is_refused() {
     let (_folder, path) = saved(&World::running(4, 8, 12, 2));
-    for more in ["--out x.data", "--moves x.json", "--max-bytes 5", "--per-host 2"] {
+    for more in ["--out x.data", "--moves x.json", "--in-all 5", "--per-host 2"] {
         let line = format!("slotctl offline rebalance --from {path} --format snapshot {more}");
         assert_eq!(run(&line, false).unwrap_err().exit, Exit::Usage, "{more}");
     }

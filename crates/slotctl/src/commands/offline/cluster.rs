@@ -4,7 +4,7 @@
 //! no meaning for a cluster's plan is refused, never left out.
 
 use super::{also, unwritable};
-use crate::args::{Budget, ExplainOf, Files, Offline};
+use crate::args::{self, ExplainOf, Files, Offline};
 use crate::asks::Side;
 use crate::console::Console;
 use crate::failure::{Exit, Failure};
@@ -15,7 +15,7 @@ use slot_planner::layout::figures;
 use slot_planner::{CheckedPlan, Inputs, Refusal, WhatIf, explain_store};
 use slot_types::evidence::Seen;
 use slot_types::ids::{HostName, OperatorName};
-use slot_types::plan::{Intent, Scope};
+use slot_types::plan::{Budget, Intent, Scope};
 use slot_types::render::render_plan;
 use slot_types::view::*;
 use std::collections::BTreeSet;
@@ -43,11 +43,13 @@ pub(super) fn plan(
     loaded: &Loaded,
     view: &SnapshotView,
     what: &Offline,
-    (operation, files, budget): (&'static str, &Files, &Budget),
+    (operation, files, budget): (&'static str, &Files, &args::Budget),
     console: &mut Console,
 ) -> Result<Exit, Failure> {
-    refuse_what_has_no_meaning(operation, files, budget)?;
-    let intent = intent(what)?;
+    let (bounds, other) = budget.of_plan();
+    let only_rebalances = !matches!(what, Offline::Rebalance { .. }) && bounds != Default::default();
+    refuse_what_has_no_meaning(operation, files, other || only_rebalances)?;
+    let intent = intent(what, bounds)?;
     let subject = files.from.display().to_string();
     let plan = match slot_planner::plan(&view.cluster, &view.evidence, intent, inputs(view)) {
         Ok(plan) => plan,
@@ -80,12 +82,16 @@ pub(super) fn plan(
     Ok(Exit::Done)
 }
 
-fn refuse_what_has_no_meaning(operation: &str, files: &Files, budget: &Budget) -> Result<(), Failure> {
+fn refuse_what_has_no_meaning(operation: &str, files: &Files, budget: bool) -> Result<(), Failure> {
     let data = files.out.as_ref().is_some_and(|path| path.extension().is_some_and(|ending| ending == "data"));
     let given = [
         (data, "--out NAME.data", "say --out NAME.csv"),
         (files.moves.is_some(), "--moves", "take the tasks of --json"),
-        (budget.is_given(), "a budget", "the cluster's policy says how many copies move at once"),
+        (
+            budget,
+            "a budget of this kind",
+            "only rebalance has bounds, and the cluster's policy says how many copies move at once",
+        ),
     ];
     match given.into_iter().find(|(is, ..)| *is) {
         None => Ok(()),
@@ -96,11 +102,11 @@ fn refuse_what_has_no_meaning(operation: &str, files: &Files, budget: &Budget) -
     }
 }
 
-fn intent(what: &Offline) -> Result<Intent, Failure> {
+fn intent(what: &Offline, bounds: Budget) -> Result<Intent, Failure> {
     let Offline::Drain { hosts, empty, .. } = what else {
         return Ok(match what {
             Offline::Place { .. } => Intent::Rebuild(Scope::All),
-            _ => Intent::Rebalance,
+            _ => Intent::Rebalance(bounds),
         });
     };
     let name = |text: &String| {
