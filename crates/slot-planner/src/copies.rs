@@ -171,7 +171,8 @@ fn elsewhere<'a>(
         let Some(number) = chart.number(name) else { continue };
         places.insert(*name, placed.of(number).iter().cloned().collect());
         if let Some(why) = placed.why_not(number) {
-            because.entry((*name).clone()).or_insert_with(|| DrainBlock::NoRoom(why.clone()));
+            let size_bytes = view.cluster.stores.get(*name).map_or(0, |store| store.spec.size_bytes);
+            because.entry((*name).clone()).or_insert_with(|| DrainBlock::NoRoom { size_bytes, why: why.clone() });
         }
     }
     places

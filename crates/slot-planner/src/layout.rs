@@ -36,6 +36,7 @@
 
 pub mod choice;
 pub mod cluster;
+pub mod course;
 mod figures;
 mod goal;
 pub mod groups;

@@ -9,6 +9,7 @@ mod balance;
 pub mod check;
 mod copies;
 mod drain;
+pub mod estimate;
 mod everyday;
 mod explain;
 mod failover;
@@ -20,6 +21,7 @@ mod live;
 mod loss;
 mod nothing;
 mod parts;
+mod preflight;
 mod refusal;
 mod retire;
 mod risk;
@@ -126,6 +128,7 @@ impl Draft {
 /// Everything around the tasks: facts (R14), evidence, people; then the checker.
 fn finish(view: &View<'_>, intent: Intent, mut draft: Draft) -> Result<CheckedPlan, Refusal> {
     drain::name_left_out(view, &mut draft);
+    estimate::note(view, &intent, &mut draft);
     let silent = view.silent_hosts();
     let silent_hosts = u16::try_from(silent.len()).unwrap_or(u16::MAX);
     let mut plan = Plan {

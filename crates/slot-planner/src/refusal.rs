@@ -13,6 +13,7 @@ use slot_types::cluster::{CopyState, HostState, LossState};
 use slot_types::engine::EngineRole;
 use slot_types::hold::Held;
 use slot_types::ids::*;
+use slot_types::render::size;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Why a copy can't become master now.
@@ -164,8 +165,13 @@ pub enum DrainBlock {
         needed: u8,
     },
     /// No host has a place for its copy.
-    #[error("its copy here finds no other place{}", places(.0))]
-    NoRoom(BTreeMap<HostName, WhyNot>),
+    #[error("its copy here, {}, finds no other place{}", size(*.size_bytes), places(.why))]
+    NoRoom {
+        /// How large it is.
+        size_bytes: u64,
+        /// Every other host.
+        why: BTreeMap<HostName, WhyNot>,
+    },
     /// The copy is in no state to be stopped.
     #[error("its copy here is {0:?}")]
     Copy(CopyState),
@@ -490,7 +496,17 @@ fn reasons(why: &BTreeMap<SlotId, WhyNot>) -> String {
     format!(":{}", lines.concat())
 }
 fn blocks(because: &BTreeMap<StoreName, DrainBlock>) -> String {
-    because.iter().map(|(store, why)| format!("\n  {store}: {why}")).collect()
+    let full = because.values().filter_map(|block| match block {
+        DrainBlock::NoRoom { size_bytes, .. } => Some(*size_bytes),
+        _ => None,
+    });
+    let (count, all) = full.fold((0, 0u64), |(count, all), bytes| (count + 1, all.saturating_add(bytes)));
+    let all = if count > 1 {
+        format!("\n  {count} copies of {} in all find no other place", size(all))
+    } else {
+        String::new()
+    };
+    all + &because.iter().map(|(store, why)| format!("\n  {store}: {why}")).collect::<String>()
 }
 fn sheets(because: &BTreeMap<StoreName, Refusal>) -> String {
     // A reason of several lines stays one block.

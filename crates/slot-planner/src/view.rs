@@ -300,20 +300,6 @@ impl<'a> View<'a> {
         live.map(|(slot, _)| slot.clone()).collect()
     }
 
-    /// How many slots of Active hosts other than these are free and so large.
-    pub fn room(&self, size: u64, without: &BTreeSet<HostName>) -> usize {
-        let used = self.used_slots();
-        let hosts = self
-            .cluster
-            .hosts
-            .iter()
-            .filter(|(name, host)| host.declared == HostState::Active && !without.contains(*name));
-        let slots = hosts
-            .flat_map(|(name, host)| host.slots.iter().map(move |(n, slot)| (SlotId::new(name.clone(), *n), slot)));
-        let free = |slot: &SlotId| !used.contains_key(slot) && !self.inputs.busy_slots.contains(slot);
-        slots.filter(|(slot, spec)| spec.size_bytes >= size && free(slot)).count()
-    }
-
     /// Every slot with a copy, with its store: for looking many of them up.
     pub fn used_slots(&self) -> BTreeMap<&'a SlotId, &'a StoreName> {
         self.cluster.stores.iter().flat_map(|(name, store)| store.copies.keys().map(move |s| (s, name))).collect()

@@ -12,7 +12,7 @@ use crate::view::View;
 use slot_types::cluster::{Cluster, CopyState, Domain, Host as Declared, HostState, Spread};
 use slot_types::evidence::Evidence;
 use slot_types::ids::*;
-use slot_types::plan::{Plan, TaskKind};
+use slot_types::plan::{Plan, Task, TaskKind};
 use std::collections::BTreeSet;
 
 /// A fleet with the names behind its numbers.
@@ -81,49 +81,84 @@ pub fn named(cluster: &Cluster, evidence: &Evidence, inputs: &Inputs) -> Named {
     }
     let layout = Layout::of(&mut fleet, rows.iter().map(|(store, at)| (*store, at.as_slice())));
     hold(cluster, &hosts, &stores, &layout, &mut fleet);
+    keep_away(cluster, &hosts, &stores, &mut fleet);
     Named { fleet, layout, hosts, stores, racks }
 }
 
-/// The fleet and the layout as they would be with everything in a plan done. Hosts and stores keep their numbers; a store that the
-/// plan makes or ends is none of them.
-pub fn after_plan(cluster: &Cluster, evidence: &Evidence, inputs: &Inputs, plan: &Plan) -> (Fleet, Layout) {
-    let Named { mut fleet, layout, hosts, stores, .. } = named(cluster, evidence, inputs);
-    let number = |host: &HostName| hosts.binary_search(host).map_or(NOWHERE, |at| at as u32);
-    let mut at: Vec<Vec<u32>> = (0..stores.len() as u32).map(|store| layout.copies(&fleet, store).to_vec()).collect();
-    for task in &plan.tasks {
+/// A cluster while the tasks of a plan are carried out. Hosts and stores keep their numbers; a store that the plan makes or ends is
+/// none of them.
+pub struct Course {
+    named: Named,
+    /// Copies by store, the master first.
+    at: Vec<Vec<u32>>,
+}
+
+impl Course {
+    /// Before the first.
+    pub fn of(cluster: &Cluster, evidence: &Evidence, inputs: &Inputs) -> Course {
+        let named = named(cluster, evidence, inputs);
+        let stores = 0..named.stores.len() as u32;
+        let at = stores.map(|store| named.layout.copies(&named.fleet, store).to_vec()).collect();
+        Course { named, at }
+    }
+    /// The number of a host.
+    pub fn number(&self, host: &HostName) -> u32 {
+        self.named.hosts.binary_search(host).map_or(NOWHERE, |at| at as u32)
+    }
+    /// The host of a store's master, and its size.
+    pub fn master(&self, store: &StoreName) -> Option<(u32, u64)> {
+        let number = self.named.stores.binary_search(store).ok()?;
+        Some((self.at[number].first().copied().unwrap_or(NOWHERE), self.named.fleet.stores[number].size))
+    }
+    /// How many copies there are.
+    pub fn copies(&self) -> usize {
+        self.named.layout.at.len()
+    }
+    /// With one more task done.
+    pub fn carry_out(&mut self, task: &Task) {
         if let TaskKind::HostState { host, to } = &task.kind {
-            let named = number(host);
-            if let Some(host) = fleet.hosts.get_mut(named as usize) {
+            let number = self.number(host);
+            if let Some(host) = self.named.fleet.hosts.get_mut(number as usize) {
                 host.state = declared(*to);
             }
-            continue;
+            return;
         }
-        let Some(copies) = task.store.as_ref().and_then(|name| stores.binary_search(name).ok()).map(|n| &mut at[n])
-        else {
-            continue;
+        let (at, to) = match &task.kind {
+            TaskKind::HandOver { to, .. } | TaskKind::FailOver { to, .. } => (self.number(&to.host), true),
+            TaskKind::BuildCopy { slot, .. } => (self.number(&slot.host), true),
+            TaskKind::DestroyCopy { slot, .. } => (self.number(&slot.host), false),
+            _ => return,
         };
+        let store = task.store.as_ref().and_then(|name| self.named.stores.binary_search(name).ok());
+        let Some(copies) = store.map(|number| &mut self.at[number]) else { return };
         match &task.kind {
-            TaskKind::HandOver { to, .. } | TaskKind::FailOver { to, .. } => {
-                let to = number(&to.host);
-                if let Some(place) = copies.iter().position(|host| *host == to) {
+            TaskKind::BuildCopy { .. } => match copies.iter().skip(1).position(|host| *host == NOWHERE) {
+                Some(place) => copies[place + 1] = at,
+                None => copies.push(at),
+            },
+            _ if to => {
+                if let Some(place) = copies.iter().position(|host| *host == at) {
                     copies.swap(0, place);
                 }
             }
-            TaskKind::BuildCopy { slot, .. } => match copies.iter().skip(1).position(|host| *host == NOWHERE) {
-                Some(place) => copies[place + 1] = number(&slot.host),
-                None => copies.push(number(&slot.host)),
-            },
-            TaskKind::DestroyCopy { slot, .. } => {
-                let from = number(&slot.host);
-                copies.retain(|host| *host != from);
-            }
-            _ => {}
+            _ => copies.retain(|host| *host != at),
         }
     }
-    let rows: Vec<(Store, Vec<u32>)> = fleet.stores.drain(..).zip(at).collect();
-    fleet.first.clear();
-    let layout = Layout::of(&mut fleet, rows.iter().map(|(store, at)| (*store, at.as_slice())));
-    (fleet, layout)
+    /// As it is now.
+    pub fn now(&self) -> (Fleet, Layout) {
+        let mut fleet = self.named.fleet.clone();
+        fleet.first.clear();
+        let rows: Vec<(Store, &[u32])> = fleet.stores.drain(..).zip(self.at.iter().map(Vec::as_slice)).collect();
+        let layout = Layout::of(&mut fleet, rows);
+        (fleet, layout)
+    }
+}
+
+/// The fleet and the layout as they would be with everything in a plan done.
+pub fn after_plan(cluster: &Cluster, evidence: &Evidence, inputs: &Inputs, plan: &Plan) -> (Fleet, Layout) {
+    let mut course = Course::of(cluster, evidence, inputs);
+    plan.tasks.iter().for_each(|task| course.carry_out(task));
+    course.now()
 }
 
 /// What may be on a host, by what was declared of it and what is seen.
@@ -180,4 +215,18 @@ fn hold(cluster: &Cluster, hosts: &[HostName], stores: &[StoreName], layout: &La
     pins.sort_unstable();
     exclusions.sort_unstable();
     (fleet.pins, fleet.exclusions) = (pins, exclusions);
+}
+
+/// Hosts that never hold a copy of a store, by its line in the cluster file.
+fn keep_away(cluster: &Cluster, hosts: &[HostName], stores: &[StoreName], fleet: &mut Fleet) {
+    let known = fleet.exclusions.len();
+    for (number, name) in (0..).zip(stores) {
+        let never = cluster.stores[name].spec.never.iter();
+        let there = never.filter_map(|host| hosts.binary_search(host).ok());
+        fleet.exclusions.extend(there.map(|host| (number, host as u32)));
+    }
+    if fleet.exclusions.len() > known {
+        fleet.exclusions.sort_unstable();
+        fleet.exclusions.dedup();
+    }
 }

@@ -102,6 +102,12 @@ pub struct Files {
     /// The moves as JSON lines in their order, with the wave of each.
     #[arg(long, value_name = "FILE")]
     pub moves: Option<PathBuf>,
+    /// Bytes a second from one host to another, for how long it takes.
+    #[arg(long, value_name = "SIZE", default_value = "100MB", value_parser = slot_types::file::size)]
+    pub rate: u64,
+    /// Say of each wave what the fleet could lose when it is over; looks at the whole fleet once for each.
+    #[arg(long)]
+    pub during: bool,
     /// Replay every part of every move against the hard rules, and say so.
     #[arg(long)]
     pub check: bool,

@@ -7,7 +7,7 @@ mod cluster;
 mod fleet;
 
 pub use cluster::Planned;
-pub use fleet::Stats;
+pub use fleet::{Look, Stats};
 
 use super::asks::{print, put_wrongly};
 use crate::args::{ExplainOf, Format, Input, Offline};

@@ -7,9 +7,13 @@ use crate::console::Console;
 use crate::failure::{Exit, Failure};
 use crate::json;
 use crate::offline::{Loaded, htools};
+use crate::text::layout::{bytes, count, span};
 use serde::Serialize;
 use slot_planner::layout::*;
 use std::io::Write;
+
+/// So many of the copies that fit nowhere are named.
+const NAMES_MAX: usize = 100;
 
 /// What was planned, in figures.
 #[derive(Debug, Serialize)]
@@ -29,17 +33,67 @@ pub struct Stats {
     master_changes_floor: u64,
     bytes_copied: u64,
     waves: u32,
+    /// How long all waves take, one after the other.
+    copy_ms: u64,
+    /// At so many bytes a second on each link.
+    bytes_per_second: u64,
+    /// Each wave.
+    legs: Vec<Wave>,
     figures_before: Side,
+    /// The worst survivor of a loss between any two waves; null when nobody asked.
+    worst_survivor_during: Option<f64>,
     figures_after: Side,
     /// Whether every part of every move was replayed against the hard rules.
     checked: bool,
 }
 
+/// One wave.
+#[derive(Debug, Serialize)]
+pub struct Wave {
+    /// Moves with a copy.
+    copies: u32,
+    /// Moves without one.
+    hand_overs: u32,
+    bytes_copied: u64,
+    copy_ms: u64,
+    /// When it is over; null when nobody asked.
+    worst_survivor: Option<f64>,
+}
+
+/// How an outcome is looked at.
+#[derive(Clone, Copy, Debug)]
+pub struct Look {
+    /// Bytes a second on each link.
+    pub rate: u64,
+    /// Whether it is said what could be lost between the waves.
+    pub during: bool,
+    /// Whether it was replayed.
+    pub checked: bool,
+}
+
 impl Stats {
     /// The figures of an outcome for a loaded fleet.
-    pub fn of(operation: &'static str, loaded: &Loaded, outcome: &Outcome, checked: bool) -> Stats {
-        stats(operation, loaded, outcome, checked)
+    pub fn of(operation: &'static str, loaded: &Loaded, goal: &Goal, outcome: &Outcome, look: Look) -> Stats {
+        stats(operation, loaded, goal, outcome, look)
     }
+}
+
+/// The waves, with hosts in the states that the goal asks for.
+fn waves(loaded: &Loaded, goal: &Goal, outcome: &Outcome, look: Look) -> Vec<Wave> {
+    let mut fleet = loaded.fleet.clone();
+    if let Goal::Drain { hosts, empty } = goal {
+        for host in hosts.iter().map(|host| *host as usize).filter(|host| loaded.fleet.hosts[*host].is_readable()) {
+            fleet.hosts[host].state = if *empty { State::Leaving } else { State::Draining };
+        }
+    }
+    let wave = |leg: &course::Leg| Wave {
+        copies: leg.copies,
+        hand_overs: leg.hand_overs,
+        bytes_copied: leg.bytes,
+        copy_ms: leg.ms(look.rate),
+        worst_survivor: leg.worst_survivor.map(|level| level as f64 / 1e3),
+    };
+    course::legs(&fleet, &loaded.layout, outcome, look.during).iter().map(wave).collect()
 }
 
 /// Plans for a fleet, and writes what was planned.
@@ -63,7 +117,8 @@ pub(super) fn plan(
             Failure::new(operation, &subject, fault.to_string(), next)
         })?;
     }
-    let stats = stats(operation, loaded, &outcome, files.check);
+    let look = Look { rate: files.rate, during: files.during, checked: files.check };
+    let stats = stats(operation, loaded, &goal, &outcome, look);
     write(loaded, &outcome, files, &stats)?;
     if console.json {
         console.document(&json::offline(&stats));
@@ -93,9 +148,17 @@ fn wish(budget: &Budget) -> Wish {
 fn refused(loaded: &Loaded, operation: &str, subject: &str, no: &No) -> Failure {
     let (cause, next) = match no {
         No::DoesNotFit(stores) => {
-            let named = stores.iter().take(5).map(|(store, bytes)| format!("{} ({bytes} bytes)", loaded.store(*store)));
-            let named = named.collect::<Vec<_>>().join(", ");
-            (format!("{no}: {named}"), "free room on another host, or leave hosts out of the drain")
+            let mut named: Vec<String> = stores
+                .iter()
+                .take(NAMES_MAX)
+                .map(|(store, size)| format!("{} ({})", loaded.store(*store), bytes(*size)))
+                .collect();
+            named.extend(stores.len().checked_sub(NAMES_MAX + 1).map(|more| format!("and {} more", more + 1)));
+            let all: u64 = stores.iter().map(|(_, size)| *size).sum();
+            let next = "free room on another host, or leave hosts out of the drain";
+            let fit = if stores.len() == 1 { "fits" } else { "fit" };
+            let copies = count(stores.len() as u64, "copy");
+            (format!("{copies} of {} in all {fit} on no other host: {}", bytes(all), named.join(", ")), next)
         }
         No::NoOtherCopy(stores) => {
             let named = stores.iter().take(5).map(|store| loaded.store(*store)).collect::<Vec<_>>().join(", ");
@@ -106,7 +169,8 @@ fn refused(loaded: &Loaded, operation: &str, subject: &str, no: &No) -> Failure 
     Failure::new(operation, subject, cause, next)
 }
 
-fn stats(operation: &'static str, loaded: &Loaded, outcome: &Outcome, checked: bool) -> Stats {
+fn stats(operation: &'static str, loaded: &Loaded, goal: &Goal, outcome: &Outcome, look: Look) -> Stats {
+    let legs = waves(loaded, goal, outcome, look);
     let fleet = &loaded.fleet;
     let master = |layout: &Layout, store: u32| layout.master(fleet, store);
     let stores = 0..fleet.stores.len() as u32;
@@ -128,9 +192,13 @@ fn stats(operation: &'static str, loaded: &Loaded, outcome: &Outcome, checked: b
         master_changes_floor: over.sum(),
         bytes_copied: outcome.bytes,
         waves: outcome.waves.last().map_or(0, |last| last + 1),
+        copy_ms: legs.iter().map(|leg| leg.copy_ms).sum(),
+        bytes_per_second: look.rate,
+        worst_survivor_during: legs.iter().filter_map(|leg| leg.worst_survivor).reduce(f64::max),
+        legs,
         figures_before: Side::of(&outcome.before),
         figures_after: Side::of(&outcome.after),
-        checked,
+        checked: look.checked,
     }
 }
 
@@ -169,14 +237,21 @@ fn text(stats: &Stats) -> String {
         |name: &str, was: String, is: String, bound: String| format!("  {name:<26}{was:>12}{is:>12}{bound:>12}\n");
     let ratio = |side: &Side| format!("{:.4}", side.bytes_max_over_share);
     let mut text = format!(
-        "{} hosts, {} stores: {} copies of {:.1} GiB in all, {} hand-overs, {} waves\n",
-        stats.hosts,
-        stats.stores,
-        stats.copies,
-        stats.bytes_copied as f64 / (1u64 << 30) as f64,
-        stats.hand_overs,
-        stats.waves
+        "{}, {}: {} of {} in all, {}, {}\n",
+        count(stats.hosts as u64, "host"),
+        count(stats.stores as u64, "store"),
+        count(stats.copies as u64, "copy"),
+        bytes(stats.bytes_copied),
+        count(stats.hand_overs as u64, "hand-over"),
+        count(stats.waves.into(), "wave")
     );
+    if stats.copies > 0 {
+        text +=
+            &format!("copied in {} at {} a second on each link\n", span(stats.copy_ms), bytes(stats.bytes_per_second));
+    }
+    if let Some(during) = stats.worst_survivor_during {
+        text += &format!("worst survivor of a loss between two waves: {during}\n");
+    }
     text += &row("", "before".into(), "after".into(), "bound".into());
     text += &row("most masters", before.load_max.to_string(), after.load_max.to_string(), after.load_bound.to_string());
     let bound = after.worst_survivor_bound.to_string();
