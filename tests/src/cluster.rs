@@ -5,7 +5,7 @@
 //! is left who starts one.
 
 use crate::block::{Block, Leave};
-use crate::ctl::{Ctl, DONE};
+use crate::ctl::{Ctl, DONE, Said};
 use crate::engines::{self, EngineProcess};
 use crate::programs::Programs;
 use crate::shape::{OPERATORS, Shape, host, host_number};
@@ -214,6 +214,24 @@ impl Cluster {
         let child = self.spawn(&name, command)?;
         self.agents.insert(n, child);
         Ok(())
+    }
+
+    /// What a person at the machine of host `n` runs: `slot-agent local …`.
+    pub fn at_machine(&self, n: u8, arguments: &[&str]) -> Outcome<Said> {
+        let mut command = Command::new(&self.programs.agent);
+        command.args(["local", "--output", "json", "--config"]);
+        command.arg(self.folder.join(format!("{}.toml", host(n)))).args(arguments);
+        Said::of(command, format!("{}# slot-agent local {}", host(n), arguments.join(" ")))
+    }
+
+    /// Kills every coordinator (`kill -9`).
+    pub fn kill_coordinators(&mut self) -> Outcome<()> {
+        self.running_coordinators().into_iter().try_for_each(|n| self.kill_coordinator(n))
+    }
+
+    /// Starts every coordinator.
+    pub fn start_coordinators(&mut self) -> Outcome<()> {
+        (1..=self.shape.coordinators).try_for_each(|n| self.start_coordinator(n))
     }
 
     /// Kills coordinator `n` (`kill -9`).

@@ -37,6 +37,17 @@ pub struct Said {
 }
 
 impl Said {
+    /// Runs a program to its end; `line` is how a person would have typed it.
+    pub fn of(mut command: Command, line: String) -> Outcome<Self> {
+        let output = command.env_remove("SLOT_FAILPOINTS").env_remove("SLOT_FOLDER").stdin(Stdio::null()).output()?;
+        Ok(Self {
+            command: line,
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        })
+    }
+
     /// Standard output as a JSON document; null when it is none.
     pub fn json(&self) -> Value {
         serde_json::from_str(self.stdout.trim()).unwrap_or(Value::Null)
@@ -82,7 +93,7 @@ impl Ctl {
     pub fn run(&self, operator: &str, arguments: &[&str]) -> Outcome<Said> {
         let mut command = Command::new(&self.program);
         command.arg("--folder").arg(self.folder(operator)).args(arguments);
-        self.finish(command, format!("{operator}$ slotctl {}", arguments.join(" ")))
+        Said::of(command, format!("{operator}$ slotctl {}", arguments.join(" ")))
     }
 
     /// Runs a command as somebody and has it answer in JSON.
@@ -118,17 +129,7 @@ impl Ctl {
         for client in clients {
             command.args(["--client", client]);
         }
-        self.finish(command, "slotctl init".into())?.expect(DONE)
-    }
-
-    fn finish(&self, mut command: Command, line: String) -> Outcome<Said> {
-        let output = command.env_remove("SLOT_FAILPOINTS").env_remove("SLOT_FOLDER").stdin(Stdio::null()).output()?;
-        Ok(Said {
-            command: line,
-            code: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        })
+        Said::of(command, "slotctl init".into())?.expect(DONE)
     }
 
     /// Asks again, as a person would, while the answer is that the evidence is not fresh enough yet: right after a start or

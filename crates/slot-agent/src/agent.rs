@@ -4,23 +4,29 @@
 //! the machine's boot-time clock, which goes on while it sleeps.
 
 use crate::config::AgentConfig;
+use crate::core::hand::{ByHand, ByHandAnswer};
+use crate::core::local::LocalStatus;
 use crate::core::{AgentCore, CoreConfig, Effect, Event};
 use crate::fence::Fencer;
 use crate::ledger::{Ledger, LedgerError};
 use crate::ledger_thread::{self, Persist};
+
 use crate::perform::Performer;
 use crate::places::{PlaceError, Places};
 use slot_engine::Engine;
 use slot_types::codec;
-use slot_types::ids::{BootId, ClusterId};
+use slot_types::ids::{BootId, ClusterId, HostName};
 use slot_types::order::Answer;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// The most deliveries that wait to be looked at; past it callers wait in their own calls.
 const DELIVERIES_MAX: usize = 256;
+/// The same for people at the machine.
+const LOCALS_MAX: usize = 16;
 
 /// Why an agent could not begin.
 #[derive(Debug, thiserror::Error)]
@@ -41,9 +47,18 @@ struct Delivery {
     answer: oneshot::Sender<Answer>,
 }
 
+/// What a person at the machine asks.
+enum Local {
+    Status(oneshot::Sender<LocalStatus>),
+    Start(Box<ByHand>, oneshot::Sender<ByHandAnswer>),
+}
+
 /// The running agent, as the service sees it.
 #[derive(Clone)]
 pub struct Handle {
+    host: HostName,
+    locals: mpsc::Sender<Local>,
+    watchers: Arc<AtomicUsize>,
     deliveries: mpsc::Sender<Delivery>,
     reports: watch::Receiver<Vec<u8>>,
 }
@@ -56,9 +71,48 @@ impl Handle {
         answered.await.ok()
     }
 
+    /// Whose agent it is.
+    pub fn host(&self) -> &HostName {
+        &self.host
+    }
+
+    /// Counts a coordinator as watching for as long as the answer is kept; only one that leads watches.
+    pub fn watched(&self) -> Watcher {
+        self.watchers.fetch_add(1, Ordering::Relaxed);
+        Watcher(self.watchers.clone())
+    }
+
+    /// Whether a coordinator that leads watches this agent now.
+    pub fn is_led(&self) -> bool {
+        self.watchers.load(Ordering::Relaxed) > 0
+    }
+
+    /// What a person at the machine is shown; `None` when the agent is ending.
+    pub async fn local_status(&self) -> Option<LocalStatus> {
+        let (answer, answered) = oneshot::channel();
+        self.locals.send(Local::Status(answer)).await.ok()?;
+        answered.await.ok()
+    }
+
+    /// Starts a master by a person's word (R19) and waits for what came of it; `None` when the agent is ending.
+    pub async fn start_by_hand(&self, by_hand: ByHand) -> Option<ByHandAnswer> {
+        let (answer, answered) = oneshot::channel();
+        self.locals.send(Local::Start(Box::new(by_hand), answer)).await.ok()?;
+        answered.await.ok()
+    }
+
     /// The latest report, encoded, and every one after it.
     pub fn reports(&self) -> watch::Receiver<Vec<u8>> {
         self.reports.clone()
+    }
+}
+
+/// A coordinator that watches, until it is dropped.
+pub struct Watcher(Arc<AtomicUsize>);
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -73,6 +127,9 @@ pub struct Agent {
     reports: watch::Sender<Vec<u8>>,
     waiting: BTreeMap<u64, oneshot::Sender<Answer>>,
     next_delivery: u64,
+    locals: mpsc::Receiver<Local>,
+    watchers: Arc<AtomicUsize>,
+    asking: BTreeMap<u64, oneshot::Sender<ByHandAnswer>>,
 }
 
 impl Agent {
@@ -108,9 +165,30 @@ impl Agent {
         );
         let (deliver, deliveries) = mpsc::channel(DELIVERIES_MAX);
         let (reports, reports_seen) = watch::channel(codec::encode(&core.report()));
-        let handle = Handle { deliveries: deliver, reports: reports_seen };
-        let (waiting, next_delivery) = (BTreeMap::new(), 1);
-        let agent = Agent { core, first, performer, persists, events, deliveries, reports, waiting, next_delivery };
+        let (locals_in, locals) = mpsc::channel(LOCALS_MAX);
+        let watchers = Arc::new(AtomicUsize::new(0));
+        let handle = Handle {
+            host: config.host.clone(),
+            locals: locals_in,
+            watchers: watchers.clone(),
+            deliveries: deliver,
+            reports: reports_seen,
+        };
+        let (waiting, asking, next_delivery) = (BTreeMap::new(), BTreeMap::new(), 1);
+        let agent = Agent {
+            core,
+            first,
+            performer,
+            persists,
+            events,
+            deliveries,
+            reports,
+            waiting,
+            next_delivery,
+            locals,
+            watchers,
+            asking,
+        };
         Ok((agent, handle))
     }
 
@@ -130,6 +208,10 @@ impl Agent {
                     Some(delivery) => self.delivered(delivery),
                     None => break,
                 },
+                local = self.locals.recv() => match local {
+                    Some(local) => self.asked(local),
+                    None => break,
+                },
                 () = tokio::time::sleep(Duration::from_millis(wait)) => Event::Tick,
             };
             let effects = self.core.step(slot_net::boottime_ms(), event);
@@ -143,6 +225,22 @@ impl Agent {
         self.next_delivery += 1;
         self.waiting.insert(number, delivery.answer);
         Event::Deliver { delivery: number, bytes: delivery.bytes }
+    }
+
+    fn asked(&mut self, local: Local) -> Event {
+        match local {
+            Local::Status(answer) => {
+                // Whoever asked may have gone.
+                let _ = answer.send(self.core.local_status(self.watchers.load(Ordering::Relaxed) > 0));
+                Event::Tick
+            }
+            Local::Start(by_hand, answer) => {
+                let ask = self.next_delivery;
+                self.next_delivery += 1;
+                self.asking.insert(ask, answer);
+                Event::ByHand { ask, by_hand }
+            }
+        }
     }
 
     fn begin(&mut self, effects: Vec<Effect>) {
@@ -159,6 +257,12 @@ impl Agent {
                     if let Some(waiting) = self.waiting.remove(&delivery) {
                         // Whoever asked may have gone; the outcome is in the ledger.
                         let _ = waiting.send(answer);
+                    }
+                }
+                Effect::Told { ask, answer } => {
+                    if let Some(asking) = self.asking.remove(&ask) {
+                        // Whoever asked may have gone; what came of it is in the ledger.
+                        let _ = asking.send(answer);
                     }
                 }
                 Effect::Report(report) => {

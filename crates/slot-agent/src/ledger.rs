@@ -109,6 +109,7 @@ impl Ledger {
         if ledger.place()? != Some(place.clone()) {
             // S2: a copied or restored file may be older than what was acknowledged from it.
             image.meta.incarnation = draw().map_err(|e| disk("drawing an incarnation for", &ledger.subject, &e))?;
+            image.meta.copied = true;
             ledger.write_place(&image.meta, &place)?;
             let incarnation = image.meta.incarnation;
             tracing::warn!(%incarnation, "ledger {} is a copy: it has a new incarnation", ledger.subject);

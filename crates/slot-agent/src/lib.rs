@@ -1,7 +1,7 @@
 //! slot-agent: carries out orders on one storage host, fenced by its ledger.
 //!
 //! What always holds: all decisions are made in [`core`], which does no I/O; the agent never starts, stops, changes or
-//! deletes anything but by an order (S10); whatever it answers as a receipt is durable before it is sent (S6). Engines are
+//! deletes anything but by an order, or by the word of a person at its machine (S10, R19); whatever it answers as a receipt is durable before it is sent (S6). Engines are
 //! processes of their own: they outlive the agent, and the next one adopts them.
 
 pub mod agent;
@@ -11,6 +11,7 @@ pub mod fence;
 pub mod front_end;
 pub mod ledger;
 pub mod ledger_thread;
+pub mod local;
 pub mod looks;
 pub mod perform;
 pub mod places;

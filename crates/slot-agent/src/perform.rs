@@ -100,7 +100,7 @@ impl Performer {
                 let result = shared.fencer.ask(&host, action, &device, Duration::from_millis(budget_ms)).await;
                 shared.tell(Event::FenceAnswer { call, result });
             })),
-            Effect::Persist { .. } | Effect::Answer { .. } | Effect::Report(_) => {}
+            Effect::Persist { .. } | Effect::Answer { .. } | Effect::Told { .. } | Effect::Report(_) => {}
         }
     }
 

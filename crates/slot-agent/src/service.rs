@@ -57,7 +57,9 @@ impl Agent for AgentService {
     async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let interval = u64::from(request.into_inner().interval_ms).clamp(*INTERVAL_MS.start(), *INTERVAL_MS.end());
         let mut reports = self.handle.reports();
+        let watcher = self.handle.watched();
         let stream = async_stream::stream! {
+            let _watcher = watcher;
             loop {
                 let report = reports.borrow_and_update().clone();
                 yield Ok(WatchReply { report });

@@ -100,6 +100,8 @@ fn copy(n: u64) -> LedgerWrite {
         stopped: false,
         retired: false,
         freeze: Some(id(n)),
+        sync_copies: 0,
+        by_hand: Vec::new(),
     };
     LedgerWrite::Copy(key, entry)
 }

@@ -74,7 +74,7 @@ pub(crate) fn seen(
 }
 
 /// The latest failover of a store and what its sheet said, as far as it is remembered.
-fn promoted_past(state: &State, store: &StoreName) -> (PlanId, LossStatement) {
+pub(crate) fn promoted_past(state: &State, store: &StoreName) -> (PlanId, LossStatement) {
     let unknown = LossStatement {
         class: LossClass::Unknown,
         candidate: Tip::default(),

@@ -7,6 +7,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use slot_types::cluster::HostQuarantine;
 use slot_types::codec::Versioned;
 use slot_types::evidence::Evidence;
+use slot_types::hand::HandStart;
 use slot_types::hold::{Held, HoldOn};
 use slot_types::ids::*;
 use slot_types::order::Outcome;
@@ -227,6 +228,17 @@ pub enum Command {
         reason: String,
         /// What the leader observes now of the hosts the plan touches (R14).
         guards: Evidence,
+    },
+    /// An agent reports masters that a person started at its machine (R19).
+    ByHandSeen {
+        /// Where.
+        slot: SlotId,
+        /// Of which store.
+        store: StoreName,
+        /// Its copy generation.
+        generation: CopyGeneration,
+        /// Which, the oldest first.
+        starts: Vec<HandStart>,
     },
 }
 

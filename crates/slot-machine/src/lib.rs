@@ -6,6 +6,7 @@
 pub mod apply;
 pub mod aside;
 pub mod audit;
+pub mod by_hand;
 pub mod command;
 mod copies;
 mod effects;

@@ -4,6 +4,7 @@
 //! logs give equal states, byte for byte (S14); every collection that clients can grow is bounded.
 
 use crate::audit::Audit;
+use crate::by_hand::Noted;
 use crate::command::{Answer, StepRef};
 use borsh::{BorshDeserialize, BorshSerialize};
 use slot_planted::planted;
@@ -70,6 +71,8 @@ pub struct State {
     pub everyday: Vec<LogTime>,
     /// Per host, the last boot its agent said has ended (R27): it is waited for another one, and never goes back.
     pub ended_boots: BTreeMap<HostName, BootId>,
+    /// Per slot, the latest start by hand that is in the audit (R19).
+    pub by_hand: BTreeMap<SlotId, Noted>,
 }
 
 impl Versioned for State {
@@ -99,6 +102,7 @@ impl Default for State {
             audit: Audit::default(),
             everyday: Vec::new(),
             ended_boots: BTreeMap::new(),
+            by_hand: BTreeMap::new(),
         }
     }
 }

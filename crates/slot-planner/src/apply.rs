@@ -3,8 +3,8 @@
 //! What always holds: a file adds and changes, and deletes nothing; what it would take from under a copy is refused;
 //! the same file twice gives nothing to do.
 
+use crate::live::{Sketch, Stance, has_master};
 use crate::nothing::Nothing;
-use crate::place::{self, Pairs, Room};
 use crate::refusal::{Refusal, WhyNot};
 use crate::view::View;
 use crate::{Draft, lines, sheet, steps};
@@ -177,103 +177,74 @@ fn changes(view: &View<'_>, spec: &FleetSpec) -> Result<Vec<String>, Refusal> {
     Ok(lines)
 }
 
-/// Hosts that may get copies, and why the others may not.
-fn rooms(view: &View<'_>, spec: &FleetSpec) -> (Vec<Room>, BTreeMap<HostName, WhyNot>) {
-    let used = view.used_slots();
-    let masters = view.masters();
-    let mut copies: BTreeMap<&HostName, u32> = BTreeMap::new();
-    used.keys().for_each(|slot| *copies.entry(&slot.host).or_default() += 1);
-    let mut rooms = Vec::new();
-    let mut excluded = BTreeMap::new();
-    for (name, wanted) in &spec.hosts {
-        // A host that is new in this very file is not known yet: its agent is waited for.
-        if let Some(host) = view.cluster.hosts.get(name) {
-            let why = if host.declared != HostState::Active {
-                Some(WhyNot::HostState(host.declared))
-            } else if host.quarantined.is_some() {
-                Some(WhyNot::HostQuarantined)
-            } else if view.inputs.busy_hosts.contains(name) {
-                Some(WhyNot::HostBusy)
-            } else if !view.answers(name) {
-                Some(WhyNot::HostSilent)
-            } else {
-                None
-            };
-            if let Some(why) = why {
-                excluded.insert(name.clone(), why);
-                continue;
-            }
-        }
-        let open = |slot: &SlotId| !used.contains_key(slot) && !view.inputs.busy_slots.contains(slot);
-        let free = wanted.slots.iter().filter(|(n, _)| open(&SlotId::new(name.clone(), **n)));
-        rooms.push(Room {
-            host: name.clone(),
-            at: wanted.at.clone(),
-            free: free.map(|(n, slot)| (*n, slot.size_bytes)).collect(),
-            masters: masters.get(name).copied().unwrap_or(0),
-            copies: copies.get(name).copied().unwrap_or(0),
-        });
-    }
-    (rooms, excluded)
+/// Hosts of the file that get no copies now, and why. One that is new in it is not known yet: its agent is waited for.
+fn excluded(view: &View<'_>, file: &FleetSpec) -> BTreeMap<HostName, WhyNot> {
+    let known = file.hosts.keys().filter(|name| view.cluster.hosts.contains_key(*name));
+    known.filter_map(|name| Some((name.clone(), view.takes_copies(name).err()?))).collect()
 }
 
-/// Which hosts share stores already.
-fn pairs(view: &View<'_>, rooms: &[Room]) -> Pairs {
-    let index: BTreeMap<&HostName, usize> = rooms.iter().enumerate().map(|(n, r)| (&r.host, n)).collect();
-    let mut pairs = vec![vec![0; rooms.len()]; rooms.len()];
-    for store in view.cluster.stores.values() {
-        let Some(master) = store.pending.as_ref().or(store.master.as_ref()) else { continue };
-        let Some(a) = index.get(&master.host) else { continue };
-        for slot in store.copies.keys().filter(|slot| *slot != master) {
-            if let Some(b) = index.get(&slot.host) {
-                pairs[*a][*b] += 1;
-            }
-        }
-    }
-    pairs
-}
-
-/// Slots for each store, the master's first. One whose making was given up gets those it had, where that still fits: they
-/// are free for it and for no other (R11).
+/// Slots for each store, the master's first.
 fn placements(
     view: &View<'_>,
     file: &FleetSpec,
     stores: &[(StoreName, StoreSpec)],
-    rooms: &[Room],
     excluded: &BTreeMap<HostName, WhyNot>,
 ) -> Result<Vec<Vec<SlotId>>, Refusal> {
-    let pairs = pairs(view, rooms);
-    let again = |(name, spec): &(StoreName, StoreSpec)| {
-        let held = &view.cluster.stores.get(name)?.copies;
-        let own: Vec<Room> = rooms.iter().map(|room| own_room(file, room, held.keys())).collect();
-        place::place(&own, &pairs, std::slice::from_ref(spec)).ok()?.pop()
-    };
-    let kept: Vec<Option<Vec<SlotId>>> = stores.iter().map(again).collect();
-    let rest: Vec<&(StoreName, StoreSpec)> =
-        stores.iter().zip(&kept).filter(|(_, kept)| kept.is_none()).map(|(store, _)| store).collect();
-    let specs: Vec<StoreSpec> = rest.iter().map(|(_, s)| s.clone()).collect();
-    let placed = place::place(rooms, &pairs, &specs).map_err(|stuck| Refusal::NoRoom {
-        store: rest[stuck.store].0.clone(),
-        needed: specs[stuck.store].copies,
-        found: stuck.found,
-        size_bytes: specs[stuck.store].size_bytes,
-        excluded: excluded.clone(),
-    })?;
-    let mut placed = placed.into_iter();
-    Ok(kept.into_iter().map(|kept| kept.or_else(|| placed.next()).unwrap_or_default()).collect())
+    let mut sketch = Sketch::of_file(view, file);
+    let new: BTreeSet<&StoreName> = stores.iter().map(|(name, _)| name).collect();
+    for (name, store) in view.cluster.stores.iter().filter(|(name, store)| has_master(store) && !new.contains(name)) {
+        sketch.add(name, &store.spec, Stance::kept(store));
+    }
+    let masters = view.masters();
+    for (name, spec) in stores {
+        let held = again(view, file, name, spec, &masters);
+        sketch.add(name, spec, Stance::new(spec, held));
+    }
+    let mut chart = sketch.chart();
+    let placed = chart.place(view);
+    let mut slots = Vec::new();
+    for (name, spec) in stores {
+        let number = chart.number(name).unwrap_or_default();
+        let found = chart.slots_of(number, &placed);
+        if found.len() < usize::from(spec.copies) {
+            return Err(Refusal::NoRoom {
+                store: name.clone(),
+                needed: spec.copies,
+                found: u8::try_from(found.len()).unwrap_or(u8::MAX),
+                size_bytes: spec.size_bytes,
+                excluded: excluded.clone(),
+            });
+        }
+        slots.push(found);
+    }
+    Ok(slots)
 }
 
-/// A host's room for a store that may have only what it had.
-fn own_room<'a>(file: &FleetSpec, room: &Room, held: impl Iterator<Item = &'a SlotId>) -> Room {
-    let here = held.filter(|slot| slot.host == room.host);
-    let size = |slot: &SlotId| file.hosts.get(&slot.host)?.slots.get(&slot.number).map(|s| (slot.number, s.size_bytes));
-    Room {
-        host: room.host.clone(),
-        at: room.at.clone(),
-        free: here.filter_map(size).collect(),
-        masters: room.masters,
-        copies: room.copies,
+/// The slots that a store whose making was given up had, if it can have all of them again: they are free for it and for no
+/// other (R11). The one on the host with the fewest masters comes first.
+fn again(
+    view: &View<'_>,
+    file: &FleetSpec,
+    name: &StoreName,
+    spec: &StoreSpec,
+    masters: &BTreeMap<HostName, u32>,
+) -> Vec<SlotId> {
+    let Some(store) = view.cluster.stores.get(name) else { return Vec::new() };
+    let mut held: Vec<SlotId> = store.copies.keys().cloned().collect();
+    let fits = |slot: &SlotId| {
+        let described = file.hosts.get(&slot.host).and_then(|host| host.slots.get(&slot.number));
+        described.is_some_and(|s| s.size_bytes >= spec.size_bytes) && view.takes_copies(&slot.host).is_ok()
+    };
+    let domain = |slot: &SlotId| match (spec.spread, file.hosts.get(&slot.host)) {
+        (Spread::Rack, Some(host)) => host.at.to_string(),
+        _ => slot.host.to_string(),
+    };
+    let apart = held.iter().map(domain).collect::<BTreeSet<_>>().len() == usize::from(spec.copies);
+    if held.len() != usize::from(spec.copies) || !apart || !held.iter().all(fits) {
+        return Vec::new();
     }
+    held.sort_by_key(|slot| (masters.get(&slot.host).copied().unwrap_or(0), slot.clone()));
+    held
 }
 
 fn create(
@@ -286,8 +257,8 @@ fn create(
     if stores.is_empty() {
         return Ok(());
     }
-    let (rooms, excluded) = rooms(view, spec);
-    let placed = placements(view, spec, stores, &rooms, &excluded)?;
+    let excluded = excluded(view, spec);
+    let placed = placements(view, spec, stores, &excluded)?;
     let mut load = view.masters();
     let before = load.clone();
     for ((name, spec), copies) in stores.iter().zip(&placed) {

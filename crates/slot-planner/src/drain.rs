@@ -6,7 +6,6 @@
 use crate::nothing::Nothing;
 use crate::refusal::{DrainBlock, Refusal};
 use crate::view::View;
-use crate::yard::Yard;
 use crate::{Draft, balance, sheet, steps};
 use slot_types::cluster::*;
 use slot_types::ids::*;
@@ -307,7 +306,7 @@ fn empties(view: &View<'_>, off: &BTreeSet<HostName>, draft: &mut Draft) {
         .filter(|(_, _, copy)| copy.state != CopyState::Retired)
         .filter_map(|(name, ..)| view.cluster.stores.get(name).map(|store| store.spec.size_bytes))
         .collect();
-    let free = Yard::new(view).without(off).room(copies.iter().copied().max().unwrap_or(0));
+    let free = view.room(copies.iter().copied().max().unwrap_or(0), off);
     let needed = sheet::count(copies.len(), "copy needs", "copies need");
     let hosts = off.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
     if free < copies.len() {

@@ -16,19 +16,19 @@ mod fence;
 pub mod layout;
 mod leave;
 mod lines;
+mod live;
 mod loss;
 mod nothing;
 mod parts;
-mod place;
 mod refusal;
 mod retire;
 mod risk;
 mod sheet;
+mod snapshot;
 mod steps;
 mod undo;
 mod undrain;
 mod view;
-mod yard;
 
 pub use check::CheckedPlan;
 pub use explain::{explain_plan, explain_store};
@@ -84,7 +84,7 @@ pub fn plan(cluster: &Cluster, evidence: &Evidence, intent: Intent, inputs: Inpu
         Intent::EmptyHosts(hosts) => copies::empty(&view, hosts)?,
         Intent::MoveCopy { slot, to } => copies::move_copy(&view, slot, to.as_ref())?,
         Intent::Rebuild(scope) => copies::rebuild(&view, scope)?,
-        Intent::Rebalance => copies::rebalance(&view)?,
+        Intent::Rebalance(budget) => live::rebalance(&view, budget)?,
         Intent::RetireHost(host) => copies::retire_host(&view, host)?,
         Intent::RetireStore(store) => retire::plan(&view, store)?,
         Intent::CountCopy { slot } => copies::count(&view, slot)?,

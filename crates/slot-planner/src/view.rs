@@ -82,6 +82,18 @@ impl<'a> View<'a> {
         Ok(master)
     }
 
+    /// Whether a host may get copies: it is Active, answers, and no running plan holds it.
+    pub fn takes_copies(&self, name: &HostName) -> Result<(), WhyNot> {
+        let host = self.cluster.hosts.get(name).ok_or(WhyNot::NoCopy)?;
+        match host.declared {
+            HostState::Active if host.quarantined.is_some() => Err(WhyNot::HostQuarantined),
+            HostState::Active if self.inputs.busy_hosts.contains(name) => Err(WhyNot::HostBusy),
+            HostState::Active if !self.answers(name) => Err(WhyNot::HostSilent),
+            HostState::Active => Ok(()),
+            state => Err(WhyNot::HostState(state)),
+        }
+    }
+
     /// Whether the host of a copy may get a master.
     fn host_may_lead(&self, slot: &SlotId) -> Result<(), WhyNot> {
         let host = self.cluster.hosts.get(&slot.host).ok_or(WhyNot::NoCopy)?;
@@ -286,6 +298,20 @@ impl<'a> View<'a> {
             matches!(copy.state, CopyState::Serving | CopyState::Frozen) && self.status(name, slot, copy).is_some()
         });
         live.map(|(slot, _)| slot.clone()).collect()
+    }
+
+    /// How many slots of Active hosts other than these are free and so large.
+    pub fn room(&self, size: u64, without: &BTreeSet<HostName>) -> usize {
+        let used = self.used_slots();
+        let hosts = self
+            .cluster
+            .hosts
+            .iter()
+            .filter(|(name, host)| host.declared == HostState::Active && !without.contains(*name));
+        let slots = hosts
+            .flat_map(|(name, host)| host.slots.iter().map(move |(n, slot)| (SlotId::new(name.clone(), *n), slot)));
+        let free = |slot: &SlotId| !used.contains_key(slot) && !self.inputs.busy_slots.contains(slot);
+        slots.filter(|(slot, spec)| spec.size_bytes >= size && free(slot)).count()
     }
 
     /// Every slot with a copy, with its store: for looking many of them up.

@@ -227,6 +227,8 @@ pub struct Swarm {
     pub triggers: Vec<Trigger>,
     /// Every host can be switched off by a device (R26).
     pub devices: bool,
+    /// People at the machines start what is dead while no leader watches (R19).
+    pub by_hand: bool,
 }
 
 impl Swarm {
@@ -246,6 +248,7 @@ impl Swarm {
             client_pause_ms: (20, 400),
             triggers: Vec::new(),
             devices: false,
+            by_hand: false,
         }
     }
 
@@ -271,6 +274,7 @@ impl Swarm {
             triggers: Vec::new(),
             // A stream of its own: what the others draw stays what it was.
             devices: Stream::new(seed, 21).one_in(3),
+            by_hand: Stream::new(seed, 22).one_in(3),
         };
         for _ in 0..dice.within(0, 4) {
             let trigger = swarm.trigger(&mut dice);
@@ -320,7 +324,12 @@ impl Swarm {
             self.client_pause_ms,
             classes.join(" "),
             self.triggers,
-            if self.devices { ", devices" } else { "" }
+            match (self.devices, self.by_hand) {
+                (true, true) => ", devices, people at the machines",
+                (true, false) => ", devices",
+                (false, true) => ", people at the machines",
+                (false, false) => "",
+            }
         )
     }
 }

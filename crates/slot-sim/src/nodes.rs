@@ -300,6 +300,7 @@ impl World {
                 let event = agent::Event::FenceAnswer { call, result: Err(format!("{of} has no device")) };
                 self.queue.after(1, Happening::Agent(host.clone(), life, Box::new(event)));
             }
+            Effect::Told { .. } => {}
             Effect::Report(report) => self.report(host, &report),
         }
     }

@@ -87,6 +87,8 @@ fn ledger_writes(number: usize) -> Vec<LedgerWrite> {
         stopped: false,
         retired: false,
         freeze: None,
+        sync_copies: 0,
+        by_hand: Vec::new(),
     };
     let meta = LedgerMeta { highest: LogIndex(n), ..empty_ledger().meta };
     vec![LedgerWrite::Copy(key, entry), LedgerWrite::Meta(meta)]

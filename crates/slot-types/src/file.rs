@@ -12,6 +12,7 @@ mod later;
 mod raw;
 
 pub use error::{FileError, FileProblem};
+pub use expand::size;
 pub use frontends::FRONT_ENDS_MAX;
 
 use crate::cluster::{FleetSpec, HostSpec, Policy, SlotSpec, StoreSpec};

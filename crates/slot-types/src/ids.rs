@@ -340,6 +340,17 @@ impl fmt::Display for Epoch {
         if self.generation == 0 { write!(f, "{}", self.n) } else { write!(f, "{}.{}", self.generation, self.n) }
     }
 }
+impl FromStr for Epoch {
+    type Err = IdError;
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        let refused = || IdError::Number { text: text.to_string(), kind: "an epoch", example: "7, or 1.7" };
+        let (generation, n) = text.split_once('.').unwrap_or(("0", text));
+        match (generation.parse(), n.parse()) {
+            (Ok(generation), Ok(n)) => Ok(Self { generation, n }),
+            _ => Err(refused()),
+        }
+    }
+}
 impl fmt::Debug for Epoch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "e{self}")

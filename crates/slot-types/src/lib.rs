@@ -10,6 +10,7 @@ pub mod evidence;
 pub mod fence;
 pub mod file;
 pub mod front_end;
+pub mod hand;
 pub mod hold;
 pub mod ids;
 pub mod order;

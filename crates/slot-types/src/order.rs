@@ -7,6 +7,7 @@
 use crate::codec::Versioned;
 use crate::engine::{EngineStatus, Source};
 use crate::fence::FenceSpec;
+use crate::hand::HandStart;
 use crate::ids::*;
 use crate::position::{EpochStart, Tip};
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -308,6 +309,8 @@ pub struct SlotReport {
     pub ledger_epoch: Epoch,
     /// Whether the last finished role order left it as master (intact ledger: R25).
     pub ledger_master: bool,
+    /// Starts of this copy by hand (R19), the oldest first.
+    pub by_hand: Vec<HandStart>,
     /// The engine process.
     pub engine: EngineSeen,
 }

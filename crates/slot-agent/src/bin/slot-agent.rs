@@ -6,12 +6,14 @@
 #[cfg(slot_planted)]
 compile_error!("a shipped program never has planted bugs: build it without --cfg slot_planted");
 
-use clap::Parser;
+use clap::{Args, Parser, Subcommand};
 use slot_agent::agent::{Agent, AgentError};
 use slot_agent::config::{AgentConfig, ConfigError};
 use slot_agent::fence::Fencer;
 use slot_agent::front_end::config::FrontEndConfig;
 use slot_agent::front_end::service::{FrontEndService, StoreError};
+use slot_agent::local::command::{self, LocalArgs};
+use slot_agent::local::serve::{self, LocalError};
 use slot_agent::looks::Lookout;
 use slot_agent::service::AgentService;
 use slot_engine::journal::JournalEngine;
@@ -27,8 +29,22 @@ use tokio::signal::unix::{SignalKind, signal};
 /// Carries out the leader's orders on one storage host, fenced by a durable ledger. Engines are processes of their own: they
 /// outlive this one, and the next one adopts them.
 #[derive(Debug, Parser)]
-#[command(name = "slot-agent", version)]
+#[command(name = "slot-agent", version, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 struct Cli {
+    #[command(flatten)]
+    run: Option<RunArgs>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// For a person at this machine, when the coordinators are gone: what is here, and starting a master by hand.
+    Local(LocalArgs),
+}
+
+#[derive(Debug, Args)]
+struct RunArgs {
     /// The host's agent.toml: host, listen, data and slots; or a front end's front-end.toml: front_end, listen, data and maps.
     #[arg(long)]
     config: PathBuf,
@@ -66,6 +82,8 @@ enum RunError {
     #[error(transparent)]
     Agent(#[from] AgentError),
     #[error(transparent)]
+    Local(#[from] LocalError),
+    #[error(transparent)]
     Serve(#[from] ServeError),
     #[error("cannot {what}: {cause}")]
     System { what: &'static str, cause: std::io::Error },
@@ -75,7 +93,7 @@ fn absolute(dir: &Path) -> Result<PathBuf, RunError> {
     std::path::absolute(dir).map_err(|cause| RunError::System { what: "find the data folder", cause })
 }
 
-fn config(cli: &Cli) -> Result<AgentConfig, RunError> {
+fn config(cli: &RunArgs) -> Result<AgentConfig, RunError> {
     let mut config = AgentConfig::read(&cli.config)?;
     if let Some(dir) = &cli.dir {
         config.data = absolute(dir)?;
@@ -110,7 +128,7 @@ async fn ended() {
 }
 
 /// A front end: its identity says so, and its file is a front-end.toml.
-async fn run_front_end(cli: Cli, folder: IdentityFolder) -> Result<(), RunError> {
+async fn run_front_end(cli: RunArgs, folder: IdentityFolder) -> Result<(), RunError> {
     let mut config = FrontEndConfig::read(&cli.config)?;
     if let Some(dir) = &cli.dir {
         config.data = absolute(dir)?;
@@ -126,7 +144,7 @@ async fn run_front_end(cli: Cli, folder: IdentityFolder) -> Result<(), RunError>
     Ok(slot_net::serve(listener, &folder, tonic::service::Routes::new(service), ended()).await?)
 }
 
-async fn run(cli: Cli) -> Result<(), RunError> {
+async fn run(cli: RunArgs) -> Result<(), RunError> {
     let folder = IdentityFolder::load(&cli.folder)?;
     if folder.identity().role() == Role::FrontEnd {
         return run_front_end(cli, folder).await;
@@ -146,10 +164,12 @@ async fn run(cli: Cli) -> Result<(), RunError> {
         TcpListener::bind(config.listen).await.map_err(|cause| RunError::Listen { address: config.listen, cause })?;
     let (agent, handle) = Agent::open(&config, folder.membership().cluster_id, boot, engine)?;
     let running = tokio::spawn(agent.run());
+    let people = tokio::spawn(serve::run(serve::listen(&config.data)?, handle.clone()));
     tracing::info!("agent of {} listens on {}", config.host, config.listen);
     let lookout = Lookout::new(Dialer::new(folder.clone()), Fencer::new(config.fence_dir.clone()));
     let routes = tonic::service::Routes::new(AgentService::server(handle, lookout));
     slot_net::serve(listener, &folder, routes, ended()).await?;
+    people.abort();
     running.await.map_err(|e| RunError::System { what: "end the agent", cause: std::io::Error::other(e) })
 }
 
@@ -157,9 +177,12 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     slot_net::logging::init("slot-agent");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    let outcome = match runtime {
-        Ok(runtime) => runtime.block_on(run(cli)),
-        Err(cause) => Err(RunError::System { what: "start the runtime", cause }),
+    let outcome = match (runtime, cli.command, cli.run) {
+        (Ok(runtime), Some(Command::Local(local)), _) => return runtime.block_on(command::run(local)),
+        (Ok(runtime), None, Some(args)) => runtime.block_on(run(args)),
+        // clap asks for one or the other.
+        (Ok(_), None, None) => return ExitCode::from(2),
+        (Err(cause), _, _) => Err(RunError::System { what: "start the runtime", cause }),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

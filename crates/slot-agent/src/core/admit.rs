@@ -224,6 +224,8 @@ pub fn accepted_entry(before: Option<&CopyEntry>, order: &Order, subject: &Subje
         stopped: false,
         retired: false,
         freeze: None,
+        sync_copies: 0,
+        by_hand: Vec::new(),
     });
     entry.index = entry.index.max(order.index);
     let raised = subject.epoch > entry.epoch;
@@ -247,6 +249,9 @@ pub fn accepted_entry(before: Option<&CopyEntry>, order: &Order, subject: &Subje
     }
     if raised && role.is_some() {
         entry.freeze = None;
+    }
+    if let Action::Promote { sync_copies, .. } | Action::StartMaster { sync_copies } = order.action {
+        entry.sync_copies = sync_copies;
     }
     if !matches!(order.action, Action::Stop | Action::Freeze { .. } | Action::Thaw { .. }) {
         entry.stopped = false;

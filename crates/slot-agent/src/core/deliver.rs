@@ -137,6 +137,10 @@ impl AgentCore {
     }
 
     fn enter_lane(&mut self, slot: u16, id: OrderId) {
+        if self.hands.contains_key(&slot) {
+            // R19, R21: what a person began ends first; it looks for orders before each of its effects.
+            return self.hand_yields(slot);
+        }
         let Some(running) = self.lanes.get(&slot).copied().filter(|_| !planted("r21-attempt-beside-attempt")) else {
             return self.start_next(slot);
         };
@@ -160,7 +164,7 @@ impl AgentCore {
     }
 
     /// The newest queued order begins; older ones are then superseded (R4).
-    fn start_next(&mut self, slot: u16) {
+    pub(super) fn start_next(&mut self, slot: u16) {
         let mut queued: Vec<_> = self
             .active
             .iter()
@@ -244,6 +248,8 @@ impl AgentCore {
     fn accept(&mut self, id: OrderId, order: &Order) {
         let entry = self.entry_for(order, None);
         self.stage(LedgerWrite::Order(id, entry));
+        // S2: this disk was admitted, since an order was sent to it.
+        self.staged_meta |= std::mem::take(&mut self.image.meta.copied);
         self.note_meta(order.term, order.index);
         self.staged_marks.push(Mark::Accepts(order.action.name()));
         self.staged_then.push(Then::Accepted(id));
@@ -291,6 +297,7 @@ impl AgentCore {
         let mut orders = self.image.open_orders();
         orders.extend(under_way);
         running.extend(orders.iter().map(|order| format!("order {order}")));
+        running.extend(self.hands.keys().map(|slot| format!("a start by hand of slot {slot:02}")));
         if running.is_empty() {
             Outcome::Done(Done::Plain)
         } else {

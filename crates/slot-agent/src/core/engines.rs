@@ -71,6 +71,7 @@ impl AgentCore {
                 }
                 self.call_answered(id, result);
             }
+            Some(CallFor::Hand(slot)) => self.hand_answered(slot, result),
             Some(CallFor::Status(slot, instance, op)) => self.status_answered(slot, instance, op, result),
             None => {}
         }

@@ -11,6 +11,7 @@
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use slot_types::codec::Versioned;
+use slot_types::hand::HandStart;
 use slot_types::ids::*;
 use slot_types::order::{Order, Outcome};
 use slot_types::position::Digest;
@@ -34,6 +35,8 @@ pub struct LedgerMeta {
     pub highest: LogIndex,
     /// The highest index among forgotten outcomes.
     pub forgotten: LogIndex,
+    /// S2: the file was copied or restored, and no order was accepted since: what it knows may be old.
+    pub copied: bool,
 }
 
 /// Names a copy for good (R11).
@@ -92,6 +95,10 @@ pub struct CopyEntry {
     pub retired: bool,
     /// The freeze that was done and neither thawed nor ended by a demote, as far as is known.
     pub freeze: Option<FreezeId>,
+    /// R24: what the last order that made it master asked for; a start by hand asks for the same.
+    pub sync_copies: u8,
+    /// R19: its starts by hand, the oldest first, at most [`slot_types::hand::HAND_STARTS_KEPT`].
+    pub by_hand: Vec<HandStart>,
 }
 
 /// What the ledger holds of one order.
@@ -160,6 +167,7 @@ impl LedgerImage {
             term: Term::default(),
             highest: LogIndex::default(),
             forgotten: LogIndex::default(),
+            copied: false,
         };
         Self { meta, copies: BTreeMap::new(), orders: BTreeMap::new() }
     }

@@ -2,7 +2,7 @@
 //!
 //! What always holds: an order is accepted durably before anything is performed for it, and its outcome is durable before
 //! anyone hears of it (S6); orders on one slot run one at a time (R21); nothing is started, stopped, changed or deleted but
-//! by an order (S10); every check on an order is made again just before each of its effects (P4).
+//! by an order, or by a person at the machine (S10, R19); every check on an order is made again just before each of its effects (P4).
 //!
 //! The shell's duties: perform effects in the order given; do `Persist` operations one after the other and answer each
 //! with [`Event::LedgerDone`] once it is durable, or end the process; answer every `Call`, `Launch`, `Kill`, `Provision`,
@@ -13,10 +13,13 @@ pub mod admit;
 mod deliver;
 mod engines;
 mod fence;
+pub mod hand;
 pub mod image;
+pub mod local;
 mod record;
 mod work;
 
+use hand::{ByHand, ByHandAnswer};
 use image::{LedgerImage, LedgerRole, LedgerWrite};
 use slot_types::engine::{EngineCall, EngineDone, EngineError, EngineStatus};
 use slot_types::fence::{FenceAction, FenceSaid, FenceSpec};
@@ -123,6 +126,13 @@ pub enum Event {
         /// With what.
         result: Result<FenceSaid, String>,
     },
+    /// A person at the machine asks for a master (R19); answered by [`Effect::Told`] with the same number.
+    ByHand {
+        /// The shell's number for it.
+        ask: u64,
+        /// What is asked.
+        by_hand: Box<ByHand>,
+    },
     /// Time has passed.
     Tick,
 }
@@ -208,6 +218,13 @@ pub enum Effect {
         device: Box<FenceSpec>,
         /// How long it may take.
         budget_ms: u64,
+    },
+    /// Answer a person at the machine.
+    Told {
+        /// Which.
+        ask: u64,
+        /// With what.
+        answer: ByHandAnswer,
     },
     /// Tell whoever watches.
     Report(AgentReport),
@@ -308,6 +325,8 @@ enum Then {
     Accepted(OrderId),
     Recorded(OrderId, Answer),
     Say(u64, Answer),
+    ByHand(u16),
+    Told(u64, ByHandAnswer),
 }
 
 #[derive(Clone, Debug)]
@@ -322,6 +341,8 @@ enum CallFor {
     Order(OrderId),
     /// The slot, the launch, and how many persist operations were made before it.
     Status(u16, u64, u64),
+    /// A person's start of that slot.
+    Hand(u16),
 }
 
 /// The agent's state machine.
@@ -338,6 +359,8 @@ pub struct AgentCore {
     active: BTreeMap<OrderId, Active>,
     /// The order that runs on a slot.
     lanes: BTreeMap<u16, OrderId>,
+    /// Starts by hand under way; no order is in the lane of such a slot (R21).
+    hands: BTreeMap<u16, hand::Hand>,
     /// Orders with an outcome, lowest index first: what to forget next.
     over: BTreeSet<(LogIndex, OrderId)>,
     calls: BTreeMap<u64, CallFor>,
@@ -379,6 +402,7 @@ impl AgentCore {
             engines,
             active: BTreeMap::new(),
             lanes: BTreeMap::new(),
+            hands: BTreeMap::new(),
             over,
             calls: BTreeMap::new(),
             frozen_at_op: BTreeMap::new(),
@@ -416,9 +440,11 @@ impl AgentCore {
             Event::Provisioned { slot, result } => self.provisioned(slot, result),
             Event::Removed { slot, result } => self.removed(slot, result),
             Event::FenceAnswer { call, result } => self.device_answered(call, result),
+            Event::ByHand { ask, by_hand } => self.by_hand(ask, *by_hand),
             Event::Tick => {}
         }
         self.pass_time();
+        self.hands_wake();
         self.poll_engines();
         self.flush();
         std::mem::take(&mut self.effects)
@@ -435,7 +461,14 @@ impl AgentCore {
             active.waiters.iter().map(|w| w.deadline).chain(phase)
         });
         let gather = self.report_soon.then_some(self.reported_at + REPORT_GATHER_MS);
-        polls.chain(waits).chain(gather).chain([self.reported_at + REPORT_EVERY_MS]).min().unwrap_or(self.now)
+        let hands = self.hands.values().filter_map(hand::Hand::wake_at);
+        polls
+            .chain(waits)
+            .chain(hands)
+            .chain(gather)
+            .chain([self.reported_at + REPORT_EVERY_MS])
+            .min()
+            .unwrap_or(self.now)
     }
 
     /// The ledger as it is durable.

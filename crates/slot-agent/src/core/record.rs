@@ -79,6 +79,8 @@ impl AgentCore {
     fn follow_up(&mut self, then: Then) {
         match then {
             Then::Say(delivery, answer) => self.effects.push(Effect::Answer { delivery, answer }),
+            Then::ByHand(slot) => self.hand_goes_on(slot),
+            Then::Told(ask, answer) => self.effects.push(Effect::Told { ask, answer }),
             Then::Accepted(id) => {
                 if let Some(active) = self.active.get_mut(&id)
                     && active.phase == Phase::Accepting
@@ -261,6 +263,7 @@ impl AgentCore {
             generation: key.generation,
             ledger_epoch: entry.epoch,
             ledger_master: entry.role == LedgerRole::Master && entry.settled,
+            by_hand: entry.by_hand.clone(),
             engine: self.engine_seen(key.slot),
         });
         let mut slots: Vec<_> = slots.collect();
@@ -273,6 +276,7 @@ impl AgentCore {
                     generation: engine.serving.generation,
                     ledger_epoch: Epoch::ZERO,
                     ledger_master: false,
+                    by_hand: Vec::new(),
                     engine: self.engine_seen(*slot),
                 });
             }

@@ -226,6 +226,9 @@ impl AgentCore {
 
     /// A launch, kill or provision ended; the order that asked for it goes on, after a pause when it failed.
     pub(super) fn effect_ended(&mut self, slot: u16, phase: Phase, failed: Option<String>) {
+        if phase == Phase::Launching && self.hands.contains_key(&slot) {
+            return self.hand_launched(slot, failed);
+        }
         let Some(id) = self.lanes.get(&slot).copied() else { return };
         let now = self.now;
         let Some(active) = self.active.get_mut(&id).filter(|active| active.phase == phase) else { return };

@@ -3,6 +3,7 @@
 
 mod crash;
 mod fence;
+mod hand;
 mod random;
 mod rules;
 mod rules_slot;

@@ -2,6 +2,7 @@
 //!
 //! What always holds: effects are performed in the order given; a crash loses the core and every effect not performed.
 
+use slot_agent::core::hand::{ByHand, ByHandAnswer};
 use slot_agent::core::image::{LedgerImage, LedgerWrite};
 use slot_agent::core::{AgentCore, CoreConfig, Effect, Event, Serving};
 use slot_types::codec;
@@ -49,6 +50,13 @@ pub fn order(index: u64, n: u64, action: Action) -> Order {
         budget_ms: BUDGET,
         action,
     }
+}
+
+/// A person's wish for slot 1 as master at an epoch.
+pub fn by_hand(n: u64) -> ByHand {
+    let by = OperatorName::new("alice").unwrap();
+    let (reason, wall) = ("no coordinator answers".into(), WallTime(7));
+    ByHand { slot: 1, epoch: epoch(n), by, uid: 1000, reason, wall, led: false }
 }
 
 pub fn host_order(index: u64, action: Action) -> Order {
@@ -202,6 +210,8 @@ pub struct World {
     /// Running engine processes.
     pub processes: BTreeMap<u16, (u64, Serving)>,
     pub answers: BTreeMap<u64, Answer>,
+    /// What people at the machine were told.
+    pub told: BTreeMap<u64, ByHandAnswer>,
     pub reports: Vec<AgentReport>,
     /// Every call but Status, in order.
     pub calls: Vec<EngineCall>,
@@ -246,6 +256,7 @@ impl World {
             copies: BTreeMap::new(),
             processes: BTreeMap::new(),
             answers: BTreeMap::new(),
+            told: BTreeMap::new(),
             reports: Vec::new(),
             calls: Vec::new(),
             deeds: Vec::new(),
@@ -328,6 +339,31 @@ impl World {
         }
     }
 
+    /// A person at the machine asks for slot 1 as master, while nobody leads; answers nothing by itself.
+    pub fn ask_by_hand(&mut self, n: u64) -> u64 {
+        let ask = self.next_delivery;
+        self.next_delivery += 1;
+        self.event(Event::ByHand { ask, by_hand: Box::new(by_hand(n)) });
+        ask
+    }
+
+    /// The same, and what the person hears.
+    pub fn by_hand(&mut self, n: u64) -> ByHandAnswer {
+        let ask = self.ask_by_hand(n);
+        self.until_told(ask)
+    }
+
+    pub fn until_told(&mut self, ask: u64) -> ByHandAnswer {
+        for _ in 0..10_000 {
+            if let Some(answer) = self.told.get(&ask) {
+                return answer.clone();
+            }
+            assert!(!self.crashed, "crashed before the answer");
+            self.wait(20);
+        }
+        panic!("ask {ask} was never answered");
+    }
+
     pub fn wait(&mut self, ms: u64) {
         self.now += ms;
         self.event(Event::Tick);
@@ -404,6 +440,11 @@ impl World {
                     FenceAction::Status => FenceSaid::Power(Power::Off),
                 };
                 Some(Event::FenceAnswer { call, result: self.device.pop_front().unwrap_or(Ok(works)) })
+            }
+            Effect::Told { ask, answer } => {
+                let earlier = self.told.insert(ask, answer);
+                assert!(earlier.is_none(), "ask {ask} was answered twice");
+                None
             }
             Effect::Report(report) => {
                 self.reports.push(report);

@@ -119,9 +119,14 @@ impl CoordinatorCore {
         let seen = lead.observer.host_seen(cluster, host, self.now, self.state.applied);
         let signs = lead.observer.signs_of_life(cluster, host, log_now);
         let aside = lead.observer.asides(cluster, host);
+        let by_hand = lead.observer.by_hand(&self.state, host);
+        let by_hand = by_hand.filter(|_| lead.observer.may_propose(host, Topic::ByHand, self.now));
         let aside = aside.filter(|_| lead.observer.may_propose(host, Topic::Aside, self.now));
         if let Some(command) = seen.filter(|_| lead.observer.may_propose(host, Topic::Seen, self.now)) {
             self.propose(command, Purpose::HostSeen(host.clone()));
+        }
+        if let Some(command) = by_hand {
+            self.propose(command, Purpose::ByHand(host.clone()));
         }
         if let Some(command) = aside {
             self.propose(command, Purpose::Aside(host.clone()));

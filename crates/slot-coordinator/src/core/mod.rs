@@ -349,7 +349,7 @@ impl CoordinatorCore {
                     lead.executor.stuck_decided(step, !matches!(answer, Answer::Refused(_)));
                 }
             }
-            Purpose::HostSeen(_) | Purpose::SignOfLife(_) | Purpose::Aside(_) => {}
+            Purpose::HostSeen(_) | Purpose::SignOfLife(_) | Purpose::Aside(_) | Purpose::ByHand(_) => {}
             Purpose::Everyday(store) => {
                 if let Some(lead) = &mut self.lead {
                     lead.everyday.decided(&store);
@@ -381,8 +381,12 @@ impl CoordinatorCore {
                 }
             }
             // Proposed again with the next report, or by the next leader.
-            Purpose::NewLeader | Purpose::Found | Purpose::HostSeen(_) | Purpose::SignOfLife(_) | Purpose::Aside(_) => {
-            }
+            Purpose::NewLeader
+            | Purpose::Found
+            | Purpose::HostSeen(_)
+            | Purpose::SignOfLife(_)
+            | Purpose::Aside(_)
+            | Purpose::ByHand(_) => {}
         }
     }
 

@@ -7,7 +7,9 @@
 use super::io::Now;
 use core::net::SocketAddr;
 use slot_machine::aside::untold;
+use slot_machine::by_hand::unnoted;
 use slot_machine::command::Command;
+use slot_machine::state::State;
 use slot_types::cluster::{Cluster, Host, HostQuarantine, HostState};
 use slot_types::engine::EngineStatus;
 use slot_types::evidence::{AgentSeen, CopyEvidence, Evidence, HostEvidence, Seen};
@@ -55,6 +57,7 @@ pub(super) enum Topic {
     Seen,
     SignOfLife,
     Aside,
+    ByHand,
 }
 
 impl Observer {
@@ -209,6 +212,22 @@ impl Observer {
             let records = untold(cluster, &slot, report.generation, aside);
             let generation = report.generation;
             (!records.is_empty()).then_some(Command::AsideSeen { slot, generation, records })
+        })
+    }
+
+    /// Masters that a person started at a host's machine, and the audit does not tell of yet (R19). Only the admitted disk's
+    /// word counts (S2).
+    pub(super) fn by_hand(&self, state: &State, name: &HostName) -> Option<Command> {
+        let (host, heard) = (state.cluster.as_ref()?.hosts.get(name)?, self.heard.get(name)?);
+        if host.quarantined.is_some() || host.incarnation != Some(heard.report.incarnation) {
+            return None;
+        }
+        heard.report.slots.iter().find_map(|report| {
+            let SlotReport { store, generation, by_hand, .. } = report;
+            let slot = SlotId::new(name.clone(), report.slot);
+            let starts = unnoted(state, &slot, store, *generation, by_hand);
+            let (store, generation) = (store.clone(), *generation);
+            (!starts.is_empty()).then_some(Command::ByHandSeen { slot, store, generation, starts })
         })
     }
 

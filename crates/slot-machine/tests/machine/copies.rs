@@ -362,7 +362,7 @@ fn builds_into_one_domain_run_no_more_at_once_than_policy_allows() {
         cluster.policy.copy_per_domain = bound;
         let beside = Some(&slot(3, 1));
         let tasks = vec![build(&world, 2, &slot(3, 2), 1, None), build(&world, 1, &slot(4, 1), 1, beside)];
-        let id = world.start(Intent::Rebalance, tasks);
+        let id = world.start(Intent::Rebalance(Default::default()), tasks);
         world.start_all();
         let runs = world.state.plans[&id].tasks.iter();
         runs.filter(|run| run.state == TaskState::Running).count()

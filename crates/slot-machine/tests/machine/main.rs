@@ -3,6 +3,7 @@
 //! What always holds: after every command the invariants of [`watch`] are checked, by a bookkeeping of its own.
 
 mod approvals;
+mod by_hand;
 mod copies;
 mod fence;
 mod flows;

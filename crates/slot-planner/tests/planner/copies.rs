@@ -55,7 +55,7 @@ fn emptying_a_host_hands_its_masters_over_first_and_then_moves_every_copy() {
     // It comes back without copies, and is filled again by rebalancing.
     let back = world.plan(Intent::UndrainHost(host(2))).unwrap();
     world.complete(back.plan());
-    let even = world.plan(Intent::Rebalance).unwrap();
+    let even = world.plan(Intent::Rebalance(Budget::default())).unwrap();
     world.complete(even.plan());
     in_order(&world);
     let on = |h| world.cluster.copies_on(&host(h)).count();

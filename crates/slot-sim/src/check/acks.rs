@@ -85,7 +85,15 @@ impl Acks {
             found.say("R1", format!("{slot} acknowledges {record} while frozen by {id} at {length}"));
         }
         self.one_writer(found, ack, engine, context);
+        // R19: a person's word started it beside a successor: what it acknowledges from here on a loss case must list.
+        let past = context.commits.promoted_past(store, epoch)
+            && context.ledgers.has_branch(slot, store, engine.generation, epoch);
         let acks = self.stores.entry(store.clone()).or_default();
+        if let (true, Some(id)) = (past, ack.id) {
+            acks.ids.insert(id, epoch);
+            acks.lost.insert(id);
+            return;
+        }
         let now = found.now;
         acks.givers.entry(epoch).or_insert_with(|| (slot.clone(), now));
         if let Some(id) = ack.id {
@@ -149,8 +157,13 @@ impl Acks {
         context: Context<'_>,
     ) -> bool {
         context.commits.waivers(store, epoch, newer).any(|sheet| {
+            let by_hand = context
+                .engines
+                .all
+                .get(slot)
+                .is_some_and(|engine| context.ledgers.has_branch(slot, store, engine.generation, epoch));
             sheet.waived.contains(slot)
-                && (sheet.fence == FenceLevel::None || self.attested_wrongly.contains(&slot.host))
+                && (sheet.fence == FenceLevel::None || by_hand || self.attested_wrongly.contains(&slot.host))
         })
     }
 

@@ -153,6 +153,11 @@ impl Commits {
         });
         later.filter_map(|(_, allocated)| allocated.sheet.as_ref())
     }
+    /// Whether a Promote above an epoch was ever started, as far as was committed.
+    pub fn promoted_past(&self, store: &StoreName, epoch: Epoch) -> bool {
+        let cluster = self.state.cluster.as_ref();
+        cluster.and_then(|cluster| cluster.stores.get(store)).is_some_and(|store| store.last_promoted > epoch)
+    }
     /// Whether a loss case tells of a copy.
     pub fn has_loss_case(&self, store: &StoreName, slot: &SlotId) -> bool {
         let cases = self.state.cluster.iter().flat_map(|c| c.loss_cases.values());
@@ -276,6 +281,10 @@ impl Commits {
                 let past_return = self.tasks.is_past_return(step.plan, step.task);
                 power::started(found, &self.state, *step, guards, past_return);
                 self.tasks.started(found, &self.state, &self.stores, index, (*step, *attempt), guards);
+            }
+            Command::ByHandSeen { slot, store, generation, starts } => {
+                let hands = facts.ledgers.hands(&slot.host);
+                super::by_hand::told(found, &self.state, hands, (slot, store, *generation), starts);
             }
             Command::FinishStep { id, outcome } => {
                 if !facts.ledgers.gave(id, outcome) {

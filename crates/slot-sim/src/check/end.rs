@@ -61,6 +61,9 @@ pub(super) fn finish(witness: &mut Witness, end: &End<'_>) {
         }
     }
     same_states(witness, end);
+    if let (Some(state), Some(_)) = (end.state, &end.heal) {
+        witness.ledgers.branches_told(&mut witness.found, state, &witness.touched);
+    }
     let Some(cluster) = end.state.and_then(|s| s.cluster.as_ref()) else { return };
     for (name, store) in &cluster.stores {
         let serves = |core: &JournalCore| core.role() == EngineRole::Master && core.epoch() == store.epoch;

@@ -5,6 +5,7 @@
 //! reached the agent, and what coordinators sent is kept beside them.
 
 use super::Found;
+use super::by_hand::{self, Hands};
 use super::commits::Commits;
 use super::engines::Freeze;
 use slot_agent::core::Effect;
@@ -43,6 +44,8 @@ struct Host {
     out: BTreeMap<u64, u16>,
     /// R1: freezes that were seen to end, by a thaw or by themselves.
     ended: BTreeSet<OrderId>,
+    /// R19: what people did at the machine.
+    hands: Hands,
     touched: bool,
 }
 
@@ -106,15 +109,9 @@ impl Ledgers {
         self.outcomes.get(id).is_some_and(|all| all.contains(outcome))
     }
 
-    /// A coordinator sends an order; its term and index, if it can be read. S12: what it rests on is committed; R18: no thaw after the
+    /// A coordinator sends an order; what it is, if it can be read. S12: what it rests on is committed; R18: no thaw after the
     /// commit.
-    pub fn emitted(
-        &mut self,
-        found: &mut Found,
-        commits: &Commits,
-        host: &HostName,
-        bytes: &[u8],
-    ) -> Option<(u64, u64)> {
+    pub fn emitted(&mut self, found: &mut Found, commits: &Commits, host: &HostName, bytes: &[u8]) -> Option<Order> {
         let order: Order = match codec::decode(bytes) {
             Ok(order) => order,
             Err(error) => {
@@ -131,7 +128,35 @@ impl Ledgers {
         if !known.iter().any(|(to, o)| to == host && same_order(o, &order)) {
             known.push((host.clone(), order.clone()));
         }
-        Some((order.term.0, order.index.0))
+        Some(order)
+    }
+
+    /// A person at the machine asks an agent for a master.
+    pub fn asked_by_hand(&mut self, host: &HostName, by_hand: &slot_agent::core::hand::ByHand) {
+        self.hosts.entry(host.clone()).or_default().hands.asks(by_hand);
+    }
+
+    /// What people did at a host's machine.
+    pub fn hands(&self, host: &HostName) -> Option<&Hands> {
+        self.hosts.get(host).map(|host| &host.hands)
+    }
+
+    /// Whether a person started that copy at that epoch by hand (R19).
+    pub fn has_branch(&self, slot: &SlotId, store: &StoreName, generation: CopyGeneration, epoch: Epoch) -> bool {
+        let key = CopyKey { slot: slot.number, store: store.clone(), generation };
+        self.hands(&slot.host).is_some_and(|hands| hands.has_branch(&key, epoch))
+    }
+
+    /// R19: at the end, the audit tells of every branch on a disk that was never touched.
+    pub fn branches_told(
+        &self,
+        found: &mut Found,
+        state: &slot_machine::state::State,
+        touched: &BTreeMap<HostName, u64>,
+    ) {
+        for (name, host) in self.hosts.iter().filter(|(name, _)| !touched.contains_key(*name)) {
+            by_hand::all_told(found, state, name, &host.hands);
+        }
     }
 
     /// An agent is about to take a delivery.
@@ -159,6 +184,7 @@ impl Ledgers {
         let host = self.hosts.entry(name.clone()).or_default();
         host.boot = Some(boot);
         host.out.clear();
+        host.hands.opens();
         let same_disk = host.meta.as_ref().is_some_and(|m| m.incarnation == image.meta.incarnation);
         if same_disk && !host.touched {
             let gone = host.copies.iter().find(|(key, known)| {
@@ -225,6 +251,7 @@ impl Ledgers {
                         freeze: entry.freeze,
                     };
                     host.copy_written(found, name, key, now);
+                    host.hands.written(found, name, key, entry);
                 }
                 LedgerWrite::Order(id, entry) => drop(orders.insert(*id, entry)),
                 LedgerWrite::Forget(id) => {
@@ -533,6 +560,9 @@ impl Host {
             if permits(&order.action, deed) {
                 reason = Some(order);
             }
+        }
+        if reason.is_none() && self.hands.permits(slot, deed, epoch) {
+            return;
         }
         let Some(order) = reason else {
             let open = self.open.get(&slot);

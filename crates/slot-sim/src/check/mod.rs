@@ -15,6 +15,7 @@ mod acks;
 mod admission;
 mod approvals;
 mod audit;
+mod by_hand;
 mod commits;
 mod control;
 mod end;

@@ -277,6 +277,9 @@ impl Witness {
                 if let agent::Event::Deliver { bytes, .. } = event {
                     self.ledgers.delivered(host, bytes);
                 }
+                if let agent::Event::ByHand { by_hand, .. } = event {
+                    self.ledgers.asked_by_hand(host, by_hand);
+                }
                 if let agent::Event::EngineAnswer { call, .. } = event {
                     self.ledgers.call_over(host, *call);
                 }
@@ -322,7 +325,6 @@ impl Witness {
 
     fn coordinator_did(&mut self, node: u64, state: &State, effects: &[coordinator::Effect]) {
         use coordinator::Effect;
-        let now = self.found.now;
         for effect in effects {
             if let Effect::Persist(batch) = effect {
                 self.raft.asked(&mut self.found, node, batch, state.applied.0);
@@ -342,8 +344,8 @@ impl Witness {
                 }
                 Effect::Deliver { host, order, .. } => {
                     let emitted = self.ledgers.emitted(&mut self.found, &self.commits, host, order);
-                    let Some((term, index)) = emitted else { continue };
-                    self.raft.delivers(&mut self.found, now, node, term, index);
+                    let Some(order) = emitted else { continue };
+                    self.raft.delivers(&mut self.found, node, &order);
                 }
                 Effect::WatchAgents { term, agents } if !agents.is_empty() => {
                     self.raft.leads(&mut self.found, node, term.0);

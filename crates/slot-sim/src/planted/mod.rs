@@ -3,6 +3,7 @@
 //! What always holds: every bug has a name that occurs in the product's sources and here, and nowhere else; a bug is on
 //! only in a build with `--cfg slot_planted`, and only on a thread that chose it.
 
+pub mod by_hand;
 pub mod coordinator;
 pub mod copies;
 pub mod hosts;
@@ -39,7 +40,10 @@ pub const SMOKE: [&str; 8] = [
 /// Every bug there is, by name.
 pub fn all() -> Vec<&'static Bug> {
     let mut all: Vec<&'static Bug> =
-        [coordinator::BUGS, copies::BUGS, plans::BUGS, raft::BUGS, hosts::BUGS].into_iter().flatten().collect();
+        [by_hand::BUGS, coordinator::BUGS, copies::BUGS, plans::BUGS, raft::BUGS, hosts::BUGS]
+            .into_iter()
+            .flatten()
+            .collect();
     all.sort_by_key(|bug| bug.name);
     all
 }

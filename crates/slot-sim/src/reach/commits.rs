@@ -8,6 +8,7 @@ use slot_machine::command::{Answer, Command, Proposal, Refused, RequestId, StepR
 use slot_machine::state::{PlanRecord, State, StepState, TaskRun, TaskState};
 use slot_machine::unwind::{CANCEL_BIT, SERVE_BIT, THAW_BIT};
 use slot_types::cluster::{CopyState, HostQuarantine, LossClass, Store};
+use slot_types::hand::HandState;
 use slot_types::ids::*;
 use slot_types::order::{Done, NeverWill, Outcome};
 use slot_types::plan::{StepKind, Task, TaskKind};
@@ -98,6 +99,17 @@ impl Commits {
                     Some(HostQuarantine::OtherDisk { .. }) => self.reached.at("S2: another disk was quarantined"),
                     Some(HostQuarantine::OlderDisk { .. }) => self.reached.at("S2: an old disk was quarantined"),
                     None => {}
+                }
+            }
+            Command::ByHandSeen { store, starts, .. } => {
+                let store = state.cluster.as_ref().and_then(|cluster| cluster.stores.get(store));
+                let last = starts.last().filter(|start| start.state == HandState::Serving);
+                if let (Some(store), Some(last)) = (store, last) {
+                    self.reached.at(if last.epoch == store.epoch {
+                        "R19: a branch was adopted"
+                    } else {
+                        "R19: a branch was beside a higher epoch"
+                    });
                 }
             }
             Command::AdmitHost { .. } => self.reached.at("S2: a person admitted another disk"),

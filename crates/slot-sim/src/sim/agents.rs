@@ -232,7 +232,7 @@ impl Sim {
             Effect::Remove { .. } => self.place(node, "removes", "copy"),
             Effect::Fence { action, .. } => self.place(node, "fences", action.name()),
             Effect::Answer { .. } => self.place(node, "answers", "order"),
-            Effect::Report(_) => true,
+            Effect::Told { .. } | Effect::Report(_) => true,
         }
     }
 
@@ -280,6 +280,7 @@ impl Sim {
             Effect::Fence { call, host: of, action, budget_ms, .. } => {
                 self.ask_device((host.clone(), life, call), &of, action, budget_ms);
             }
+            Effect::Told { answer, .. } => self.told_by_hand(host, &answer),
             Effect::Report(report) => self.report(host, &report),
         }
     }

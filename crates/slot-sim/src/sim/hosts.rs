@@ -60,6 +60,7 @@ impl Sim {
             disk: Stream::new(seed, 4),
             dice: Stream::new(seed, 5),
             devices: Stream::new(seed, 31),
+            hands: Stream::new(seed, 32),
             tokens,
             cluster,
             coordinators: BTreeMap::new(),
@@ -120,6 +121,9 @@ impl Sim {
     pub fn become_rough(&mut self) {
         if self.swarm.every_ms > 0 {
             self.queue.after(self.swarm.every_ms, Happening::Nemesis);
+        }
+        if self.swarm.by_hand {
+            self.queue.after(self.swarm.every_ms, Happening::AtTheMachine);
         }
     }
 

@@ -11,6 +11,7 @@ mod decode;
 mod device;
 pub mod directed;
 mod engines;
+mod hand;
 mod hosts;
 mod letters;
 mod nemesis;
@@ -86,6 +87,8 @@ pub(crate) enum Happening {
     Mend(Place, Place),
     /// The next injection is to be drawn.
     Nemesis,
+    /// Somebody passes by a machine (R19).
+    AtTheMachine,
     /// People look.
     People,
     /// Clients go on.
@@ -127,6 +130,7 @@ pub struct Sim {
     dice: Stream,
     tokens: Stream,
     devices: Stream,
+    hands: Stream,
     cluster: ClusterId,
     coordinators: BTreeMap<u64, Coordinator>,
     agents: BTreeMap<HostName, AgentMachine>,
@@ -265,6 +269,7 @@ impl Sim {
             Happening::Device { asked, of, deed } => self.device(asked, &of, deed),
             Happening::Mend(from, to) => self.mend(&from, &to),
             Happening::Nemesis => self.nemesis(),
+            Happening::AtTheMachine => self.at_the_machine(),
             Happening::People => self.people(),
             Happening::Clients => self.clients(),
         }

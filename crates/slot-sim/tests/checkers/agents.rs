@@ -81,6 +81,8 @@ impl Host {
             stopped: false,
             retired,
             freeze: None,
+            sync_copies: 0,
+            by_hand: Vec::new(),
         };
         LedgerWrite::Copy(key, entry)
     }

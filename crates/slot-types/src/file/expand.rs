@@ -165,8 +165,8 @@ pub(crate) fn domain(template: &str, n: Option<u64>) -> Result<Domain, String> {
     Ok(Domain(levels))
 }
 
-/// `500 GB`.
-pub(crate) fn size(text: &str) -> Result<u64, String> {
+/// Reads a size as it is written in a cluster file, `500 GB`.
+pub fn size(text: &str) -> Result<u64, String> {
     match text.parse::<bytesize::ByteSize>() {
         Ok(size) if size.as_u64() > 0 => Ok(size.as_u64()),
         Ok(_) => Err(format!("{text:?} is no room at all")),

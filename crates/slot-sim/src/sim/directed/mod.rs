@@ -4,6 +4,7 @@
 //! checkers as any other, and is clean without a planted bug.
 
 mod brake;
+mod by_hand;
 mod coordinator;
 mod copies;
 mod fence;
@@ -29,6 +30,7 @@ pub struct Script {
 pub fn all() -> impl Iterator<Item = &'static Script> {
     [
         brake::SCRIPTS,
+        by_hand::SCRIPTS,
         coordinator::SCRIPTS,
         copies::SCRIPTS,
         plans::SCRIPTS,
@@ -43,10 +45,15 @@ pub fn all() -> impl Iterator<Item = &'static Script> {
 }
 
 /// Of each 300 seeds one: dangerous states that random worlds come to so rarely that 300 of them may miss them.
-const RARE: [(u64, &str); 2] = [(117, "r23-mass-unasked"), (237, "s2-older-disk-accepted")];
+const RARE: [(u64, &str); 4] = [
+    (117, "r23-mass-unasked"),
+    (177, "r19-branch-not-recorded"),
+    (237, "s2-older-disk-accepted"),
+    (297, "r19-conflict-adopted"),
+];
 
 /// The schedule that a campaign plays with a seed: every sixth seed has one, every 24th one about copies, every thirtieth one of
-/// power that is cut, two in 300 a rare one; the others are random worlds.
+/// power that is cut, four in 300 a rare one; the others are random worlds.
 pub fn of_seed(seed: u64) -> Option<&'static Script> {
     if seed % 24 == 16 {
         let mut about_copies = copies::SCRIPTS.iter().filter(|script| script.name.starts_with("reach/"));
