@@ -138,8 +138,10 @@ pub(crate) fn fail_over(places: &FailOverPlaces<'_>) -> Vec<Step> {
 /// Whether the master acknowledges nothing, reinjected records neither, unless the copy of a loss case follows it first (R24).
 /// What the master lacks is then put aside there, and brought back from aside.
 pub(crate) fn follows_first(store: &Store, slot: &SlotId) -> bool {
+    // One that still follows a former master gets to nothing while the plan holds its store.
+    let now = store.master.clone().map(|master| (master, store.epoch));
     let follows = |(other, copy): &(&SlotId, &Copy)| {
-        *other != slot && store.master.as_ref() != Some(*other) && copy.state == CopyState::Serving
+        *other != slot && copy.state == CopyState::Serving && now.is_some() && copy.follows == now
     };
     let set_aside = store.copies.get(slot).is_some_and(|copy| copy.state == CopyState::Quarantined);
     set_aside && store.copies.iter().filter(follows).count() < usize::from(store.spec.sync_copies)

@@ -110,8 +110,10 @@ fn settle_loss(store: Option<&Store>, at: &SlotId, how: Settlement) -> Wanted {
         // R24: with too few others the master takes the records only once this copy counts.
         let quarantined = store.is_some_and(|s| s.copies.get(at).is_some_and(|c| c.state == CopyState::Quarantined));
         let others = store.map_or(0, |s| {
-            let serving = s.copies.iter().filter(|(_, copy)| copy.state == CopyState::Serving);
-            serving.filter(|(other, _)| *other != at && s.master.as_ref() != Some(*other)).count()
+            let is_led =
+                |copy: &Copy| copy.follows.as_ref().is_some_and(|(m, e)| (Some(m), *e) == (s.master.as_ref(), s.epoch));
+            let serving = s.copies.iter().filter(|(_, copy)| copy.state == CopyState::Serving && is_led(copy));
+            serving.filter(|(other, _)| *other != at).count()
         });
         if quarantined && others < store.map_or(0, |s| usize::from(s.spec.sync_copies)) {
             steps.push(slot(StepKind::Follow, at));
