@@ -6,7 +6,7 @@
 
 use crate::drain::{all_may_leave, declare_draining, declare_last, hand_over, host_state};
 use crate::leave::{Gone, close_copies, domain, leaves, live_domains, stays};
-use crate::live::{Chart, Lead, Stance};
+use crate::live::{Chart, Stance, lifted};
 use crate::nothing::Nothing;
 use crate::refusal::{DrainBlock, NotWell, Refusal, WhyNot};
 use crate::view::View;
@@ -230,19 +230,8 @@ fn target(
     if let Some(unknown) = to.filter(|to| view.cluster.slot(to).is_none()) {
         return Err(Refusal::UnknownSlot(unknown.clone()));
     }
-    let left = BTreeSet::from([slot.clone()]);
-    let none = BTreeSet::new();
-    let mut chart = Chart::of(view, &none, |other: &StoreName, known: &Store| match other == name {
-        true if leads => {
-            let mut stance = Stance::kept(known).without(&left);
-            stance.at.insert(0, None);
-            Stance { lead: Lead::Or(BTreeSet::new()), ..stance }
-        }
-        true => Stance::kept(known).without(&left).and_more(1),
-        false => Stance::kept(known),
-    });
-    let number = chart.number(name).ok_or_else(|| Refusal::UnknownStore(name.clone()))?;
-    let nth = if leads { 0 } else { chart.layout.copies(&chart.fleet, number).len() - 1 };
+    let (mut chart, number, nth) =
+        lifted(view, name, slot, leads).ok_or_else(|| Refusal::UnknownStore(name.clone()))?;
     if let Some(to) = to {
         let refused = |why| Refusal::NotThisPlace { store: name.clone(), to: to.clone(), why };
         return chart.may_take(view, (number, nth), to).map(|()| to.clone()).map_err(refused);

@@ -5,7 +5,7 @@
 
 use crate::refusal::WhyNot;
 use crate::view::View;
-use crate::{Inputs, WhatIf, failover};
+use crate::{Inputs, WhatIf, failover, live};
 use slot_types::cluster::*;
 use slot_types::engine::EngineStatus;
 use slot_types::evidence::Evidence;
@@ -35,6 +35,7 @@ pub fn explain_store(
         not_well: view.master_well(name, store).err().map(|why| why.to_string()),
         made_by: None,
         candidates: candidates(&view, name, store, leader, &view.masters()),
+        places: live::places(&view, name, store),
         if_host_dies: goes,
         claimed_by: None,
     })

@@ -5,10 +5,12 @@
 //! before the plan begins, since what a copy leaves is free only once it is destroyed. The engine proposes; which tasks a
 //! proposal becomes, and whether each of them is safe, is for the intent's own code, and the checker judges the plan.
 
+mod explain;
 mod merit;
 mod place;
 mod rebalance;
 
+pub(crate) use explain::{lifted, places};
 pub(crate) use rebalance::rebalance;
 
 use crate::layout::{self, Fleet, HOST, Layout, NOWHERE, Outcome, RACK, State};

@@ -89,7 +89,13 @@ impl<'a> Seats<'a> {
     pub fn rank(&self, store: u32, nth: usize, instead: u32, host: u32) -> Result<Rank, WhyNotHere> {
         let copies = self.layout.copies(self.fleet, store);
         may_hold(self.fleet, &self.tally, copies, store, instead, host)?;
+        Ok(self.rank_with(store, nth, host, 0))
+    }
+    /// How good a host would be if it had so many bytes more, and a slot for the copy.
+    pub fn rank_with(&self, store: u32, nth: usize, host: u32, more: u64) -> Rank {
+        let copies = self.layout.copies(self.fleet, store);
         let (spec, on) = (self.fleet.stores[store as usize], &self.fleet.hosts[host as usize]);
+        let room = on.bytes.saturating_add(more).max(1);
         let then = |at: u32, more: u64| {
             per_ordinary(self.tally.load[at as usize] + more, self.fleet.hosts[at as usize].weight)
         };
@@ -105,8 +111,8 @@ impl<'a> Seats<'a> {
             _ => 0,
         };
         let bytes = u128::from(self.tally.bytes[host as usize]) + u128::from(spec.size);
-        let fill = u64::try_from(bytes * 1_000_000 / u128::from(on.bytes.max(1))).unwrap_or(u64::MAX);
+        let fill = u64::try_from(bytes * 1_000_000 / u128::from(room)).unwrap_or(u64::MAX);
         let masters = if nth == 0 { then(host, load).max(self.floors.1) } else { 0 };
-        Ok(Rank { survivor: survivor.max(self.floors.0), masters, fill, host })
+        Rank { survivor: survivor.max(self.floors.0), masters, fill, host }
     }
 }

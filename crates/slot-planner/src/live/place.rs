@@ -131,9 +131,9 @@ impl Chart<'_> {
 }
 
 /// The copies to be placed, while they are.
-struct Table<'c, 'a> {
+pub(super) struct Table<'c, 'a> {
     chart: &'c Chart<'a>,
-    seats: Seats<'c>,
+    pub seats: Seats<'c>,
     free: Vec<BTreeSet<(u64, u16)>>,
     given: Slots,
     /// The host of the lost copy beside which one is built.
@@ -141,7 +141,7 @@ struct Table<'c, 'a> {
 }
 
 impl<'c, 'a> Table<'c, 'a> {
-    fn of(chart: &'c Chart<'a>, layout: &Layout) -> Table<'c, 'a> {
+    pub fn of(chart: &'c Chart<'a>, layout: &Layout) -> Table<'c, 'a> {
         let seats = Seats::of(&chart.fleet, layout, &figures(&chart.fleet, layout));
         Table { chart, seats, free: chart.free.clone(), given: Slots::new(), beside: BTreeMap::new() }
     }
@@ -215,12 +215,12 @@ impl<'c, 'a> Table<'c, 'a> {
         all.iter().find(|(_, number)| *number == slot.number).map_or(0, |(size, _)| *size)
     }
 
-    fn hosts(&self) -> std::ops::Range<u32> {
+    pub fn hosts(&self) -> std::ops::Range<u32> {
         0..u32::try_from(self.chart.hosts.len()).unwrap_or(u32::MAX)
     }
 
     /// Whether a host may have a copy, and how good it is for it.
-    fn rank(&self, store: u32, nth: usize, instead: u32, host: u32) -> Result<Rank, WhyNotHere> {
+    pub fn rank(&self, store: u32, nth: usize, instead: u32, host: u32) -> Result<Rank, WhyNotHere> {
         let rank = self.seats.rank(store, nth, instead, host)?;
         let fits = self.free[host as usize].range((self.size(store), 0)..).next().is_some();
         if fits { Ok(rank) } else { Err(WhyNotHere::Slots) }
@@ -256,7 +256,7 @@ impl<'c, 'a> Table<'c, 'a> {
         self.hosts().filter_map(why).collect()
     }
 
-    fn named(&self, view: &View<'_>, store: u32, host: u32, why: WhyNotHere) -> WhyNot {
+    pub fn named(&self, view: &View<'_>, store: u32, host: u32, why: WhyNotHere) -> WhyNot {
         let name = self.chart.host(host);
         let held = |by: u32| self.chart.slot(store, by).or_else(|| self.given.get(&(store, by))).cloned();
         match why {

@@ -2,7 +2,7 @@
 
 use super::world::*;
 use slot_planner::{explain_plan, explain_store};
-use slot_types::cluster::CopyState;
+use slot_types::cluster::{CopyState, SlotSpec};
 use slot_types::ids::*;
 use slot_types::plan::{Intent, TaskKind};
 use slot_types::position::Position;
@@ -128,4 +128,79 @@ fn a_new_stores_place_and_a_target_asked_for_are_explained() {
     let to = replicas(&world, 1).pop();
     let plan = world.plan(Intent::FailOverSlot { slot, to }).unwrap().plan().clone();
     assert_eq!(of_plan(&world, &plan)[0].because[0], "asked for by name, with --to");
+}
+
+#[test]
+fn every_other_host_has_one_reason_and_a_full_one_the_slot_that_is_missing() {
+    let mut world = World::running(4, 8, 4, 2);
+    world.host_mut(&host(4)).slots.retain(|number, _| *number <= 2);
+    world.see_all();
+    let explained = of_store(&world, 1);
+    assert_eq!(explained.places.len(), 2);
+    let master = &explained.places[0];
+    assert_eq!(Some(&master.slot), explained.master.as_ref());
+    let of = |n: usize| master.others.iter().find(|other| other.host == host(n)).unwrap();
+    assert_eq!(master.others.len(), 3);
+    assert!(master.others.iter().all(|other| master.best.as_ref() == Some(&other.host) || !other.why.is_empty()));
+    assert_eq!(of(4).why, slot_planner::WhyNot::NoFreeSlot.to_string());
+    // More masters than another would have: no room helps there. For a replica it does.
+    assert_eq!(of(4).change, None);
+    let stated = (1..=4).flat_map(|n| of_store(&world, n).places).flat_map(|copy| copy.others);
+    assert!(stated.filter(|other| other.host == host(4)).any(|other| other.change.is_some()));
+    // Where the replica is no room would help.
+    let replica = &explained.places[1].slot;
+    let there = master.others.iter().find(|other| other.host == replica.host).unwrap();
+    assert_eq!((&there.why, there.change), (&slot_planner::WhyNot::SameDomain(replica.clone()).to_string(), None));
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig { cases: 48, failure_persistence: None, ..Default::default() })]
+
+    /// Each change that is said to make a host the choice is made, and the copy is planned for again: it goes there.
+    #[test]
+    fn every_stated_change_makes_its_host_the_choice(
+        hosts in 3usize..7,
+        slots in 4u16..9,
+        stores in 1usize..8,
+        copies in 2u8..4,
+        sizes in proptest::collection::vec(1u64..1000, 8),
+    ) {
+        let mut world = World::running(hosts, slots.max(8), stores, copies);
+        for (n, size) in (1..=stores).zip(&sizes) {
+            world.store_mut(&store(n)).spec.size_bytes = *size;
+        }
+        // Some hosts have no slot left.
+        for n in 1..=hosts.min(2) {
+            let held: std::collections::BTreeSet<u16> = world.cluster.copies_on(&host(n)).map(|(_, slot, _)| slot.number).collect();
+            world.host_mut(&host(n)).slots.retain(|number, _| held.contains(number));
+        }
+        world.see_all();
+        for n in 1..=stores {
+            for copy in of_store(&world, n).places {
+                let away = copy.best.as_ref() != Some(&copy.slot.host);
+                let chosen = copy.others.iter().find(|other| other.why.is_empty()).map(|other| &other.host);
+                proptest::prop_assert_eq!(chosen, copy.best.as_ref().filter(|_| away));
+                for other in &copy.others {
+                    let Some(slot_types::view::Change::Slot { size_bytes }) = other.change else { continue };
+                    let mut then = world.clone();
+                    let address = "10.20.200.200:7430".parse().unwrap();
+                    then.host_mut(&other.host).slots.insert(200, SlotSpec { size_bytes, address });
+                    let again = of_store(&then, n).places.into_iter().find(|again| again.slot == copy.slot).unwrap();
+                    proptest::prop_assert_eq!(again.best.as_ref(), Some(&other.host), "{} with {} more", &copy.slot, size_bytes);
+                    let plan = then.plan(Intent::MoveCopy { slot: copy.slot.clone(), to: None }).unwrap();
+                    let built = plan.plan().tasks.iter().find_map(|task| match &task.kind {
+                        TaskKind::BuildCopy { slot, .. } => Some(slot.host.clone()),
+                        _ => None,
+                    });
+                    proptest::prop_assert_eq!(built.as_ref(), Some(&other.host));
+                    // And with a byte less it is not.
+                    if size_bytes > world.cluster.stores[&store(n)].spec.size_bytes {
+                        then.host_mut(&other.host).slots.get_mut(&200).unwrap().size_bytes -= 1;
+                        let less = of_store(&then, n).places.into_iter().find(|less| less.slot == copy.slot).unwrap();
+                        proptest::prop_assert_ne!(less.best.as_ref(), Some(&other.host));
+                    }
+                }
+            }
+        }
+    }
 }

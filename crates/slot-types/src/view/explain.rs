@@ -50,6 +50,38 @@ pub struct Candidate {
     pub unplanned: Verdict,
 }
 
+/// What would make another host the choice for a copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub enum Change {
+    /// One more slot there, free and so large.
+    Slot {
+        /// How large at least.
+        size_bytes: u64,
+    },
+}
+
+/// A host that a copy is not on.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub struct OtherHost {
+    /// Which.
+    pub host: HostName,
+    /// The one reason why it is not the choice, all else staying as it is; empty for the one that is.
+    pub why: String,
+    /// The least more room that would make it the choice; `None` where no room would.
+    pub change: Option<Change>,
+}
+
+/// Where a copy is, and where it would be put now.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub struct ExplainedCopy {
+    /// Its slot.
+    pub slot: SlotId,
+    /// The host that is best for it now, all else staying as it is; `None` where no host may have it.
+    pub best: Option<HostName>,
+    /// Every other host, by name.
+    pub others: Vec<OtherHost>,
+}
+
 /// The plan that made a slot the master.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
 pub struct MadeBy {
@@ -82,6 +114,8 @@ pub struct ExplainedStore {
     pub made_by: Option<MadeBy>,
     /// Its copies.
     pub candidates: Vec<Candidate>,
+    /// Where each copy is, and why on no other host.
+    pub places: Vec<ExplainedCopy>,
     /// Where it would go if its master's host were lost now; `None` when nowhere.
     pub if_host_dies: Option<SlotId>,
     /// The running plan that holds it.

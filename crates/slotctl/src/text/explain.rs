@@ -7,6 +7,7 @@ use super::layout::*;
 use super::show;
 use slot_types::cluster::Role;
 use slot_types::evidence::Seen;
+use slot_types::render::size;
 use slot_types::view::*;
 
 /// The whole answer.
@@ -51,7 +52,36 @@ fn explained_store(store: &ExplainedStore) -> String {
     };
     text += &wrap("if it dies   ", &dies);
     text.push('\n');
-    text + &store.candidates.iter().map(|c| candidate(c, true, true)).collect::<String>()
+    text += &store.candidates.iter().map(|c| candidate(c, true, true)).collect::<String>();
+    text + &store.places.iter().map(place).collect::<String>()
+}
+
+/// No less than so many bytes once it is written with one digit after the point.
+fn shown(bytes: u64) -> u64 {
+    let mut unit = 1u64;
+    while bytes / unit >= 1000 {
+        unit *= 1000;
+    }
+    bytes.div_ceil((unit / 10).max(1)).saturating_mul((unit / 10).max(1))
+}
+
+/// Why a copy is on its host, and why not on each other one.
+fn place(copy: &ExplainedCopy) -> String {
+    let here = &copy.slot.host;
+    let best = match &copy.best {
+        Some(best) if best == here => format!("{here} is the best host for it now, all else staying as it is"),
+        Some(best) => format!("{best} would be better for it now; slotctl move slot {} asks for that", copy.slot),
+        None => "no host may have it now".into(),
+    };
+    let mut text = format!("\n{}", wrap(&format!("place of {:<9}  ", copy.slot.to_string()), &best));
+    for other in &copy.others {
+        let why = if other.why.is_empty() { "the best host for it now" } else { &other.why };
+        let change = other.change.map(|Change::Slot { size_bytes }| {
+            format!("; would be chosen with one more free slot of {}", size(shown(size_bytes)))
+        });
+        text += &wrap(&format!("  {:<8}  ", other.host.to_string()), &format!("{why}{}", change.unwrap_or_default()));
+    }
+    text
 }
 
 fn made_by(store: &ExplainedStore) -> String {

@@ -53,9 +53,33 @@ pub fn explained_store() -> ExplainedStore {
             lagging,
             candidate(slot(11, 5), Role::Replica, Verdict::Can, Verdict::Can),
         ],
+        places: vec![
+            ExplainedCopy {
+                slot: slot(7, 31),
+                best: Some(slot(7, 31).host),
+                others: vec![
+                    other(4, "it would be 81.2% full, imap7 would be 78.0%", Some(40_123_456_789)),
+                    other(8, "no free slot is large enough", Some(500_000_000_000)),
+                    other(9, "imap9/04 of the same store is in the same failure domain", None),
+                ],
+            },
+            ExplainedCopy {
+                slot: slot(9, 4),
+                best: Some(slot(8, 1).host),
+                others: vec![
+                    other(4, "a host's loss could leave 25 masters on one host; with imap8 it is 23", None),
+                    other(8, "", None),
+                ],
+            },
+        ],
         if_host_dies: Some(slot(11, 5)),
         claimed_by: Some(PlanId(20)),
     }
+}
+
+fn other(host: u16, why: &str, more: Option<u64>) -> OtherHost {
+    let change = more.map(|size_bytes| Change::Slot { size_bytes });
+    OtherHost { host: slot(host.into(), 1).host, why: why.into(), change }
 }
 
 fn view(explained: Explained) -> ExplainView {
