@@ -5,6 +5,7 @@
 //! before the plan begins, since what a copy leaves is free only once it is destroyed. The engine proposes; which tasks a
 //! proposal becomes, and whether each of them is safe, is for the intent's own code, and the checker judges the plan.
 
+mod merit;
 mod place;
 mod rebalance;
 
@@ -291,6 +292,16 @@ impl<'a> Chart<'a> {
     /// The slot of a store's copy on a host.
     pub fn slot(&self, store: u32, host: u32) -> Option<&SlotId> {
         self.slot_of.get(&(store, host))
+    }
+    /// The fleet as if every store asked for different racks, as far as there are racks enough.
+    pub fn further_apart(&self) -> Fleet {
+        let mut fleet = self.fleet.clone();
+        let rack = |host: u32| fleet.hosts[host as usize].domain[usize::from(RACK)];
+        let racks = fleet.active().map(rack).collect::<BTreeSet<u32>>().len();
+        for store in fleet.stores.iter_mut().filter(|store| usize::from(store.copies) <= racks) {
+            store.level = store.level.max(RACK);
+        }
+        fleet
     }
     /// Leaves a store as it is.
     pub fn hold(&mut self, store: u32) {

@@ -102,3 +102,9 @@ fn r16_what_was_seen_before_an_old_disk_came_back_may_still_be_committed() {
 fn s15_r18_l2_nothing_is_said_of_rounds_pauses_and_stores_that_are_as_they_should_be() {
     clean(&[30916, 31167, 30554, 32661, 33076]);
 }
+
+/// A succeeded master whose disk was replaced, and a master with a loss case of its own that is handed over first.
+#[test]
+fn l1_seeds_of_people_who_read_what_they_are_told() {
+    clean(&[104156, 109657]);
+}

@@ -4,8 +4,10 @@
 //! store's `version` and a host's `version` grow with every change a plan could have been computed from (R14).
 
 mod line;
+mod weights;
 
 pub use line::{EngineKind, Spread, StoreSpec};
+pub use weights::Weights;
 
 use crate::fence::{Device, FenceSpec};
 use crate::front_end::FrontEndSpec;
@@ -420,6 +422,8 @@ pub struct Policy {
     pub copy_per_host: u16,
     /// Copies that are built at once from or into one failure domain (a rack).
     pub copy_per_domain: u16,
+    /// What placement aims at, weighed; `None` meets the aims in their order.
+    pub weights: Option<Weights>,
 }
 /// A cap that nothing reaches.
 const NO_CAP: u16 = u16::MAX;
@@ -460,6 +464,7 @@ impl Default for Policy {
             copy_at_once: 6,
             copy_per_host: 2,
             copy_per_domain: NO_CAP,
+            weights: None,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The cluster file: the example parses to exactly what it says, and every fault is refused at its place.
 
-use slot_types::cluster::{EngineKind, Policy, Spread};
+use slot_types::cluster::{EngineKind, Policy, Spread, Weights};
 use slot_types::fence::FenceFrom;
 use slot_types::file::{FileError, FileProblem, parse};
 use slot_types::ids::{HostName, StoreName};
@@ -47,7 +47,7 @@ fn a_policy_is_read_field_by_field() {
         "{HEAD}[policy]\nhandover = {{ at_once = 7, per_host = 3, per_domain = 5, max_lag = \"12 records\", max_stamp_age = \"2h\", \
          freeze = \"5s\" }}\nfailover = {{ people = 1, two_if = [], caught_up = \"2s\", attestation = \"10m\", \
          allow_unfenced = true }}\nbrake = {{ silent_hosts = 9, silent = \"8s\" }}\napproval = {{ valid = \"1m\" }}\n\
-         everyday = {{ per_minute = 3 }}\ncopy = {{ at_once = 4, per_host = 1, per_domain = 2 }}\n"
+         everyday = {{ per_minute = 3 }}\ncopy = {{ at_once = 4, per_host = 1, per_domain = 2 }}\nplacement = {{ survivor = 10, bytes = 2, moved = 1 }}\n"
     );
     let policy = parse(&text, "f").unwrap().policy;
     let expected = Policy {
@@ -70,6 +70,7 @@ fn a_policy_is_read_field_by_field() {
         copy_at_once: 4,
         copy_per_host: 1,
         copy_per_domain: 2,
+        weights: Some(Weights { survivor: 10, bytes: 2, moved: 1, ..Weights::default() }),
     };
     assert_eq!(policy, expected);
 }

@@ -91,6 +91,29 @@ pub fn room(fleet: &Fleet, layout: &Layout, ask: &Ask) -> Room {
     Room { fits, at_most, limit, safe: true }
 }
 
+/// The failure domains of a level whose loss, each alone, could not be borne: a store would have no copy left, or the hosts that
+/// are left would have fewer slots or bytes free than were lost. By number. That what is lost fits by number does not say that every
+/// copy finds a place apart from its others; that is for [`homeless`]. A domain that is the whole fleet is none of them.
+pub fn not_survivable(fleet: &Fleet, layout: &Layout, level: u8) -> Vec<u32> {
+    let tally = Tally::without_pairs(fleet, layout);
+    let index = Index::of(fleet, layout);
+    let all: Vec<u32> = fleet.active().collect();
+    let sum =
+        |of: &dyn Fn(u32) -> u64, hosts: &[u32]| hosts.iter().fold(0u64, |sum, host| sum.saturating_add(of(*host)));
+    let bytes = |host: u32| fleet.hosts[host as usize].bytes.saturating_sub(tally.bytes[host as usize]);
+    let slots = |host: u32| u64::from(fleet.hosts[host as usize].slots.saturating_sub(tally.slots[host as usize]));
+    let (free_bytes, free_slots) = (sum(&bytes, &all), sum(&slots, &all));
+    let survives = |gone: &[u32]| {
+        let left = |host: &u32| *host != NOWHERE && !gone.contains(host) && fleet.hosts[*host as usize].is_readable();
+        let served = |store: &u32| layout.copies(fleet, *store).iter().any(left);
+        sum(&|host| tally.bytes[host as usize], gone) <= free_bytes - sum(&bytes, gone)
+            && sum(&|host| u64::from(tally.slots[host as usize]), gone) <= free_slots - sum(&slots, gone)
+            && gone.iter().flat_map(|host| index.on(*host)).all(served)
+    };
+    let losses = domains(fleet, level).into_iter().filter(|(_, gone)| gone.len() < all.len());
+    losses.filter(|(_, gone)| !survives(gone)).map(|(domain, _)| domain).collect()
+}
+
 /// The stores that would have fewer copies for good if these hosts were gone: nothing that is left could take what was there. Once
 /// for each copy, in order of the stores.
 pub fn homeless(fleet: &Fleet, layout: &Layout, gone: &[u32]) -> Vec<u32> {

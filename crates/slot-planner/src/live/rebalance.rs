@@ -4,10 +4,11 @@
 //! master is one that is built for it; a copy is destroyed only once the one built for it counts (S9); tasks come in the
 //! engine's order, what gains most for each byte first, so a plan that is stopped early was worth what it moved.
 
+use super::merit::{Merit, Standing};
 use super::{Chart, Lead, ROUNDS_MAX, Slots, Stance};
 use crate::copies::{build, destroy};
 use crate::drain::hand_over;
-use crate::layout::{Figures, Goal, Move, NOWHERE, Outcome, Wish, figures, solve};
+use crate::layout::{self, Goal, Move, NOWHERE, Outcome, RACK, Wish, solve};
 use crate::leave::{Gone, live_domains, stays};
 use crate::nothing::Nothing;
 use crate::refusal::Refusal;
@@ -18,13 +19,12 @@ use slot_types::hold::HoldOn;
 use slot_types::ids::*;
 use slot_types::plan::{Budget, Task};
 use slot_types::render::size;
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// So many copies and masters one plan moves at most: a plan is one entry of the log, and is read by a person.
 const MOVES_MAX: u32 = 1_000;
-/// One store on an ordinary host, as figures count load.
-const ONE_STORE: u64 = 1_000;
+/// Bytes are let be where weights make copying dear.
+const LET_BE_PPM: u64 = 1_000_000_000;
 
 pub(crate) fn rebalance(view: &View<'_>, budget: &Budget) -> Result<Draft, Refusal> {
     // What a person holds stays; a hold on everything is said as such.
@@ -36,14 +36,19 @@ pub(crate) fn rebalance(view: &View<'_>, budget: &Budget) -> Result<Draft, Refus
             true => stance(view, name, store),
             false => Stance::kept(store),
         });
-    let before = figures(&chart.fleet, &chart.layout);
+    let before = Standing::of(&chart.fleet, &chart.layout);
     let moves_max = budget.max_moves.unwrap_or(MOVES_MAX).min(MOVES_MAX) as usize;
-    let whole = course(view, chart.clone(), wish(view, budget));
-    let is_cut = whole.ways.len() > moves_max;
-    let made = if is_cut { part(view, &chart, &whole, budget, moves_max) } else { whole };
-    if made.ways.is_empty() {
-        return Err(Refusal::NothingToDo(Nothing::Even));
+    let mut best: Option<(Merit, Made<'_>, bool)> = None;
+    for way in aims(view, &chart, &before) {
+        let whole = course(view, chart.clone(), &way, wish(view, budget));
+        let is_cut = whole.ways.len() > moves_max;
+        let made = if is_cut { part(view, &chart, &way, &whole, (budget, moves_max)) } else { whole };
+        let merit = made.merit(view);
+        if merit < before.merit(view.policy(), 0) && best.as_ref().is_none_or(|(least, ..)| merit < *least) {
+            best = Some((merit, made, is_cut));
+        }
     }
+    let (_, made, is_cut) = best.ok_or(Refusal::NothingToDo(Nothing::Even))?;
     let mut draft = draft(view, &made, &before);
     if is_cut {
         let all = "only a part of what would make the hosts even; ask again afterwards";
@@ -52,30 +57,63 @@ pub(crate) fn rebalance(view: &View<'_>, budget: &Budget) -> Result<Draft, Refus
     Ok(draft)
 }
 
+/// One way to aim: how even bytes are to be, and whether copies are to be in different racks where their stores only ask for
+/// different hosts.
+struct Aim {
+    bytes_ppm: u64,
+    apart: bool,
+}
+
+/// The aims that are tried. In the order of aims there is one, or two where a rack could not be lost and copies further apart may
+/// help; weights decide between more and less even bytes.
+fn aims(view: &View<'_>, chart: &Chart<'_>, before: &Standing) -> Vec<Aim> {
+    let usual = Wish::default().bytes_ppm;
+    let bytes =
+        if view.policy().weights.is_some() { vec![usual, 1_050_000, 1_200_000, LET_BE_PPM] } else { vec![usual] };
+    let close = |store: &layout::Store| store.level < RACK && store.copies > 1;
+    let apart = before.domains > 0 && chart.fleet.stores.iter().any(close);
+    let both = |bytes_ppm| [true, false].map(|apart| Aim { bytes_ppm, apart });
+    bytes.into_iter().flat_map(both).filter(|aim| apart || !aim.apart).collect()
+}
+
 /// What the engine's solutions come to, and the fleet after them.
 struct Made<'a> {
     ways: Vec<Way<'a>>,
     waves: usize,
-    after: Figures,
+    after: Standing,
+}
+
+impl Made<'_> {
+    fn bytes(&self) -> u64 {
+        self.ways.iter().map(Way::bytes).fold(0, u64::saturating_add)
+    }
+    fn merit(&self, view: &View<'_>) -> Merit {
+        self.after.merit(view.policy(), self.bytes())
+    }
 }
 
 /// Solutions one after another, as long as each makes the fleet better: what one leaves uneven the next looks at again.
-fn course<'a>(view: &'a View<'a>, mut chart: Chart<'a>, mut left: Wish) -> Made<'a> {
-    let after = figures(&chart.fleet, &chart.layout);
-    let mut made = Made { ways: Vec::new(), waves: 0, after };
+fn course<'a>(view: &'a View<'a>, mut chart: Chart<'a>, aim: &Aim, mut left: Wish) -> Made<'a> {
+    left.bytes_ppm = aim.bytes_ppm;
+    // What is left of a slot is room again once the plan is done.
+    let whole = chart.fleet.clone();
+    let mut made = Made { ways: Vec::new(), waves: 0, after: Standing::of(&chart.fleet, &chart.layout) };
     for round in 1..=ROUNDS_MAX {
-        let Ok(found) = solve(&chart.fleet, &chart.layout, &Goal::Rebalance, &left) else { break };
+        let wanted = if aim.apart { chart.further_apart() } else { chart.fleet.clone() };
+        let Ok(found) = solve(&wanted, &chart.layout, &Goal::Rebalance, &left) else { break };
         let (ways, slots, stuck) = ways_of(view, &chart, &found);
         if !stuck.is_empty() && round < ROUNDS_MAX {
             stuck.into_iter().for_each(|store| chart.hold(store));
             continue;
         }
         chart.carry_out(&found, &slots, &stuck);
-        let after = figures(&chart.fleet, &chart.layout);
-        if ways.is_empty() || goodness(&after) >= goodness(&made.after) {
+        let (was, bytes) = (made.merit(view), made.bytes());
+        let more = ways.iter().map(Way::bytes).fold(0, u64::saturating_add);
+        let after = Standing::of(&whole, &chart.layout);
+        if ways.is_empty() || after.merit(view.policy(), bytes.saturating_add(more)) >= was {
             break;
         }
-        left.max_bytes = left.max_bytes.saturating_sub(ways.iter().map(Way::bytes).sum());
+        left.max_bytes = left.max_bytes.saturating_sub(more);
         made.waves += found.waves.last().map_or(0, |last| *last as usize + 1);
         made.ways.extend(ways);
         made.after = after;
@@ -83,22 +121,18 @@ fn course<'a>(view: &'a View<'a>, mut chart: Chart<'a>, mut left: Wish) -> Made<
     made
 }
 
-/// How good a fleet is, lower being better: no plan is made that does not lower it, so asking again and again ends. Bytes within
-/// the engine's aim, and a worst survivor one store above what no layout can avoid, count as reached before what is better
-/// still.
-fn goodness(figures: &Figures) -> impl Ord + use<> {
-    let near = figures.worst_survivor.max(figures.worst_survivor_bound + ONE_STORE);
-    let bytes = figures.bytes_max_ppm.max(Wish::default().bytes_ppm);
-    let masters = (figures.load_max, Reverse(figures.masters_min));
-    (figures.violations.total(), masters, bytes, near, figures.worst_survivor)
-}
-
 /// The part of a course that so many moves reach: of hand-overs first, which cost no bytes, and of copies first the better one.
-fn part<'a>(view: &'a View<'a>, chart: &Chart<'a>, whole: &Made<'a>, budget: &Budget, moves: usize) -> Made<'a> {
+fn part<'a>(
+    view: &'a View<'a>,
+    chart: &Chart<'a>,
+    aim: &Aim,
+    whole: &Made<'a>,
+    (budget, moves): (&Budget, usize),
+) -> Made<'a> {
     let in_order: Vec<&StoreName> = whole.ways.iter().map(|way| way.name).collect();
     let with_copies = whole.ways.iter().filter(|way| way.copy.is_some()).map(|way| way.name);
     let copies_first: Vec<&StoreName> = with_copies.chain(in_order.iter().copied()).collect();
-    let mut best = course(view, chart.clone(), Wish { max_bytes: 0, max_moves: 0, ..wish(view, budget) });
+    let mut best = Made { ways: Vec::new(), waves: 0, after: Standing::of(&chart.fleet, &chart.layout) };
     for order in [in_order, copies_first] {
         let mut taken = moves;
         while taken > 0 {
@@ -106,9 +140,9 @@ fn part<'a>(view: &'a View<'a>, chart: &Chart<'a>, whole: &Made<'a>, budget: &Bu
             let mut part = chart.clone();
             (0..).zip(&chart.stores).filter(|(_, name)| !stores.contains(*name)).for_each(|(store, _)| part.pin(store));
             part.sort();
-            let made = course(view, part, wish(view, budget));
+            let made = course(view, part, aim, wish(view, budget));
             if made.ways.len() <= moves {
-                if goodness(&made.after) < goodness(&best.after) {
+                if made.merit(view) < best.merit(view) {
                     best = made;
                 }
                 break;
@@ -225,7 +259,7 @@ fn way<'a>(
     Some(Way { name, store, hand_over, copy })
 }
 
-fn draft<'a>(view: &'a View<'a>, made: &Made<'a>, first: &Figures) -> Draft {
+fn draft<'a>(view: &'a View<'a>, made: &Made<'a>, first: &Standing) -> Draft {
     let mut sheet = Sheet { view, draft: Draft::default(), last: BTreeMap::new(), load: view.masters(), turn: 0 };
     let before = sheet.load.clone();
     let (mut copies, mut bytes) = (0usize, 0u64);
@@ -286,9 +320,10 @@ impl<'a> Sheet<'a> {
 }
 
 /// The fleet before the plan and after it.
-fn note_figures(before: &Figures, after: &Figures, draft: &mut Draft) {
+fn note_figures(first: &Standing, last: &Standing, draft: &mut Draft) {
     let masters = |level: u64| level.div_ceil(1000);
     let per_cent = |ppm: u64| ppm.div_ceil(10_000);
+    let (before, after) = (&first.figures, &last.figures);
     draft.note(
         "EVENNESS",
         format!(
@@ -306,4 +341,8 @@ fn note_figures(before: &Figures, after: &Figures, draft: &mut Draft) {
             per_cent(after.bytes_max_ppm)
         ),
     );
+    if (first.domains, last.domains) != (0, 0) {
+        let text = "racks and sites that could not be lost: no copy left, or no room for what was there";
+        draft.note("EVENNESS", format!("{text}: {} -> {}", first.domains, last.domains));
+    }
 }

@@ -2,7 +2,7 @@
 
 use crate::world::*;
 use proptest::prelude::*;
-use slot_planner::{Nothing, Refusal};
+use slot_planner::{CheckedPlan, Nothing, Refusal};
 use slot_types::cluster::*;
 use slot_types::hold::{Hold, HoldOn};
 use slot_types::ids::*;
@@ -162,6 +162,52 @@ fn nothing_goes_where_the_file_says_never() {
     world.complete(plan.plan());
     assert_eq!(world.cluster.copies_on(&host(8)).count(), 0);
     assert!(world.cluster.copies_on(&host(7)).count() > 0);
+}
+
+#[test]
+fn weights_decide_between_even_bytes_and_few_bytes_copied() {
+    let mut world = grown(6, 20, 48, 2);
+    let weigh = |world: &mut World, weights| world.cluster.policy.weights = Some(weights);
+    weigh(&mut world, Weights { masters: 1, bytes: 1, moved: 1_000, ..Weights::default() });
+    let thrifty = world.plan(all());
+    let copied = |plan: &Result<CheckedPlan, Refusal>| plan.as_ref().map_or(0, |plan| built(plan.plan()));
+    assert_eq!(copied(&thrifty), 0, "{thrifty:?}");
+    weigh(&mut world, Weights { bytes: 1_000, moved: 1, ..Weights::default() });
+    let even = world.plan(all());
+    assert_eq!(copied(&even), 24);
+    // Something between: less even, and less copied.
+    weigh(&mut world, Weights { bytes: 10, masters: 1_000, moved: 10, ..Weights::default() });
+    world.complete(world.plan(all()).unwrap().plan());
+    assert!(on(&world).1.iter().max() < Some(&8));
+}
+
+/// Two hosts in each rack, every store on the two of one rack, and stores ask for different hosts only.
+#[test]
+fn copies_go_further_apart_where_a_rack_could_not_be_lost() {
+    let mut world = World::running(6, 20, 12, 2);
+    for n in 1..=6 {
+        world.host_mut(&host(n)).at = Domain(vec!["ny".into(), format!("r{}", (n - 1) / 2)]);
+    }
+    for n in 0..12 {
+        let mut spec = world.cluster.stores[&store(n + 1)].spec.clone();
+        spec.spread = Spread::Host;
+        let (rack, slot) = (n % 3, u16::try_from(n / 3 + 1).unwrap());
+        let (a, b) = if n % 2 == 0 { (1, 2) } else { (2, 1) };
+        let slots = [a, b].map(|one| SlotId::new(host(rack * 2 + one), slot));
+        world.add_store(&store(n + 1), &spec, &slots);
+    }
+    world.see_all();
+    let plan = world.plan(all()).unwrap();
+    let notes: Vec<&str> = plan.plan().notes.iter().map(|note| note.text.as_str()).collect();
+    assert!(
+        notes.contains(&"racks and sites that could not be lost: no copy left, or no room for what was there: 3 -> 0"),
+        "{notes:?}"
+    );
+    world.complete(plan.plan());
+    for (name, store) in &world.cluster.stores {
+        let racks: BTreeSet<&Domain> = store.copies.keys().map(|slot| &world.cluster.hosts[&slot.host].at).collect();
+        assert_eq!(racks.len(), 2, "{name}");
+    }
 }
 
 proptest! {

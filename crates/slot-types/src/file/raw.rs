@@ -8,7 +8,7 @@ use super::fence::{RawFence, RawFenceOptions};
 use super::frontends::RawFrontEnd;
 use super::later::{self, RawAlarm, RawEngines, Unused};
 use super::{Fault, FileProblem};
-use crate::cluster::{EngineKind, HostSpec, Policy, Spread};
+use crate::cluster::{EngineKind, HostSpec, Policy, Spread, Weights};
 use crate::ids::HostName;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -82,7 +82,34 @@ pub(crate) struct RawPolicy {
     approval: Option<RawApproval>,
     everyday: Option<RawEveryday>,
     copy: Option<RawCopy>,
+    placement: Option<RawPlacement>,
     alarm: Option<RawAlarm>,
+}
+
+/// Weights; what is left out weighs nothing.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawPlacement {
+    domain: Option<Spanned<i64>>,
+    survivor: Option<Spanned<i64>>,
+    masters: Option<Spanned<i64>>,
+    bytes: Option<Spanned<i64>>,
+    moved: Option<Spanned<i64>>,
+}
+
+impl RawPlacement {
+    fn read(&self) -> Result<Weights, Fault> {
+        let weight = |value: &Option<Spanned<i64>>, what| {
+            value.as_ref().map_or(Ok(0), |value| bounded(value, what, 0, WEIGHT_MAX))
+        };
+        Ok(Weights {
+            domain: weight(&self.domain, "domain")?,
+            survivor: weight(&self.survivor, "survivor")?,
+            masters: weight(&self.masters, "masters")?,
+            bytes: weight(&self.bytes, "bytes")?,
+            moved: weight(&self.moved, "moved")?,
+        })
+    }
 }
 
 #[derive(Deserialize)]
@@ -207,6 +234,7 @@ pub(crate) fn spread(value: &Spanned<String>) -> Result<Spread, Fault> {
     }
 }
 
+const WEIGHT_MAX: u16 = 1_000;
 const SECOND: u64 = 1_000;
 const MINUTE: u64 = 60 * SECOND;
 const DAY: u64 = 24 * 60 * MINUTE;
@@ -247,6 +275,7 @@ impl RawPolicy {
         if let Some(alarm) = &self.alarm {
             later::alarm(alarm, unused)?;
         }
+        policy.weights = self.placement.as_ref().map(RawPlacement::read).transpose()?;
         if let Some(rate) = self.everyday.as_ref().and_then(|e| e.per_minute.as_ref()) {
             policy.everyday_per_minute = bounded(rate, "per_minute", 1, 60_000)?;
         }
