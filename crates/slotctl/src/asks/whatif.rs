@@ -162,7 +162,11 @@ fn settle(fleet: &Fleet, layout: &Layout, change: &Change, then: &mut After) -> 
     match outcome {
         Ok(outcome) => {
             then.layout = outcome.layout;
-            then.homeless.clear();
+            // What a person holds, or nothing can be read of, stays behind.
+            let leaving = |host: &&u32| **host != NOWHERE && then.fleet.hosts[**host as usize].state == State::Leaving;
+            let stores = 0..then.fleet.stores.len() as u32;
+            let behind = |store: u32| then.layout.copies(&then.fleet, store).iter().filter(leaving).count();
+            then.homeless = stores.flat_map(|store| std::iter::repeat_n(store, behind(store))).collect();
             outcome.bytes
         }
         Err(No::DoesNotFit(copies)) => {

@@ -1,6 +1,5 @@
 //! Clusters to save, to ask and to plan for: those of the planner's own tests.
 
-#[expect(dead_code, reason = "shared with the planner's tests, which use all of it")]
 #[path = "../../../slot-planner/tests/planner/world.rs"]
 pub mod world;
 

@@ -35,6 +35,7 @@ mod progress;
 mod risk;
 mod schema;
 mod snapshots;
+mod telling;
 
 #[test]
 fn status_on_a_quiet_day() {

@@ -183,9 +183,13 @@ fn a_plan_from_a_file_is_the_one_its_leader_would_make() {
         assert_eq!(said["digest"], plan.digest().to_string(), "{words}");
         assert_eq!(said["document"]["tasks"].as_array().unwrap().len(), plan.plan().tasks.len());
     }
-    let failure = run(&format!("slotctl offline place --from {path} --format snapshot"), false).unwrap_err();
-    let refusal = world.plan(Intent::Rebuild(Scope::All)).unwrap_err();
-    assert_eq!((failure.exit, failure.cause), (Exit::Done, refusal.to_string()));
+    let place = format!("slotctl offline place --from {path} --format snapshot");
+    let refusal = world.plan(Intent::Rebuild(Scope::All)).unwrap_err().to_string();
+    assert_eq!(run(&place, false).unwrap().trim(), refusal);
+    assert_eq!(
+        format!("nothing to do: {}", value(&run(&place, true).unwrap())["nothing_to_do"].as_str().unwrap()),
+        refusal
+    );
 }
 
 #[test]

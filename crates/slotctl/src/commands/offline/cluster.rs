@@ -10,6 +10,7 @@ use crate::console::Console;
 use crate::failure::{Exit, Failure};
 use crate::json;
 use crate::offline::{Loaded, htools};
+use crate::text::layout::wrap;
 use slot_planner::layout::cluster::after_plan;
 use slot_planner::layout::figures;
 use slot_planner::{CheckedPlan, Inputs, Refusal, WhatIf, explain_store};
@@ -53,10 +54,16 @@ pub(super) fn plan(
     let subject = files.from.display().to_string();
     let plan = match slot_planner::plan(&view.cluster, &view.evidence, intent, inputs(view)) {
         Ok(plan) => plan,
+        Err(Refusal::NothingToDo(why)) => {
+            if console.json {
+                console.document(&json::nothing_to_do(operation, &subject, &why.to_string(), None));
+            } else {
+                console.text(&wrap("", &format!("nothing to do: {why}")));
+            }
+            return Ok(Exit::Done);
+        }
         Err(refusal) => {
-            let failure = Failure::new(operation, &subject, refusal.to_string(), "put that right, or ask for less");
-            let done = matches!(refusal, Refusal::NothingToDo(_));
-            return Err(if done { Failure { exit: Exit::Done, ..failure } } else { failure });
+            return Err(Failure::new(operation, &subject, refusal.to_string(), "put that right, or ask for less"));
         }
     };
     let (fleet, layout) = after_plan(&view.cluster, &view.evidence, &inputs(view), plan.plan());
