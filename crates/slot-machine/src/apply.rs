@@ -5,7 +5,7 @@
 
 use crate::command::{Answer, Command, Proposal, Refused};
 use crate::state::{FEATURE_LEVEL_SUPPORTED, State};
-use crate::{aside, holds, hosts, pause, plans, sessions, steps};
+use crate::{aside, holds, hosts, pause, plans, sessions, steps, verified};
 use slot_planted::planted;
 use slot_types::cluster::Cluster;
 use slot_types::ids::*;
@@ -78,6 +78,7 @@ fn dispatch(state: &mut State, stamp: Stamp, command: &Command) -> Result<Answer
             Ok(Answer::Done)
         }
         Command::AsideSeen { slot, generation, records } => aside::seen(state, stamp, slot, *generation, records),
+        Command::Verified { slot, generation, of } => verified::verified(state, stamp, slot, *generation, of),
         Command::Hold { on, by, reason } => holds::hold(state, stamp, on, by, reason),
         Command::Release { on, by, reason } => holds::release(state, stamp, on, by, reason),
         Command::RaiseFeatureLevel { level } => raise_feature_level(state, stamp, *level),

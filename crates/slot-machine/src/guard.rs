@@ -133,6 +133,9 @@ fn handover(
         Some(behind) => return Err(format!("{to} is {behind} records behind, allowed are {}", policy.max_lag_records)),
         None => return Err(format!("{to} does not know how far it is behind")),
     }
+    if let Some(stamp) = cluster.fault(store, to) {
+        return Err(format!("{to} differs from its master: {}", stamp.of.findings));
+    }
     match replica.verified_ms {
         Some(age) if age <= policy.max_stamp_age_ms => Ok(()),
         Some(age) => {

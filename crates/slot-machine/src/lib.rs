@@ -24,3 +24,4 @@ pub mod state;
 mod steps;
 pub mod undo;
 pub mod unwind;
+pub mod verified;

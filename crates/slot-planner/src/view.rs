@@ -129,6 +129,9 @@ impl<'a> View<'a> {
             }
             Some(_) => {}
         }
+        if let Some(stamp) = self.cluster.fault(store, to) {
+            return Err(WhyNot::Differs { findings: Box::new(stamp.of.findings.clone()) });
+        }
         match status.verified_ms {
             None => Err(WhyNot::NeverVerified),
             Some(age_ms) if age_ms > policy.max_stamp_age_ms => {

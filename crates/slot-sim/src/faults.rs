@@ -227,6 +227,8 @@ pub struct Swarm {
     pub triggers: Vec<Trigger>,
     /// Every host can be switched off by a device (R26).
     pub devices: bool,
+    /// Replicas are compared with their masters this often; 0 is never.
+    pub verify_every_ms: u64,
 }
 
 impl Swarm {
@@ -246,6 +248,7 @@ impl Swarm {
             client_pause_ms: (20, 400),
             triggers: Vec::new(),
             devices: false,
+            verify_every_ms: 0,
         }
     }
 
@@ -271,6 +274,7 @@ impl Swarm {
             triggers: Vec::new(),
             // A stream of its own: what the others draw stays what it was.
             devices: Stream::new(seed, 21).one_in(3),
+            verify_every_ms: [0, 4_000, 15_000][Stream::new(seed, 22).within(0, 2) as usize],
         };
         for _ in 0..dice.within(0, 4) {
             let trigger = swarm.trigger(&mut dice);

@@ -62,14 +62,29 @@ impl fmt::Display for Difference {
 pub struct Findings {
     /// In how many records the copies differ.
     pub count: u64,
+    /// In how many of them it is the master's disk that does not give the record back, and the copy's does: there the copy is
+    /// the better one.
+    pub master_unreadable: u64,
     /// The first of them, at most [`DIFFERENCES_NAMED_MAX`].
     pub first: Vec<Difference>,
+}
+
+impl fmt::Display for Findings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.count, self.first.first()) {
+            (0, _) | (_, None) => f.write_str("no difference"),
+            (1, Some(first)) => write!(f, "{first}"),
+            (count, Some(first)) => write!(f, "{count} records, the first is {first}"),
+        }
+    }
 }
 
 impl Findings {
     /// One more.
     pub fn add(&mut self, difference: Difference) {
         self.count += 1;
+        let copy_has_it = matches!(difference.here, Held::Record { .. });
+        self.master_unreadable += u64::from(copy_has_it && difference.master == Held::Unreadable);
         if self.first.len() < DIFFERENCES_NAMED_MAX {
             self.first.push(difference);
         }
@@ -141,6 +156,10 @@ impl Stamp {
     /// Whether the copy was found to differ.
     pub fn differs(&self) -> bool {
         self.of.findings.count > 0
+    }
+    /// Whether some of it speaks against the copy, so that it must not be taken for its master's equal.
+    pub fn is_at_fault(&self) -> bool {
+        self.of.findings.count > self.of.findings.master_unreadable
     }
     /// Whether it is clean and was come to by comparing everything.
     pub fn is_clean(&self) -> bool {

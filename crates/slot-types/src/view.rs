@@ -9,6 +9,7 @@ pub mod explain;
 pub mod fleet;
 mod front_end;
 pub mod risk;
+mod verify;
 
 pub use audit::*;
 pub use evidence::*;
@@ -16,6 +17,7 @@ pub use explain::*;
 pub use fleet::*;
 pub use front_end::*;
 pub use risk::*;
+pub use verify::*;
 
 use crate::cluster::*;
 use crate::codec::Versioned;
@@ -122,6 +124,8 @@ pub enum View {
     Explain(Box<ExplainView>),
     /// To [`Query::Evidence`].
     Evidence(Box<EvidenceView>),
+    /// To a person who wants copies verified.
+    Verify(VerifyView),
 }
 impl Versioned for View {
     const NAME: &'static str = "view";

@@ -8,12 +8,14 @@ mod failover;
 mod hold;
 mod offline;
 mod retire;
+mod verify;
 
 pub use drain::{Drain, DrainHow};
 pub use failover::{Classes, Failover, Mass};
 pub use hold::Hold;
 pub use offline::{Budget, Files, Format, Offline};
 pub use retire::Retire;
+pub use verify::Verify;
 
 use crate::since::{Noted, Since};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -125,6 +127,9 @@ pub enum Command {
     /// Why a master is where it is, and why each other copy was not chosen or would not be.
     #[command(subcommand)]
     Explain(Explain),
+    /// Compare replicas with their masters, record by record, as both disks have them; names what differs.
+    #[command(subcommand)]
+    Verify(Verify),
     /// Masters off, engines stopped: safe to switch off. No data is copied, unless it is to be emptied.
     #[command(subcommand)]
     Drain(Drain),

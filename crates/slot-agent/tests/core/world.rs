@@ -185,6 +185,7 @@ impl FakeEngine {
             verified_ms: None,
             sync_copies: 0,
             aside: Vec::new(),
+            verification: None,
         }
     }
 }

@@ -32,6 +32,8 @@ pub(super) enum Purpose {
     HostSeen(HostName),
     /// To open a loss case for what a host's copy put aside.
     Aside(HostName),
+    /// To record what a comparison found.
+    Verified(HostName),
     /// To void an attestation.
     SignOfLife(HostName),
     /// An everyday plan.

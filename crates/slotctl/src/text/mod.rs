@@ -16,3 +16,4 @@ pub mod plan;
 pub mod risk;
 pub mod show;
 pub mod status;
+pub mod verify;

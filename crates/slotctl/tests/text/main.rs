@@ -33,6 +33,7 @@ mod offline;
 mod progress;
 mod risk;
 mod schema;
+mod verify;
 
 #[test]
 fn status_on_a_quiet_day() {

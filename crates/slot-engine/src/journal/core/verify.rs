@@ -178,6 +178,11 @@ impl JournalCore {
         self.verify.as_ref().map(|verify| Box::new(verify.seen(self.now)))
     }
 
+    /// The last comparison, once it is over.
+    pub fn verification_over(&self) -> Option<Verification> {
+        self.verify.as_ref().filter(|verify| verify.is_over()).map(|verify| verify.seen(self.now))
+    }
+
     /// It cannot come to an end any more.
     pub(super) fn break_verify(&mut self, why: &str) {
         let now = self.now;
