@@ -3,10 +3,11 @@
 //! What always holds: a file adds and changes, and deletes nothing; what it would take from under a copy is refused;
 //! the same file twice gives nothing to do.
 
+use crate::nothing::Nothing;
 use crate::place::{self, Pairs, Room};
-use crate::refusal::{Nothing, Refusal, WhyNot};
+use crate::refusal::{Refusal, WhyNot};
 use crate::view::View;
-use crate::{Draft, sheet, steps};
+use crate::{Draft, lines, sheet, steps};
 use slot_types::cluster::*;
 use slot_types::ids::*;
 use slot_types::plan::{StepKind, Task, TaskKind};
@@ -21,13 +22,13 @@ pub(crate) fn plan(view: &View<'_>, spec: &FleetSpec) -> Result<Draft, Refusal> 
     }
     nothing_taken_away(view, spec)?;
     domains_stay_apart(view, spec)?;
-    let new_stores = new_stores(view, spec)?;
-    let changes = changes(view, spec);
+    let New { stores: new_stores, unused } = new_stores(view, spec)?;
+    let changes = changes(view, spec)?;
     let kept_hosts: BTreeSet<HostName> = missing(view.cluster.hosts.keys(), |h| spec.hosts.contains_key(h));
     let kept_stores: BTreeSet<StoreName> = missing(view.cluster.stores.keys(), |s| spec.stores.contains_key(s));
     let retired: BTreeSet<StoreName> = spec.stores.keys().filter(|name| is_retired(view, name)).cloned().collect();
     if changes.is_empty() && new_stores.is_empty() {
-        return Err(Refusal::NothingToDo(Nothing::FleetAsFile { kept_hosts, kept_stores, retired }));
+        return Err(Refusal::NothingToDo(Nothing::FleetAsFile { kept_hosts, kept_stores, retired, unused }));
     }
     if new_stores.len() >= TASKS_MAX {
         return Err(Refusal::TooManyTasks { tasks: new_stores.len() + 1, max: TASKS_MAX });
@@ -55,6 +56,7 @@ pub(crate) fn plan(view: &View<'_>, spec: &FleetSpec) -> Result<Draft, Refusal> 
         let stores = sheet::names(&retired.iter().collect::<Vec<_>>());
         draft.note("RETIRED, NOT MADE", format!("{stores}: gone for good; take the names out of the file"));
     }
+    unused.iter().for_each(|line| draft.note("NOT IN FORCE", line.as_str()));
     Ok(draft)
 }
 
@@ -85,14 +87,15 @@ fn nothing_taken_away(view: &View<'_>, spec: &FleetSpec) -> Result<(), Refusal> 
     Ok(())
 }
 
-/// S9: moving a host to another domain must not bring two copies of a store together.
+/// S9: neither a host's new domain nor a store's new spread may find two copies of a store together.
 fn domains_stay_apart(view: &View<'_>, spec: &FleetSpec) -> Result<(), Refusal> {
     for (name, store) in &view.cluster.stores {
         let mut seen: BTreeMap<String, &SlotId> = BTreeMap::new();
+        let spread = spec.stores.get(name).filter(|_| !store.retired).map_or(store.spec.spread, |line| line.spread);
         for (slot, _) in store.copies.iter().filter(|(_, copy)| copy.state != CopyState::Retired) {
             let at = spec.hosts.get(&slot.host).map(|h| &h.at);
             let at = at.or_else(|| view.cluster.hosts.get(&slot.host).map(|h| &h.at));
-            let domain = match (store.spec.spread, at) {
+            let domain = match (spread, at) {
                 (Spread::Rack, Some(at)) => at.to_string(),
                 _ => slot.host.to_string(),
             };
@@ -104,39 +107,42 @@ fn domains_stay_apart(view: &View<'_>, spec: &FleetSpec) -> Result<(), Refusal> 
     Ok(())
 }
 
-/// Stores the cluster does not have; those it has must be as the file says.
-fn new_stores(view: &View<'_>, spec: &FleetSpec) -> Result<Vec<(StoreName, StoreSpec)>, Refusal> {
-    let mut new = Vec::new();
+/// Stores that this plan makes, and what of the file it does not carry out.
+struct New {
+    stores: Vec<(StoreName, StoreSpec)>,
+    unused: BTreeSet<String>,
+}
+
+/// Stores the cluster does not have. Those of an engine that no agent has are not made, and every diff says so.
+fn new_stores(view: &View<'_>, spec: &FleetSpec) -> Result<New, Refusal> {
+    let mut new = New { stores: Vec::new(), unused: spec.unused.clone() };
     let mut busy = BTreeSet::new();
+    let mut elsewhere: BTreeMap<EngineKind, Vec<&StoreName>> = BTreeMap::new();
     for (name, wanted) in spec.stores.iter().filter(|(name, _)| !is_retired(view, name)) {
         // One whose making was given up before its first epoch is made anew (L1, R11).
         let is_given_up = |s: &&Store| s.epoch == Epoch::ZERO && !view.inputs.busy_stores.contains(name);
-        let Some(store) = view.cluster.stores.get(name).filter(|s| !is_given_up(s)) else {
-            if view.inputs.busy_stores.contains(name) {
-                busy.insert(name.clone());
-            }
-            new.push((name.clone(), wanted.clone()));
+        if view.cluster.stores.get(name).is_some_and(|store| !is_given_up(&store)) {
             continue;
-        };
-        let now = &store.spec;
-        let changed = [
-            ("the engine", now.engine != wanted.engine),
-            ("the number of copies", now.copies != wanted.copies),
-            ("the size", now.size_bytes != wanted.size_bytes),
-            ("the spread", now.spread != wanted.spread),
-            // R24: it is committed configuration of the epoch.
-            ("sync_copies", now.sync_copies != wanted.sync_copies),
-        ];
-        if let Some((what, _)) = changed.iter().find(|(_, changed)| *changed) {
-            return Err(Refusal::NotSupported { store: name.clone(), what });
         }
+        if !wanted.engine.is_here() {
+            elsewhere.entry(wanted.engine).or_default().push(name);
+            continue;
+        }
+        if view.inputs.busy_stores.contains(name) {
+            busy.insert(name.clone());
+        }
+        new.stores.push((name.clone(), wanted.clone()));
+    }
+    for (engine, stores) in elsewhere {
+        let count = sheet::count(stores.len(), "store is", "stores are");
+        new.unused.insert(format!("{count} not made, no agent has the engine {engine}: {}", sheet::names(&stores)));
     }
     if busy.is_empty() { Ok(new) } else { Err(Refusal::StoresBusy(busy)) }
 }
 
 /// What ChangeFleet will change, a line for each.
-fn changes(view: &View<'_>, spec: &FleetSpec) -> Vec<String> {
-    let mut lines = Vec::new();
+fn changes(view: &View<'_>, spec: &FleetSpec) -> Result<Vec<String>, Refusal> {
+    let mut lines = lines::changes(view, spec)?;
     let added: Vec<&HostName> = spec.hosts.keys().filter(|h| !view.cluster.hosts.contains_key(h)).collect();
     if !added.is_empty() {
         lines.push(format!("{}: {}", sheet::count(added.len(), "new host", "new hosts"), sheet::names(&added)));
@@ -168,7 +174,7 @@ fn changes(view: &View<'_>, spec: &FleetSpec) -> Vec<String> {
     if view.cluster.policy != spec.policy {
         lines.push("the policy".into());
     }
-    lines
+    Ok(lines)
 }
 
 /// Hosts that may get copies, and why the others may not.

@@ -6,7 +6,8 @@
 
 use crate::drain::{all_may_leave, declare_draining, declare_last, hand_over, host_state};
 use crate::leave::{Gone, choices, close_copies, leaves, live_domains, stays, stays_whole};
-use crate::refusal::{NotWell, Nothing, Refusal, WhyNot};
+use crate::nothing::Nothing;
+use crate::refusal::{NotWell, Refusal, WhyNot};
 use crate::view::View;
 use crate::yard::{Wanted, Yard, domain};
 use crate::{Draft, balance, sheet, steps};

@@ -3,7 +3,8 @@
 //! What always holds: a drain is refused as a whole, with every reason, before anything moves; each hand-over and each
 //! stop is a task of its own (L2); the host is declared Maintenance only after all of them and its agent's word (S8).
 
-use crate::refusal::{DrainBlock, Nothing, Refusal};
+use crate::nothing::Nothing;
+use crate::refusal::{DrainBlock, Refusal};
 use crate::view::View;
 use crate::yard::Yard;
 use crate::{Draft, balance, sheet, steps};

@@ -34,6 +34,7 @@
 //! Questions that plan nothing: [`loss`] for every single loss and the worst pair, [`room`] for how many more stores fit,
 //! [`groups`] for the hosts that may be down together, [`whatif`] for a fleet that is not there.
 
+pub mod cluster;
 mod figures;
 mod goal;
 pub mod groups;

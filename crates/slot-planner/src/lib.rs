@@ -15,13 +15,16 @@ mod failover;
 mod fence;
 pub mod layout;
 mod leave;
+mod lines;
 mod loss;
+mod nothing;
 mod parts;
 mod place;
 mod refusal;
 mod retire;
 mod risk;
 mod sheet;
+mod snapshot;
 mod steps;
 mod undo;
 mod undrain;
@@ -30,7 +33,8 @@ mod yard;
 
 pub use check::CheckedPlan;
 pub use explain::{explain_plan, explain_store};
-pub use refusal::{DrainBlock, NotWell, Nothing, Refusal, WhyNot};
+pub use nothing::Nothing;
+pub use refusal::{DrainBlock, NotWell, Refusal, WhyNot};
 pub use retire::RetireBlock;
 pub use risk::WhatIf;
 
@@ -163,8 +167,8 @@ fn finish(view: &View<'_>, intent: Intent, mut draft: Draft) -> Result<CheckedPl
 }
 
 /// The versions of everything a plan was computed from (R14): the stores its tasks touch, every host one of their
-/// copies is on, every host it sends an order to or declares, the loss cases it lists or settles, and the fleet for
-/// `apply`. What does not exist yet has version 0.
+/// copies is on, every host it sends an order to or declares, the loss cases it lists or settles, and for `apply` the fleet
+/// and the stores whose lines change. What does not exist yet has version 0.
 fn facts(view: &View<'_>, plan: &Plan) -> BTreeMap<EntityRef, u64> {
     let mut facts = BTreeMap::new();
     let mut hosts: BTreeSet<&HostName> = plan.hosts();
@@ -179,8 +183,10 @@ fn facts(view: &View<'_>, plan: &Plan) -> BTreeMap<EntityRef, u64> {
         let version = view.cluster.hosts.get(name).map_or(0, |h| h.version);
         facts.insert(EntityRef::Host(name.clone()), version);
     }
-    if matches!(plan.intent, Intent::Apply(_)) {
+    if let Intent::Apply(spec) = &plan.intent {
         facts.insert(EntityRef::Fleet, view.inputs.fleet_version);
+        let changed = lines::changed(view.cluster, spec);
+        facts.extend(changed.map(|(name, store, _)| (EntityRef::Store(name.clone()), store.version)));
     }
     for task in &plan.tasks {
         let case = match &task.kind {

@@ -73,8 +73,8 @@ struct Board {
 }
 
 impl Board {
-    fn fits(&self, room: usize, size: u64) -> bool {
-        self.rooms[room].free.values().any(|free| *free >= size)
+    fn fits(&self, room: usize, spec: &StoreSpec) -> bool {
+        fitting(&self.rooms[room], spec) > 0
     }
 
     /// The master's host, then the others'; fewer when there is no room.
@@ -86,7 +86,7 @@ impl Board {
         // Taking from the emptiest domains first always leaves room if there is any for stores like this one.
         let mut groups: BTreeMap<String, usize> = BTreeMap::new();
         for room in 0..self.rooms.len() {
-            let fitting = self.rooms[room].free.values().filter(|size| **size >= spec.size_bytes).count();
+            let fitting = fitting(&self.rooms[room], spec);
             *groups.entry(group(&self.rooms[room], spec.spread)).or_default() += fitting;
         }
         let mut order: Vec<(&String, usize)> = groups.iter().map(|(g, n)| (g, *n)).collect();
@@ -101,7 +101,7 @@ impl Board {
         while chosen.len() < usize::from(spec.copies) {
             let open = (0..self.rooms.len()).filter(|room| {
                 let group = group(&self.rooms[*room], spec.spread);
-                !used.contains(&group) && within.is_none_or(|w| w.contains(&group)) && self.fits(*room, spec.size_bytes)
+                !used.contains(&group) && within.is_none_or(|w| w.contains(&group)) && self.fits(*room, spec)
             });
             let best = match chosen.first() {
                 None => open.min_by_key(|r| (self.masters[*r], self.copies[*r], self.rooms[*r].host.clone())),
@@ -121,8 +121,7 @@ impl Board {
     fn leaves_room(&self, spec: &StoreSpec, chosen: &[usize], still_to_come: usize) -> bool {
         let mut free: BTreeMap<String, usize> = BTreeMap::new();
         for (number, room) in self.rooms.iter().enumerate() {
-            let fitting = room.free.values().filter(|size| **size >= spec.size_bytes).count();
-            let left = fitting.saturating_sub(usize::from(chosen.contains(&number)));
+            let left = fitting(room, spec).saturating_sub(usize::from(chosen.contains(&number)));
             *free.entry(group(room, spec.spread)).or_default() += left;
         }
         let usable: usize = free.values().map(|n| (*n).min(still_to_come)).sum();
@@ -143,6 +142,12 @@ impl Board {
             }
         }
     }
+}
+
+/// How many slots of a host a copy may have: none where the file says never.
+fn fitting(room: &Room, spec: &StoreSpec) -> usize {
+    let allowed = !spec.never.contains(&room.host);
+    room.free.values().filter(|size| allowed && **size >= spec.size_bytes).count()
 }
 
 fn group(room: &Room, spread: Spread) -> String {
@@ -269,8 +274,12 @@ fn changes(rooms: &[Room], specs: &[StoreSpec], hosts: &[Vec<usize>], store: usi
             }
         }
     }
-    all.retain(|next| next.iter().zip(specs).all(|(chosen, spec)| apart(rooms, spec.spread, chosen)));
+    all.retain(|next| next.iter().zip(specs).all(|(chosen, spec)| may(rooms, spec, chosen)));
     all
+}
+
+fn may(rooms: &[Room], spec: &StoreSpec, chosen: &[usize]) -> bool {
+    apart(rooms, spec.spread, chosen) && chosen.iter().all(|room| !spec.never.contains(&rooms[*room].host))
 }
 
 fn apart(rooms: &[Room], spread: Spread, chosen: &[usize]) -> bool {
@@ -295,7 +304,14 @@ mod tests {
     }
 
     fn spec(copies: u8) -> StoreSpec {
-        StoreSpec { engine: EngineKind::Journal, copies, size_bytes: 10, spread: Spread::Rack, sync_copies: 0 }
+        StoreSpec {
+            engine: EngineKind::Journal,
+            copies,
+            size_bytes: 10,
+            spread: Spread::Rack,
+            sync_copies: 0,
+            never: std::collections::BTreeSet::new(),
+        }
     }
 
     fn no_pairs(n: usize) -> Pairs {

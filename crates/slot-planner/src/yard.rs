@@ -100,6 +100,9 @@ impl<'a> Yard<'a> {
         if !self.view.answers(host) {
             return Some(WhyNot::HostSilent);
         }
+        if wanted.store.spec.never.contains(host) {
+            return Some(WhyNot::Pinned);
+        }
         let spread = wanted.store.spec.spread;
         let here = domain(self.view.cluster, spread, host);
         let stands = |(slot, copy): &(&SlotId, &Copy)| {

@@ -9,6 +9,7 @@ pub mod explain;
 pub mod fleet;
 mod front_end;
 pub mod risk;
+pub mod snapshot;
 mod verify;
 
 pub use audit::*;
@@ -17,6 +18,7 @@ pub use explain::*;
 pub use fleet::*;
 pub use front_end::*;
 pub use risk::*;
+pub use snapshot::*;
 pub use verify::*;
 
 use crate::cluster::*;
@@ -78,6 +80,8 @@ pub enum Query {
         /// At most so many entries; [`AUDIT_LINES_MAX`] at most.
         limit: u32,
     },
+    /// Everything the planner looks at, to be asked without the cluster.
+    Snapshot,
 }
 impl Versioned for Query {
     const NAME: &'static str = "query";
@@ -126,6 +130,8 @@ pub enum View {
     Evidence(Box<EvidenceView>),
     /// To a person who wants copies verified.
     Verify(VerifyView),
+    /// To [`Query::Snapshot`].
+    Snapshot(Box<SnapshotView>),
 }
 impl Versioned for View {
     const NAME: &'static str = "view";

@@ -24,7 +24,7 @@ fn after(mut task: Task, dep: u16) -> Task {
     task.after = vec![dep];
     task
 }
-fn moving(world: &World, from: &SlotId, to: &SlotId) -> (Intent, Vec<Task>) {
+pub fn moving(world: &World, from: &SlotId, to: &SlotId) -> (Intent, Vec<Task>) {
     let intent = Intent::MoveCopy { slot: from.clone(), to: Some(to.clone()) };
     (intent, vec![build(world, 1, to, 1, Some(from)), after(destroy(world, 1, from), 0)])
 }

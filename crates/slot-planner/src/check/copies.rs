@@ -123,6 +123,9 @@ impl Case<'_> {
         if cluster.slot(slot).is_none_or(|room| room.size_bytes < self.store.spec.size_bytes) {
             return Err(Fault::Placement(format!("{slot} is not there or too small for {}", self.name)));
         }
+        if self.store.spec.never.contains(&slot.host) {
+            return Err(Fault::Placement(format!("{} would go to {slot}, the file says never there", self.name)));
+        }
         if !goes_on {
             self.is_free(slot, generation)?;
         }

@@ -21,12 +21,21 @@ pub enum State {
     Active,
     /// No masters, and nothing new; replicas may stay.
     Draining,
+    /// Nothing of it runs and nothing is lost: copies stay, and none of them is live. As in maintenance.
+    Stopped,
     /// Nothing may stay; what is there can be read.
     Leaving,
     /// Nothing is there any more: it does not answer, or burned.
     Down,
     /// Gone for good.
     Retired,
+}
+
+impl State {
+    /// Whether a copy that is there may stay there.
+    pub fn keeps(self) -> bool {
+        matches!(self, State::Active | State::Draining | State::Stopped)
+    }
 }
 
 /// A machine.
@@ -39,6 +48,8 @@ pub struct Host {
     pub bytes: u64,
     /// Copies it may hold.
     pub slots: u32,
+    /// Bytes that a copy which comes may have at most: of its largest slot.
+    pub largest: u64,
     /// Its share of masters, relative to the others'; 1000 is ordinary.
     pub weight: u32,
     /// What may be on it.
@@ -48,7 +59,7 @@ pub struct Host {
 impl Host {
     /// An active host of ordinary weight, in no named domain.
     pub fn new(bytes: u64, slots: u32) -> Host {
-        Host { domain: [NOWHERE; LEVELS], bytes, slots, weight: 1000, state: State::Active }
+        Host { domain: [NOWHERE; LEVELS], bytes, slots, largest: u64::MAX, weight: 1000, state: State::Active }
     }
     /// In these domains, innermost first.
     pub fn within(mut self, domains: &[u32]) -> Host {

@@ -190,7 +190,7 @@ impl<'a> Yard<'a> {
         let (bytes, slots) = (&mut self.bytes[one.to as usize], &mut self.slots[one.to as usize]);
         *bytes += spec.size;
         *slots += 1;
-        if *bytes > host.bytes {
+        if *bytes > host.bytes || spec.size > host.largest {
             return Err(Wrong::Bytes);
         }
         if *slots > host.slots {

@@ -7,6 +7,7 @@ mod front_ends;
 mod golden;
 mod intents;
 mod last_resort;
+mod lines;
 mod mutations;
 mod parts;
 mod random;

@@ -1,7 +1,11 @@
 //! What `offline` takes.
 
+use super::asks::{Ask, ExplainOf, Input, Whatif};
 use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
+
+/// How full the fullest host may be over its share when nothing is said.
+const DISK_PERCENT: f64 = 101.0;
 
 /// What to plan for a fleet in a file.
 #[derive(Debug, Subcommand)]
@@ -39,6 +43,45 @@ pub enum Offline {
         #[command(flatten)]
         budget: Budget,
     },
+    /// What the loss of each host, of each rack and of any two hosts would do.
+    Risk {
+        /// From where.
+        #[command(flatten)]
+        input: Input,
+    },
+    /// How many more stores fit while one host or one rack may still be lost.
+    Capacity {
+        /// From where.
+        #[command(flatten)]
+        input: Input,
+        /// Which stores.
+        #[command(flatten)]
+        ask: Ask,
+    },
+    /// The fleet as it would be.
+    Whatif {
+        /// From where.
+        #[command(flatten)]
+        input: Input,
+        /// What changes.
+        #[command(subcommand)]
+        change: Whatif,
+    },
+    /// Which hosts may be down together with every store still on a live copy.
+    ServiceGroups {
+        /// From where.
+        #[command(flatten)]
+        input: Input,
+    },
+    /// Why a master is where it is, and why each other copy was not chosen or would not be.
+    Explain {
+        /// From where.
+        #[command(flatten)]
+        input: Input,
+        /// What.
+        #[command(subcommand)]
+        what: ExplainOf,
+    },
 }
 
 /// From where to where.
@@ -69,13 +112,15 @@ pub struct Files {
 pub enum Format {
     /// Ganeti's htools text format.
     Htools,
+    /// What `slotctl snapshot` saved.
+    Snapshot,
 }
 
 /// How far to go.
 #[derive(Debug, Args)]
 pub struct Budget {
     /// How full the fullest host may be over its fair share of bytes, in per cent.
-    #[arg(long, value_name = "PERCENT", default_value_t = 101.0, value_parser = percent)]
+    #[arg(long, value_name = "PERCENT", default_value_t = DISK_PERCENT, value_parser = percent)]
     pub disk: f64,
     /// At most so many bytes are copied.
     #[arg(long, value_name = "BYTES")]
@@ -95,6 +140,15 @@ pub struct Budget {
     /// At most so many copies at once.
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     pub in_all: Option<u32>,
+}
+
+impl Budget {
+    /// Whether any of it was given.
+    pub fn is_given(&self) -> bool {
+        let Budget { disk, max_bytes, max_moves, min_gain, per_host, per_domain, in_all } = self;
+        let counts = max_bytes.is_some() || max_moves.is_some() || per_domain.is_some() || in_all.is_some();
+        counts || *disk != DISK_PERCENT || *min_gain != 0.0 || *per_host != 1
+    }
 }
 
 fn percent(text: &str) -> Result<f64, String> {

@@ -20,7 +20,7 @@ htools:nlocation:rack
 policy
 ";
 
-fn loaded() -> Loaded {
+pub fn loaded() -> Loaded {
     htools::parse(FLEET.to_owned()).unwrap()
 }
 
@@ -32,7 +32,7 @@ pub fn stats() -> Stats {
 
 fn csv(loaded: &Loaded, layout: &Layout) -> String {
     let mut text = Vec::new();
-    htools::write_csv(loaded, layout, &mut text).unwrap();
+    htools::write_csv(loaded, &loaded.fleet, layout, &mut text).unwrap();
     String::from_utf8(text).unwrap()
 }
 
