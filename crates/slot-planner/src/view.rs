@@ -113,6 +113,9 @@ impl<'a> View<'a> {
         if let Some(case) = self.open_case(name, to) {
             return Err(WhyNot::LossCase(case));
         }
+        if let Some(stamp) = self.cluster.fault(store, to) {
+            return Err(WhyNot::Differs { findings: Box::new(stamp.of.findings.clone()) });
+        }
         let status = self.replica(name, to, copy)?;
         if status.following != Some((from.clone(), store.epoch)) {
             return Err(WhyNot::FollowsOther { master: from.clone(), epoch: store.epoch });
@@ -128,9 +131,6 @@ impl<'a> View<'a> {
                 return Err(WhyNot::Behind { behind, max: policy.max_lag_records });
             }
             Some(_) => {}
-        }
-        if let Some(stamp) = self.cluster.fault(store, to) {
-            return Err(WhyNot::Differs { findings: Box::new(stamp.of.findings.clone()) });
         }
         match status.verified_ms {
             None => Err(WhyNot::NeverVerified),

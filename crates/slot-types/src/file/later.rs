@@ -114,7 +114,7 @@ impl RawEngine {
         }
         match &verify.every {
             Some(every) if every.get_ref() == "never" => policy.verify_every_ms = 0,
-            Some(every) => policy.verify_every_ms = raw::duration(every, "every", SECOND..=365 * DAY)?,
+            Some(every) => policy.verify_every_ms = raw::duration(every, "every", 60 * SECOND..=365 * DAY)?,
             None => {}
         }
         if let Some(rate) = &verify.rate {
