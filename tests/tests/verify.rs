@@ -127,6 +127,8 @@ fn a_record_that_rots_on_a_replicas_disk_is_named_and_the_copy_is_built_anew() -
 fn r7_a_replica_that_comes_back_with_another_record_stops_and_is_named_unasked() -> Outcome<()> {
     let cluster = quiet(Shape::small())?;
     let (slot, dir) = replica(&cluster, "store1")?;
+    // Held, so that nobody starts it before its record is another one.
+    cluster.ctl.run("bob", &["hold", "store", "store1", "-m", "its disk is looked at"])?.expect(DONE)?;
     engines::kill(&cluster.engine_on(&slot)?)?;
     let (file, base, places) = frames(&dir)?;
     let last = places.last().ok_or("no record")?;
@@ -140,6 +142,7 @@ fn r7_a_replica_that_comes_back_with_another_record_stops_and_is_named_unasked()
     frame_bytes(salt(&config, base), last.index, last.index, &record.to_bytes(), &mut frame);
     std::fs::OpenOptions::new().write(true).open(&file)?.write_all_at(&frame, last.start as u64)?;
 
+    cluster.ctl.run("bob", &["release", "store", "store1", "-m", "done"])?.expect(DONE)?;
     // Its leader starts it again; it stops at its master's first answer, is compared, and the audit says what differs.
     let event = wait_for("what differs is told", AT_LAST, || {
         let events = cluster.look(&["audit", "--limit", "500"]).ok()?;

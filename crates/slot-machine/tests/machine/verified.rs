@@ -3,6 +3,7 @@
 use crate::plans::*;
 use crate::world::*;
 use slot_machine::command::*;
+use slot_machine::runnable::{Runnable, runnable};
 use slot_machine::state::*;
 use slot_types::ids::*;
 use slot_types::plan::*;
@@ -83,8 +84,13 @@ fn a_copy_found_to_differ_while_the_hand_over_waits_gets_no_master_role() {
     let task = hand_over(&world, 1, &slot(1, 1), &slot(2, 1));
     let id = world.start(Intent::FailOverSlot { slot: slot(1, 1), to: None }, vec![task]);
     world.ok(verified(&world, ended(10, 1)));
-    world.start_all();
-    let why = world.blocked().join("; ");
+    let mut why = String::new();
+    for item in runnable(&world.state) {
+        if let Runnable::Start { step, attempt, .. } = item {
+            let start = world.start_step(step, attempt);
+            why += &format!("{:?}", world.apply(start));
+        }
+    }
     assert!(why.contains("h2/01 differs from its master: record 0: UNREADABLE"), "{why}");
     assert!(matches!(world.state.plans[&id].status, PlanStatus::Running));
     // It is the master's disk that fails: the copy is the better one, and may have the role.
