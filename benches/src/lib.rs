@@ -191,6 +191,7 @@ impl Fleet {
             following: source.map(|master| (master, store.epoch)),
             sync_copies: store.spec.sync_copies,
             aside: Vec::new(),
+            verification: None,
         }
     }
 

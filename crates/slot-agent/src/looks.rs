@@ -5,9 +5,11 @@
 //! [`slot_types::probe::LOOKS_MAX`] of them.
 
 use crate::fence::Fencer;
+use slot_engine::{Engine, EngineTarget};
 use slot_net::{Dialer, Identity, Role};
+use slot_types::engine::EngineCall;
 use slot_types::fence::{FenceAction, FenceSaid, FenceSpec};
-use slot_types::ids::{ClusterId, HostName};
+use slot_types::ids::{ClusterId, HostName, SlotId};
 use slot_types::probe::{LOOKS_MAX, LookAt, Looks, PROBE_MS, Probed, Saw, Sights};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -17,6 +19,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+/// How long one look may take, a question to an engine of its own host among them.
 const PROBE: Duration = Duration::from_millis(PROBE_MS);
 /// The longest that a device is waited for here; a fence gives it its own time.
 const DEVICE_MAX: Duration = Duration::from_secs(20);
@@ -29,15 +32,17 @@ pub struct Lookout {
 
 struct Shared {
     cluster: ClusterId,
+    host: HostName,
     dialer: Dialer,
     fencer: Fencer,
+    engine: Arc<dyn Engine>,
 }
 
 impl Lookout {
-    /// Looks as the identity of this dialer.
-    pub fn new(dialer: Dialer, fencer: Fencer) -> Self {
+    /// Looks as the identity of this dialer, which is that host's; its copies are asked by this engine.
+    pub fn new(host: HostName, dialer: Dialer, fencer: Fencer, engine: Arc<dyn Engine>) -> Self {
         let cluster = dialer.folder().membership().cluster_id;
-        Self { shared: Arc::new(Shared { cluster, dialer, fencer }) }
+        Self { shared: Arc::new(Shared { cluster, host, dialer, fencer, engine }) }
     }
 
     /// Looks at everything at once; the answers are in the order of the questions.
@@ -66,6 +71,7 @@ fn unseen(at: &LookAt) -> Saw {
     match at {
         LookAt::Address { .. } => Saw::Probe(Probed::NoAnswer),
         LookAt::Power { .. } => Saw::Power(Err("it was not asked".into())),
+        LookAt::Verify { .. } => Saw::Verify(Err("it was not asked".into())),
     }
 }
 
@@ -74,6 +80,11 @@ impl Shared {
         match at {
             LookAt::Address { host, address, .. } => Saw::Probe(self.probe(&host, address).await),
             LookAt::Power { host, device } => Saw::Power(self.power(&host, &device).await),
+            LookAt::Verify { slot, address, store, generation, epoch, against, asked, rate } => {
+                let target = EngineTarget { slot: SlotId::new(self.host.clone(), slot), address, store, generation };
+                let call = EngineCall::Verify { epoch, against, asked, rate };
+                Saw::Verify(self.engine.call(&target, call, PROBE).await.map(drop).map_err(|e| e.to_string()))
+            }
         }
     }
 

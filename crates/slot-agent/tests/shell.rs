@@ -57,6 +57,7 @@ impl FakeEngine {
             verified_ms: None,
             sync_copies: 0,
             aside: Vec::new(),
+            verification: None,
         }))
     }
 }
@@ -242,12 +243,17 @@ async fn s15_only_a_coordinator_delivers_and_watches() {
     };
     let engine = Arc::new(FakeEngine::default());
     let data = folder.path().join("data");
-    let (agent, handle) = Agent::open(&config(&data), made.membership.cluster_id, BOOT, engine).unwrap();
+    let (agent, handle) = Agent::open(&config(&data), made.membership.cluster_id, BOOT, engine.clone()).unwrap();
     tokio::spawn(agent.run());
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let agent_folder = identity(Role::Agent, "imap3");
-    let lookout = Lookout::new(Dialer::new(agent_folder.clone()), Fencer::new(None));
+    let lookout = Lookout::new(
+        HostName::new("imap3").unwrap(),
+        Dialer::new(agent_folder.clone()),
+        Fencer::new(None),
+        engine.clone(),
+    );
     let routes = tonic::service::Routes::new(AgentService::server(handle.clone(), lookout));
     tokio::spawn(async move { slot_net::serve(listener, &agent_folder, routes, std::future::pending()).await });
     let expected = Identity::new(Role::Agent, "imap3").unwrap();
@@ -266,6 +272,7 @@ async fn s15_only_a_coordinator_delivers_and_watches() {
     }
     let saw = look_around(&mut leader, made.membership.cluster_id, address).await;
     assert_eq!(saw, [Probed::Answered, Probed::Unproven, Probed::Refused, Probed::Unproven].map(Saw::Probe));
+    verified(&mut leader, made.membership.cluster_id, &engine).await;
     let other = Looks { cluster: ClusterId([99; 16]), at: Vec::new() };
     let refused = leader.look(LookRequest { looks: codec::encode(&other) }).await.unwrap_err();
     assert_eq!(refused.code(), tonic::Code::InvalidArgument, "another cluster's looks");
@@ -276,6 +283,31 @@ async fn s15_only_a_coordinator_delivers_and_watches() {
         let refused = client(folder).deliver(DeliverRequest { order: codec::encode(&provision) }).await.unwrap_err();
         assert_eq!(refused.code(), tonic::Code::PermissionDenied);
     }
+}
+
+/// A copy to be verified is handed on to its engine as it was asked for, and to nobody else.
+async fn verified(leader: &mut AgentClient<Channel>, cluster: ClusterId, engine: &FakeEngine) {
+    let source = |host: &str| slot_types::engine::Source {
+        slot: SlotId::new(HostName::new(host).unwrap(), 1),
+        address: "127.0.0.1:9".parse().unwrap(),
+    };
+    let (epoch, asked, rate) = (Epoch { generation: 0, n: 4 }, LogTime(77), 20_000_000);
+    let at = LookAt::Verify {
+        slot: 7,
+        address: "127.0.0.1:9".parse().unwrap(),
+        store: StoreName::new("store23").unwrap(),
+        generation: CopyGeneration(1),
+        epoch,
+        against: source("imap7"),
+        asked,
+        rate,
+    };
+    let looks = codec::encode(&Looks { cluster, at: vec![at] });
+    let before = engine.calls.lock().unwrap().len();
+    let reply = leader.look(LookRequest { looks }).await.unwrap().into_inner();
+    assert_eq!(codec::decode::<Sights>(&reply.sights).unwrap().saw, [Saw::Verify(Ok(()))]);
+    let wanted = EngineCall::Verify { epoch, against: source("imap7"), asked, rate };
+    assert_eq!(engine.calls.lock().unwrap()[before..], [wanted]);
 }
 
 /// R8: itself by its name, itself by another name, nobody, and somebody who says nothing.

@@ -8,7 +8,8 @@ use core::net::SocketAddr;
 use slot_machine::command::RequestId;
 use slot_proto::pb::{
     AdmitHostRequest, ApprovePlanRequest, AttestRequest, ChangeReply, EndPlanRequest, HoldReply, HoldRequest,
-    MakePlanRequest, OpenSessionReply, OpenSessionRequest, PlanReply, RequestName, ViewReply, ViewRequest,
+    MakePlanRequest, OpenSessionReply, OpenSessionRequest, PlanReply, RequestName, VerifyRequest, ViewReply,
+    ViewRequest,
 };
 use slot_types::codec;
 use slot_types::ids::*;
@@ -45,6 +46,8 @@ pub enum Asked {
     Hold(HoldRequest),
     /// Hands on again.
     Release(HoldRequest),
+    /// For comparisons.
+    Verify(VerifyRequest),
     /// For a document.
     View(ViewRequest),
 }
@@ -100,6 +103,9 @@ impl From<ControlRequest> for Asked {
             ControlRequest::Release { request, on, reason } => {
                 Self::Release(HoldRequest { request: name_of(request), on: on.to_string(), reason })
             }
+            ControlRequest::Verify { on, since } => {
+                Self::Verify(VerifyRequest { on: on.to_string(), since: since.map(|at| at.0) })
+            }
             ControlRequest::View { query, stale_ok } => {
                 Self::View(ViewRequest { query: codec::encode(&query), stale_ok })
             }
@@ -139,6 +145,9 @@ impl TryFrom<Asked> for ControlRequest {
             }
             Asked::Release(HoldRequest { request, on, reason }) => {
                 Ok(Self::Release { request: id_of(request), on: on.parse().map_err(invalid)?, reason })
+            }
+            Asked::Verify(VerifyRequest { on, since }) => {
+                Ok(Self::Verify { on: on.parse().map_err(invalid)?, since: since.map(LogTime) })
             }
             Asked::View(ViewRequest { query, stale_ok }) => {
                 Ok(Self::View { query: codec::decode::<Query>(&query).map_err(invalid)?, stale_ok })
@@ -304,6 +313,7 @@ mod tests {
             ControlRequest::AdmitHost { request, host: host(), incarnation, reason: reason.clone() },
             ControlRequest::Hold { request, on: HoldOn::Host(host()), reason: reason.clone() },
             ControlRequest::Release { request, on: HoldOn::All, reason },
+            ControlRequest::Verify { on: HoldOn::Host(host()), since: Some(LogTime(3)) },
             ControlRequest::View { query: Query::Plan(plan), stale_ok: true },
         ];
         for asked in all {

@@ -5,7 +5,7 @@
 
 use crate::command::{Answer, Command, Proposal, Refused};
 use crate::state::{FEATURE_LEVEL_SUPPORTED, State};
-use crate::{aside, by_hand, holds, hosts, pause, plans, sessions, steps};
+use crate::{aside, by_hand, holds, hosts, pause, plans, sessions, steps, verified};
 use slot_planted::planted;
 use slot_types::cluster::Cluster;
 use slot_types::ids::*;
@@ -81,6 +81,7 @@ fn dispatch(state: &mut State, stamp: Stamp, command: &Command) -> Result<Answer
         Command::ByHandSeen { slot, store, generation, starts } => {
             by_hand::seen(state, stamp, slot, store, *generation, starts)
         }
+        Command::Verified { slot, generation, of } => verified::verified(state, stamp, slot, *generation, of),
         Command::Hold { on, by, reason } => holds::hold(state, stamp, on, by, reason),
         Command::Release { on, by, reason } => holds::release(state, stamp, on, by, reason),
         Command::RaiseFeatureLevel { level } => raise_feature_level(state, stamp, *level),

@@ -12,6 +12,7 @@ use slot_types::hold::{Held, HoldOn};
 use slot_types::ids::*;
 use slot_types::order::Outcome;
 use slot_types::position::{Digest, ShortDigest};
+use slot_types::verify::Verification;
 
 /// One log entry: a command, stamped by the leader that proposed it.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -190,6 +191,15 @@ pub enum Command {
         generation: CopyGeneration,
         /// Which.
         records: Vec<RecordId>,
+    },
+    /// A copy was compared with its master, record by record.
+    Verified {
+        /// Which.
+        slot: SlotId,
+        /// Its copy generation.
+        generation: CopyGeneration,
+        /// What was found.
+        of: Verification,
     },
     /// A person's "hands off": nothing that touches it starts until it is released.
     Hold {

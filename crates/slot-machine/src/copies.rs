@@ -197,7 +197,8 @@ pub(crate) fn destroyable(at: &At<'_>) -> Result<(), String> {
 /// Whether a replica holds all but what is on its way: a copy that was whole once may have been away since.
 fn close_behind(cluster: &Cluster, store: &Store, master: &SlotId, status: &EngineStatus) -> bool {
     let policy = &cluster.policy;
-    status.role == EngineRole::Replica
+    cluster.fault(store, &status.slot).is_none()
+        && status.role == EngineRole::Replica
         && status.following == Some((master.clone(), store.epoch))
         && status.heard_ms.is_some_and(|ms| ms <= policy.silent_ms)
         && status.verified_ms.is_some_and(|ms| ms <= policy.max_stamp_age_ms)

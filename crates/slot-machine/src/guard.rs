@@ -121,6 +121,9 @@ fn handover(
     if master.role != EngineRole::Master || master.epoch != store.epoch {
         return Err(format!("{from} is {:?} at epoch {}, not master at {}", master.role, master.epoch, store.epoch));
     }
+    if let Some(stamp) = cluster.fault(store, to).filter(|_| before_freeze) {
+        return Err(format!("{to} differs from its master: {}", stamp.of.findings));
+    }
     let replica = evidence.running(to, GUARD_AGE_MS_MAX).ok_or_else(|| format!("{to} is not seen running"))?;
     if replica.role != EngineRole::Replica || replica.following != Some((from.clone(), store.epoch)) {
         return Err(format!("{to} does not follow {from} directly at epoch {}", store.epoch));

@@ -25,3 +25,4 @@ pub mod state;
 mod steps;
 pub mod undo;
 pub mod unwind;
+pub mod verified;

@@ -60,6 +60,7 @@ pub const RULES: &[Rule] = &[
     answer("/slot.v1.Control/AdmitHost", &[Operator]),
     answer("/slot.v1.Control/Hold", &[Operator]),
     answer("/slot.v1.Control/Release", &[Operator]),
+    answer("/slot.v1.Control/Verify", &[Operator]),
     answer("/slot.v1.Control/View", &[Operator]),
     stream("/slot.v1.Control/WatchPlan", &[Operator]),
     stream("/slot.v1.Control/Routes", &[Operator, Client, Agent, Coordinator]),

@@ -36,7 +36,8 @@ pub(crate) fn close_copies(view: &View<'_>, name: &StoreName, store: &Store) -> 
         let status = store.copies.get(slot).and_then(|copy| view.status(name, slot, copy)).map(|(status, _)| status);
         store.master.as_ref() == Some(slot)
             || status.is_some_and(|s| {
-                s.behind.is_some_and(|behind| behind <= policy.max_lag_records)
+                view.cluster.fault(store, slot).is_none()
+                    && s.behind.is_some_and(|behind| behind <= policy.max_lag_records)
                     && s.heard_ms.is_some_and(|ms| ms <= policy.silent_ms)
                     && s.verified_ms.is_some_and(|ms| ms <= policy.max_stamp_age_ms)
             })

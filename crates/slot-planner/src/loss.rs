@@ -78,6 +78,7 @@ fn class(
     let (status, age) = past.candidate;
     let verified_age = status.verified_ms.map(|ms| ms.saturating_add(age));
     let stamp = match verified_age {
+        _ if view.cluster.fault(past.store, past.to).is_some() => LossClass::Unverified,
         Some(ms) if ms <= view.policy().max_stamp_age_ms => LossClass::NoneProvable,
         _ => LossClass::Unverified,
     };

@@ -82,6 +82,12 @@ pub enum WhyNot {
         /// The policy's bound.
         max_ms: u64,
     },
+    /// A comparison with its master, record by record, speaks against it.
+    #[error("it differs from its master: {findings}")]
+    Differs {
+        /// In what.
+        findings: Box<slot_types::verify::Findings>,
+    },
     /// A loss case is open there.
     #[error("loss case {0} is open there")]
     LossCase(LossCaseId),

@@ -125,6 +125,9 @@ impl<'a> View<'a> {
         if let Some(case) = self.open_case(name, to) {
             return Err(WhyNot::LossCase(case));
         }
+        if let Some(stamp) = self.cluster.fault(store, to) {
+            return Err(WhyNot::Differs { findings: Box::new(stamp.of.findings.clone()) });
+        }
         let status = self.replica(name, to, copy)?;
         if status.following != Some((from.clone(), store.epoch)) {
             return Err(WhyNot::FollowsOther { master: from.clone(), epoch: store.epoch });

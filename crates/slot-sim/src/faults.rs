@@ -229,6 +229,8 @@ pub struct Swarm {
     pub devices: bool,
     /// People at the machines start what is dead while no leader watches (R19).
     pub by_hand: bool,
+    /// Replicas are compared with their masters this often; 0 is never.
+    pub verify_every_ms: u64,
 }
 
 impl Swarm {
@@ -249,6 +251,7 @@ impl Swarm {
             triggers: Vec::new(),
             devices: false,
             by_hand: false,
+            verify_every_ms: 0,
         }
     }
 
@@ -275,6 +278,7 @@ impl Swarm {
             // A stream of its own: what the others draw stays what it was.
             devices: Stream::new(seed, 21).one_in(3),
             by_hand: Stream::new(seed, 22).one_in(3),
+            verify_every_ms: [0, 4_000, 15_000][Stream::new(seed, 23).within(0, 2) as usize],
         };
         for _ in 0..dice.within(0, 4) {
             let trigger = swarm.trigger(&mut dice);

@@ -52,7 +52,7 @@ pub fn fleet(hosts: u8, stores: u8) -> FleetSpec {
             .map(|n| (StoreName::new(format!("store{n}")).expect("store and a number is a name"), store.clone()))
             .collect(),
         front_ends: BTreeMap::new(),
-        policy: Policy::default(),
+        policy: Policy { verify_every_ms: 0, ..Policy::default() },
     }
 }
 

@@ -14,6 +14,7 @@ use crate::front_end::FrontEndSpec;
 use crate::hold::{Hold, HoldOn};
 use crate::ids::*;
 use crate::position::Tip;
+use crate::verify::Stamp;
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -424,6 +425,12 @@ pub struct Policy {
     pub copy_per_domain: u16,
     /// What placement aims at, weighed; `None` meets the aims in their order.
     pub weights: Option<Weights>,
+    /// Every replica is compared with its master, record by record, once in this time; never when it is 0.
+    pub verify_every_ms: u64,
+    /// Bytes a second that one comparison reads at most, on each of the two disks.
+    pub verify_rate: u64,
+    /// Comparisons at once in the cluster.
+    pub verify_at_once: u16,
 }
 /// A cap that nothing reaches.
 const NO_CAP: u16 = u16::MAX;
@@ -465,6 +472,9 @@ impl Default for Policy {
             copy_per_host: 2,
             copy_per_domain: NO_CAP,
             weights: None,
+            verify_every_ms: 7 * 24 * 3_600_000,
+            verify_rate: 20_000_000,
+            verify_at_once: 2,
         }
     }
 }
@@ -526,6 +536,8 @@ pub struct Cluster {
     pub holds: BTreeMap<HoldOn, Hold>,
     /// Stores that are gone for good, by their names.
     pub tombstones: BTreeMap<StoreName, Tombstone>,
+    /// What the last comparison of each copy with its master found.
+    pub stamps: BTreeMap<SlotId, Stamp>,
 }
 
 impl Cluster {
@@ -543,6 +555,7 @@ impl Cluster {
             loss_cases: BTreeMap::new(),
             holds: BTreeMap::new(),
             tombstones: BTreeMap::new(),
+            stamps: BTreeMap::new(),
         }
     }
     /// The spec of a slot.
@@ -552,6 +565,17 @@ impl Cluster {
     /// The store that has a copy on a slot, with that copy. A slot holds at most one copy.
     pub fn copy_on(&self, slot: &SlotId) -> Option<(&StoreName, &Store, &Copy)> {
         self.stores.iter().find_map(|(name, store)| store.copies.get(slot).map(|copy| (name, store, copy)))
+    }
+    /// The stamp of the copy that is on a slot now.
+    pub fn stamp(&self, slot: &SlotId) -> Option<&Stamp> {
+        let stamp = self.stamps.get(slot)?;
+        let (.., copy) = self.copy_on(slot)?;
+        (copy.generation == stamp.generation).then_some(stamp)
+    }
+    /// What the last comparison found that speaks against the copy of a store on a slot.
+    pub fn fault(&self, store: &Store, slot: &SlotId) -> Option<&Stamp> {
+        let generation = store.copies.get(slot)?.generation;
+        self.stamps.get(slot).filter(|stamp| stamp.generation == generation && stamp.is_at_fault())
     }
     /// The stores whose master or pending master is on a host.
     pub fn masters_on<'a>(&'a self, host: &'a HostName) -> impl Iterator<Item = (&'a StoreName, &'a Store)> {

@@ -5,6 +5,7 @@
 
 use crate::ids::*;
 use crate::position::{EpochStart, Tip};
+use crate::verify::Verification;
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -104,6 +105,18 @@ pub enum EngineCall {
         /// Names the canary record.
         id: OrderId,
     },
+    /// Begin to compare this copy, as its disk has it, with its master's, at most so fast; answered once it has begun, and
+    /// told of in the status from then on. It changes nothing. A later one takes an earlier one's place.
+    Verify {
+        /// The epoch both must hold.
+        epoch: Epoch,
+        /// The master.
+        against: Source,
+        /// Its name: when it was asked for.
+        asked: LogTime,
+        /// Bytes a second at most.
+        rate: u64,
+    },
     /// Flush and end the process.
     Stop,
 }
@@ -124,6 +137,7 @@ impl EngineCall {
             Self::ListStranded { .. } => "list-stranded",
             Self::Reinject { .. } => "reinject",
             Self::Canary { .. } => "canary",
+            Self::Verify { .. } => "verify",
             Self::Stop => "stop",
         }
     }
@@ -175,6 +189,8 @@ pub struct EngineStatus {
     pub sync_copies: u8,
     /// Records that were put aside when it followed a history without them, not yet settled.
     pub aside: Vec<RecordId>,
+    /// The last comparison with its master that was asked of this process.
+    pub verification: Option<Box<Verification>>,
 }
 
 /// An engine's yes.
@@ -198,7 +214,7 @@ pub enum EngineDone {
         /// Already there.
         present: u64,
     },
-    /// To Thaw, Follow, StartMaster, Canary, Stop.
+    /// To Thaw, Follow, StartMaster, Canary, Verify, Stop.
     Done,
 }
 

@@ -84,11 +84,11 @@ fn read(raw: &RawFile) -> Result<FleetSpec, Fault> {
     let hosts = read_hosts(raw, &mut taken, &mut unused)?;
     let front_ends = frontends::read(&raw.frontends, |host| hosts.contains_key(host), &mut taken)?;
     let stores = read_stores(raw, &hosts)?;
-    later::engines(&raw.engine, &mut unused)?;
-    let policy = match &raw.policy {
+    let mut policy = match &raw.policy {
         Some(policy) => policy.read(&mut unused)?,
         None => Policy::default(),
     };
+    later::engines(&raw.engine, &mut policy, &mut unused)?;
     Ok(FleetSpec { cluster, coordinators, hosts, stores, front_ends, policy, unused: unused.lines() })
 }
 

@@ -18,4 +18,5 @@ pub mod plan;
 pub mod position;
 pub mod probe;
 pub mod render;
+pub mod verify;
 pub mod view;

@@ -1,10 +1,12 @@
 //! Looks: what the leader asks agents to look at from where they are, and what they saw.
 //!
-//! What always holds: a look changes nothing anywhere, and a device is asked for its status alone; "answered" means that
+//! What always holds: a look changes nothing anywhere, and a device is asked for its status alone; a copy that is verified is
+//! read and compared, and what was found comes with its engine's status; "answered" means that
 //! whoever is there has proven to be that host, everything less is no sign of life (R8); the answers come in the order of
 //! the questions.
 
 use crate::codec::Versioned;
+use crate::engine::Source;
 use crate::fence::{FenceSpec, Power};
 use crate::ids::*;
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -38,6 +40,25 @@ pub enum LookAt {
         host: HostName,
         /// The device.
         device: Box<FenceSpec>,
+    },
+    /// How the agent's own copy compares with its master's, record by record; only whether it has begun is answered.
+    Verify {
+        /// The slot's number on the agent's host.
+        slot: u16,
+        /// Where its engine listens.
+        address: SocketAddr,
+        /// The store.
+        store: StoreName,
+        /// The copy generation (R11).
+        generation: CopyGeneration,
+        /// The epoch both must hold.
+        epoch: Epoch,
+        /// The master.
+        against: Source,
+        /// Its name: when it was asked for.
+        asked: LogTime,
+        /// Bytes a second at most.
+        rate: u64,
     },
 }
 
@@ -83,6 +104,8 @@ pub enum Saw {
     Probe(Probed),
     /// The device's word, or why there is none.
     Power(Result<Power, String>),
+    /// Whether a comparison has begun, or why not.
+    Verify(Result<(), String>),
 }
 
 /// What an agent saw, in the order of what it was asked.

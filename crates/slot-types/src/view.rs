@@ -10,6 +10,7 @@ pub mod fleet;
 mod front_end;
 pub mod risk;
 pub mod snapshot;
+mod verify;
 
 pub use audit::*;
 pub use evidence::*;
@@ -18,6 +19,7 @@ pub use fleet::*;
 pub use front_end::*;
 pub use risk::*;
 pub use snapshot::*;
+pub use verify::*;
 
 use crate::cluster::*;
 use crate::codec::Versioned;
@@ -126,6 +128,8 @@ pub enum View {
     Explain(Box<ExplainView>),
     /// To [`Query::Evidence`].
     Evidence(Box<EvidenceView>),
+    /// To a person who wants copies verified.
+    Verify(VerifyView),
     /// To [`Query::Snapshot`].
     Snapshot(Box<SnapshotView>),
 }

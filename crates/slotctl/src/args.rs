@@ -10,6 +10,7 @@ mod hold;
 mod offline;
 mod rebalance;
 mod retire;
+mod verify;
 
 pub use asks::{Ask, ExplainOf, Input, Survive, Whatif};
 pub use drain::{Drain, DrainHow};
@@ -18,6 +19,7 @@ pub use hold::Hold;
 pub use offline::{Budget, Files, Format, Offline};
 pub use rebalance::Bounds;
 pub use retire::Retire;
+pub use verify::Verify;
 
 use crate::since::{Noted, Since};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -142,6 +144,9 @@ pub enum Command {
     /// Why a master is where it is, and why each other copy was not chosen or would not be.
     #[command(subcommand)]
     Explain(Explain),
+    /// Compare replicas with their masters, record by record, as both disks have them; names what differs.
+    #[command(subcommand)]
+    Verify(Verify),
     /// Masters off, engines stopped: safe to switch off. No data is copied, unless it is to be emptied.
     #[command(subcommand)]
     Drain(Drain),

@@ -383,6 +383,16 @@ impl Client {
         }
     }
 
+    /// Wants copies verified since then, and reads how far that is.
+    pub async fn verify(&mut self, task: &Task, on: &HoldOn, since: Option<LogTime>) -> Result<Answer, Failure> {
+        let ask = pb::VerifyRequest { on: on.to_string(), since: since.map(|at| at.0) };
+        let reply = self.call(task, async |mut c: Control| c.verify(ask.clone()).await).await?;
+        let view = decode::<View>(&reply.view).map_err(|e| {
+            task.failure(format!("{} answered: {e}", reply.answered_by), "use a slotctl of its version")
+        })?;
+        Ok(Answer { view, answered_by: reply.answered_by, confirmed: reply.confirmed })
+    }
+
     /// Reads a plan.
     pub async fn plan(&mut self, task: &Task, id: PlanId) -> Result<PlanView, Failure> {
         match self.view(task, &Query::Plan(id), false).await?.view {

@@ -60,6 +60,8 @@ schemas! {
     Risk = "risk", 1;
     /// `evidence host`.
     Evidence = "evidence", 1;
+    /// `verify`.
+    Verify = "verify", 1;
     /// `explain`.
     Explain = "explain", 1;
     /// `plan list`.
@@ -327,6 +329,7 @@ pub fn view(of: &View, confirmed: bool) -> Document {
         View::Risk(risk) => (Schema::Risk, value(risk)),
         View::Explain(explain) => (Schema::Explain, value(explain)),
         View::Evidence(evidence) => (Schema::Evidence, value(evidence)),
+        View::Verify(verify) => (Schema::Verify, verification(verify)),
         View::Snapshot(snapshot) => (Schema::Snapshot, value(snapshot)),
         View::Plan(plan) => (Schema::Plan, json!({ "plan": plan.id.to_string() })),
         View::NotFound { subject } => (Schema::Error, json!({ "not_found": subject })),
@@ -335,6 +338,16 @@ pub fn view(of: &View, confirmed: bool) -> Document {
         map.insert("confirmed".into(), confirmed.into());
     }
     Document::new(schema, value)
+}
+
+/// What a comparison with masters found so far.
+fn verification(of: &VerifyView) -> Value {
+    let mut body = value(of);
+    if let Value::Object(map) = &mut body {
+        map.insert("settled".into(), of.is_settled().into());
+        map.insert("equal".into(), of.all_equal().into());
+    }
+    body
 }
 
 /// One event.

@@ -162,11 +162,12 @@ async fn run(cli: RunArgs) -> Result<(), RunError> {
     let engine = Arc::new(JournalEngine::new(Dialer::new(folder.clone()), program(&config)?));
     let listener =
         TcpListener::bind(config.listen).await.map_err(|cause| RunError::Listen { address: config.listen, cause })?;
-    let (agent, handle) = Agent::open(&config, folder.membership().cluster_id, boot, engine)?;
+    let (agent, handle) = Agent::open(&config, folder.membership().cluster_id, boot, engine.clone())?;
     let running = tokio::spawn(agent.run());
     let people = tokio::spawn(serve::run(serve::listen(&config.data)?, handle.clone()));
     tracing::info!("agent of {} listens on {}", config.host, config.listen);
-    let lookout = Lookout::new(Dialer::new(folder.clone()), Fencer::new(config.fence_dir.clone()));
+    let fencer = Fencer::new(config.fence_dir.clone());
+    let lookout = Lookout::new(config.host.clone(), Dialer::new(folder.clone()), fencer, engine);
     let routes = tonic::service::Routes::new(AgentService::server(handle, lookout));
     slot_net::serve(listener, &folder, routes, ended()).await?;
     people.abort();

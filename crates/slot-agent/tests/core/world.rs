@@ -162,6 +162,7 @@ impl FakeEngine {
                 let role = if self.role == EngineRole::Master { EngineRole::Demoted } else { self.role };
                 self.lower(*epoch, role)
             }
+            EngineCall::Verify { .. } => Ok(EngineDone::Done),
             EngineCall::Promote { epoch, expect, .. } => self.promote(*epoch, *expect),
             EngineCall::StartMaster { epoch, .. } => {
                 if self.epoch != *epoch || self.promoted != Some(*epoch) {
@@ -193,6 +194,7 @@ impl FakeEngine {
             verified_ms: None,
             sync_copies: 0,
             aside: Vec::new(),
+            verification: None,
         }
     }
 }

@@ -13,9 +13,10 @@ use slot_planted::planted;
 use slot_raft::MAX_PROPOSAL_BYTES;
 use slot_types::codec;
 use slot_types::evidence::Evidence;
+use slot_types::hold::HoldOn;
 use slot_types::ids::*;
 use slot_types::plan::{Intent, Said};
-use slot_types::view::Query;
+use slot_types::view::{Query, View};
 
 /// The longest reason or remark taken, in bytes.
 const TEXT_BYTES_MAX: usize = 2_000;
@@ -25,6 +26,7 @@ const ENVELOPE_BYTES: usize = 1_024;
 /// What is answered after a read-index round.
 pub(super) enum Question {
     View(Query),
+    Verify { on: HoldOn, since: Option<LogTime> },
     Plan { by: Asker, request: Option<RequestId>, intent: Box<Intent>, reason: String },
 }
 
@@ -65,6 +67,12 @@ impl CoordinatorCore {
             }
             ControlRequest::View { query, .. } => {
                 let question = Box::new(Question::View(query));
+                self.read_index(Read::Answer { token, question });
+                return Ok(());
+            }
+            ControlRequest::Verify { on, since } => {
+                self.known(&on)?;
+                let question = Box::new(Question::Verify { on, since });
                 self.read_index(Read::Answer { token, question });
                 return Ok(());
             }
@@ -130,6 +138,19 @@ impl CoordinatorCore {
         Ok(())
     }
 
+    /// Whether there is such a thing.
+    fn known(&self, on: &HoldOn) -> Result<(), Failure> {
+        let Some(cluster) = &self.state.cluster else {
+            return Err(Failure::Refused(Refused::NotFounded.to_string()));
+        };
+        let missing = match on {
+            HoldOn::Host(host) if !cluster.hosts.contains_key(host) => Refused::UnknownHost(host.clone()),
+            HoldOn::Store(store) if !cluster.stores.contains_key(store) => Refused::UnknownStore(store.clone()),
+            HoldOn::Host(_) | HoldOn::Store(_) | HoldOn::All => return Ok(()),
+        };
+        Err(Failure::NotFound(missing.to_string()))
+    }
+
     /// What is observed now of everything the plan touches (R14).
     fn approval_guards(&self, id: PlanId) -> Result<slot_types::evidence::Evidence, Failure> {
         let record = self.state.plans.get(&id);
@@ -149,6 +170,15 @@ impl CoordinatorCore {
                 let view = self.view(&query);
                 let reply = Reply::View { bytes: codec::encode(&view), revision: self.state.revision, confirmed };
                 self.reply(token, Ok(reply));
+            }
+            Question::Verify { on, since } => {
+                let log_now = self.log_now();
+                let Some(lead) = self.lead.as_deref_mut() else {
+                    return self.reply(token, Err(Failure::NotLeader { leader: None }));
+                };
+                let view = lead.verifier.wish(&self.state, &lead.observer, &on, since, (self.now, log_now));
+                let bytes = codec::encode(&View::Verify(view));
+                self.reply(token, Ok(Reply::View { bytes, revision: self.state.revision, confirmed }));
             }
             Question::Plan { by, request, intent, reason } => {
                 // R21: the plan made for this very request, if it was recorded before.

@@ -196,6 +196,13 @@ pub enum ControlRequest {
         /// Why.
         reason: String,
     },
+    /// Compare copies with their masters, and say how far that is; changes nothing but stamps.
+    Verify {
+        /// Which.
+        on: HoldOn,
+        /// Since when a comparison counts; `None` for from now on.
+        since: Option<LogTime>,
+    },
     /// A read-only document.
     View {
         /// Which.

@@ -7,9 +7,10 @@ use super::control::Asker;
 use super::everyday::Everyday;
 use super::executor::Executor;
 use super::front_ends::FrontEnds;
-use super::looks::Looks;
+use super::looks::{Looks, Seen};
 use super::observer::{self, Observer, Topic};
 use super::proposer::Purpose;
+use super::verify::{self, Verifier};
 use super::{CoordinatorCore, Effect, Failure, Leading};
 use slot_machine::command::{Answer, Command};
 use slot_machine::plans::yields_to_everyday;
@@ -58,6 +59,7 @@ impl CoordinatorCore {
             executor: Executor::default(),
             everyday: Everyday::new(self.now),
             looks: Looks::default(),
+            verifier: Verifier::default(),
             front_ends: FrontEnds::default(),
             watched: BTreeMap::new(),
         }));
@@ -122,6 +124,8 @@ impl CoordinatorCore {
         let by_hand = lead.observer.by_hand(&self.state, host);
         let by_hand = by_hand.filter(|_| lead.observer.may_propose(host, Topic::ByHand, self.now));
         let aside = aside.filter(|_| lead.observer.may_propose(host, Topic::Aside, self.now));
+        let found = verify::found(cluster, &lead.observer, host);
+        let found = found.filter(|_| lead.observer.may_propose(host, Topic::Verified, self.now));
         if let Some(command) = seen.filter(|_| lead.observer.may_propose(host, Topic::Seen, self.now)) {
             self.propose(command, Purpose::HostSeen(host.clone()));
         }
@@ -130,6 +134,9 @@ impl CoordinatorCore {
         }
         if let Some(command) = aside {
             self.propose(command, Purpose::Aside(host.clone()));
+        }
+        if let Some(command) = found {
+            self.propose(command, Purpose::Verified(host.clone()));
         }
         self.propose_signs(signs);
         self.everyday(Some(host));
@@ -147,7 +154,10 @@ impl CoordinatorCore {
     /// An agent looked around.
     pub(super) fn looked(&mut self, look: u64, result: Result<Sights, String>) {
         let (Some(lead), Some(cluster)) = (self.lead.as_deref_mut(), &self.state.cluster) else { return };
-        let signs = lead.looks.looked(cluster, look, result, self.now);
+        let Seen { signs, began } = lead.looks.looked(cluster, look, result, self.now);
+        for (slot, name, result) in began {
+            lead.verifier.began(&slot, name, result);
+        }
         self.propose_signs(signs);
     }
 

@@ -15,7 +15,7 @@ use slot_machine::command::Command;
 use slot_machine::state::State;
 use slot_types::cluster::{Cluster, Domain, Host, HostState};
 use slot_types::codec;
-use slot_types::evidence::{Evidence, Seen};
+use slot_types::evidence::{self, Evidence};
 use slot_types::fence::{FenceFrom, Power};
 use slot_types::ids::*;
 use slot_types::probe::*;
@@ -37,6 +37,15 @@ pub(super) const DEVICE_EVERY_MS: u64 = 10_000;
 const DEVICE_BUDGET_MS: u64 = 22_000;
 /// What was seen is forgotten after this long.
 const FORGET_MS: u64 = 600_000;
+
+/// What of an answer is not only kept.
+#[derive(Default)]
+pub(super) struct Seen {
+    /// What speaks against a word that a host is off (R8).
+    pub signs: Vec<(HostName, Command)>,
+    /// Whether a copy's comparison with its master has begun, by its name.
+    pub began: Vec<(SlotId, LogTime, Result<(), String>)>,
+}
 
 /// A round that is under way.
 struct Asked {
@@ -165,6 +174,18 @@ impl Looks {
         looks
     }
 
+    /// Copies to be verified, each asked of its own agent.
+    pub(super) fn verify(
+        &mut self,
+        cluster: Option<&Cluster>,
+        asks: Vec<(HostName, LookAt)>,
+        now: Now,
+        log_now: LogTime,
+    ) -> Vec<Effect> {
+        let Some(cluster) = cluster else { return Vec::new() };
+        asks.into_iter().filter_map(|(by, at)| self.ask(cluster, &by, vec![at], BUDGET_MS, now, log_now)).collect()
+    }
+
     fn ask(
         &mut self,
         cluster: &Cluster,
@@ -186,26 +207,20 @@ impl Looks {
     }
 
     /// An agent's answer: it is kept, and what of it speaks against a word that a host is off is handed back (R8).
-    pub(super) fn looked(
-        &mut self,
-        cluster: &Cluster,
-        look: u64,
-        result: Result<Sights, String>,
-        now: Now,
-    ) -> Vec<(HostName, Command)> {
-        let Some(asked) = self.asked.remove(&look) else { return Vec::new() };
+    pub(super) fn looked(&mut self, cluster: &Cluster, look: u64, result: Result<Sights, String>, now: Now) -> Seen {
+        let mut seen = Seen::default();
+        let Some(asked) = self.asked.remove(&look) else { return seen };
         let saw = match result {
             Ok(sights) if sights.saw.len() == asked.looks.len() => sights.saw,
             Ok(sights) => {
                 tracing::warn!(by = %asked.by, "{} sights for {} looks", sights.saw.len(), asked.looks.len());
-                return Vec::new();
+                return seen;
             }
             Err(why) => {
                 tracing::debug!(by = %asked.by, "did not look around: {why}");
-                return Vec::new();
+                return seen;
             }
         };
-        let mut signs = Vec::new();
         for (at, saw) in asked.looks.into_iter().zip(saw) {
             match (at, saw) {
                 (LookAt::Address { host, slot, .. }, Saw::Probe(probed)) => {
@@ -213,10 +228,13 @@ impl Looks {
                     let word = said_off(cluster, &host).filter(|said| asked.log_at > *said);
                     if probed == Probed::Answered && word.is_some() {
                         let what = slot.as_ref().map_or_else(|| format!("the agent of {host}"), ToString::to_string);
-                        let seen = format!("{what} answered a probe from {}", asked.by);
-                        signs.push((host.clone(), Command::SignOfLife { host: host.clone(), seen }));
+                        let said = format!("{what} answered a probe from {}", asked.by);
+                        seen.signs.push((host.clone(), Command::SignOfLife { host: host.clone(), seen: said }));
                     }
                     self.keep(host, (asked.by.clone(), slot), probed, asked.at);
+                }
+                (LookAt::Verify { slot, asked: name, .. }, Saw::Verify(result)) => {
+                    seen.began.push((SlotId::new(asked.by.clone(), slot), name, result));
                 }
                 (LookAt::Power { host, .. }, Saw::Power(said)) => drop(self.power.insert(host, (said, asked.at))),
                 _ => tracing::warn!(by = %asked.by, "an answer to another question than was asked"),
@@ -225,7 +243,7 @@ impl Looks {
         for probes in self.seen.values_mut() {
             probes.retain(|_, probe| now.ms.saturating_sub(probe.at) < FORGET_MS);
         }
-        signs
+        seen
     }
 
     fn keep(&mut self, host: HostName, from: (HostName, Option<SlotId>), probed: Probed, at: u64) {
@@ -266,8 +284,8 @@ impl Looks {
     pub(super) fn add_to(&self, evidence: &mut Evidence, cluster: &Cluster, observer: &Observer, now: Now) {
         for (name, (said, at)) in &self.power {
             let seen = match said {
-                Ok(power) => Seen::Known { value: *power, age_ms: now.ms.saturating_sub(*at) },
-                Err(why) => Seen::Unknown { reason: why.clone() },
+                Ok(power) => evidence::Seen::Known { value: *power, age_ms: now.ms.saturating_sub(*at) },
+                Err(why) => evidence::Seen::Unknown { reason: why.clone() },
             };
             evidence.power.insert(name.clone(), seen);
         }

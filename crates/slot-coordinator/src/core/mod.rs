@@ -19,6 +19,7 @@ mod lead;
 mod looks;
 mod observer;
 mod proposer;
+mod verify;
 mod views;
 
 pub use entry::Entry;
@@ -31,6 +32,7 @@ use self::front_ends::FrontEnds;
 use self::looks::Looks;
 use self::observer::Observer;
 use self::proposer::{Proposer, Purpose};
+use self::verify::Verifier;
 use core::net::SocketAddr;
 use slot_machine::apply::apply;
 use slot_machine::command::{Answer, Command, StepRef};
@@ -95,6 +97,7 @@ struct Leading {
     executor: Executor,
     everyday: Everyday,
     looks: Looks,
+    verifier: Verifier,
     front_ends: FrontEnds,
     watched: BTreeMap<HostName, SocketAddr>,
 }
@@ -349,7 +352,11 @@ impl CoordinatorCore {
                     lead.executor.stuck_decided(step, !matches!(answer, Answer::Refused(_)));
                 }
             }
-            Purpose::HostSeen(_) | Purpose::SignOfLife(_) | Purpose::Aside(_) | Purpose::ByHand(_) => {}
+            Purpose::HostSeen(_)
+            | Purpose::SignOfLife(_)
+            | Purpose::Aside(_)
+            | Purpose::ByHand(_)
+            | Purpose::Verified(_) => {}
             Purpose::Everyday(store) => {
                 if let Some(lead) = &mut self.lead {
                     lead.everyday.decided(&store);
@@ -386,7 +393,8 @@ impl CoordinatorCore {
             | Purpose::HostSeen(_)
             | Purpose::SignOfLife(_)
             | Purpose::Aside(_)
-            | Purpose::ByHand(_) => {}
+            | Purpose::ByHand(_)
+            | Purpose::Verified(_) => {}
         }
     }
 
@@ -428,6 +436,8 @@ impl CoordinatorCore {
         let log_now = self.log_now();
         if let Some(lead) = self.lead.as_deref_mut() {
             self.out.extend(lead.looks.due(&self.state, &lead.observer, self.now, log_now));
+            let asks = lead.verifier.due(&self.state, &lead.observer, self.now, log_now);
+            self.out.extend(lead.looks.verify(self.state.cluster.as_ref(), asks, self.now, log_now));
         }
     }
 

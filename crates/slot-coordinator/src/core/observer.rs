@@ -58,6 +58,7 @@ pub(super) enum Topic {
     SignOfLife,
     Aside,
     ByHand,
+    Verified,
 }
 
 impl Observer {
@@ -105,6 +106,17 @@ impl Observer {
             return None;
         }
         heard.report.slots.iter().find(|s| s.slot == slot.number)
+    }
+
+    /// Whether this leader has listened for so long that a host it has not heard is silent.
+    pub(super) fn has_listened(&self, now: Now, ms: u64) -> bool {
+        now.ms.saturating_sub(self.since) >= ms
+    }
+
+    /// What the admitted disk of a host said of its slots last.
+    pub(super) fn slots(&self, name: &HostName, host: &Host) -> &[SlotReport] {
+        let heard = self.heard.get(name).filter(|heard| host.incarnation == Some(heard.report.incarnation));
+        heard.map(|heard| heard.report.slots.as_slice()).unwrap_or_default()
     }
 
     /// Whether the admitted disk of a host was heard no longer ago than this, and nothing speaks against sending there.

@@ -193,6 +193,11 @@ impl Control for ControlService {
         self.held(who, Asked::Release(request.into_inner())).await
     }
 
+    async fn verify(&self, request: Request<VerifyRequest>) -> Result<Response<ViewReply>, Status> {
+        let who = who(&request)?;
+        self.desk.view(who, Asked::Verify(request.into_inner())).await.map(Response::new)
+    }
+
     async fn view(&self, request: Request<ViewRequest>) -> Result<Response<ViewReply>, Status> {
         let who = who(&request)?;
         self.desk.view(who, Asked::View(request.into_inner())).await.map(Response::new)

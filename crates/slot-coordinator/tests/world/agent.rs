@@ -5,6 +5,7 @@ use slot_types::engine::{EngineRole, EngineStatus};
 use slot_types::ids::*;
 use slot_types::order::*;
 use slot_types::position::{Digest, Position, Tip};
+use slot_types::verify::Verification;
 use std::collections::BTreeMap;
 
 /// A copy, as its engine would have it.
@@ -16,6 +17,7 @@ pub struct FakeCopy {
     pub role: EngineRole,
     pub following: Option<(SlotId, Epoch)>,
     pub running: bool,
+    pub verification: Option<Verification>,
 }
 
 /// An agent that forgets nothing.
@@ -76,6 +78,7 @@ impl FakeAgent {
                 verified_ms: Some(0),
                 sync_copies: 0,
                 aside: Vec::new(),
+                verification: copy.verification.clone().map(Box::new),
             };
             SlotReport {
                 slot: *number,
@@ -128,6 +131,7 @@ impl FakeAgent {
                 role: EngineRole::Idle,
                 following: None,
                 running: true,
+                verification: None,
             };
             self.slots.insert(subject.slot, copy);
             return Done::Plain;

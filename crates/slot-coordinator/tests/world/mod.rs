@@ -12,6 +12,7 @@ use slot_types::ids::*;
 use slot_types::plan::Intent;
 use slot_types::position::Digest;
 use slot_types::probe::{LookAt, Looks, Probed, Saw, Sights};
+use slot_types::verify::{Difference, Findings, Held, Verification, VerifyStage};
 use slot_types::view::{Query, View};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -34,6 +35,7 @@ enum Item {
     Persisted(u64, u32, slot_raft::PersistBatch),
     Order { from: u64, life: u32, delivery: u64, host: HostName, order: Vec<u8> },
     Reports,
+    Verified { slot: SlotId, asked: LogTime },
 }
 
 pub struct Node {
@@ -62,6 +64,14 @@ pub struct World {
     pub probed: BTreeMap<HostName, Probed>,
     /// When which device was asked, by whom; it says that the power is on.
     pub devices_asked: Vec<(u64, HostName, HostName)>,
+    /// How long a comparison takes, and which copies are found to differ in how many records.
+    pub verify_ms: u64,
+    pub differ: BTreeMap<SlotId, u64>,
+    /// When which copy began to be compared, how many were so at once, and how often two of them shared a host.
+    pub verifications: Vec<(u64, SlotId)>,
+    pub most_verified_at_once: usize,
+    pub shared_disks: u64,
+    verified_now: BTreeMap<SlotId, SlotId>,
 }
 
 impl World {
@@ -82,6 +92,12 @@ impl World {
             crashed: Vec::new(),
             probed: BTreeMap::new(),
             devices_asked: Vec::new(),
+            verify_ms: 900,
+            differ: BTreeMap::new(),
+            verifications: Vec::new(),
+            most_verified_at_once: 0,
+            shared_disks: 0,
+            verified_now: BTreeMap::new(),
         };
         let voters: Vec<u64> = (1..=nodes).collect();
         for id in 1..=nodes {
@@ -147,6 +163,7 @@ impl World {
                 }
             }
             Item::Order { from, life, delivery, host, order } => self.deliver(from, life, delivery, &host, &order),
+            Item::Verified { slot, asked } => self.verified(&slot, asked),
             Item::Reports => {
                 self.reports();
                 self.at(200, Item::Reports);
@@ -246,6 +263,51 @@ impl World {
                 self.devices_asked.push((self.now, host.clone(), by.clone()));
                 Saw::Power(Ok(Power::On))
             }
+            LookAt::Verify { slot, generation, epoch, against, asked, .. } => {
+                let slot = SlotId::new(by.clone(), *slot);
+                let agent = self.agents.get_mut(by).unwrap();
+                let copy = agent.slots.get_mut(&slot.number).filter(|copy| copy.generation == *generation);
+                let Some(copy) = copy.filter(|_| agent.up) else { return Saw::Verify(Err("no such copy".into())) };
+                let under_way = Verification {
+                    asked: *asked,
+                    epoch: *epoch,
+                    against: against.slot.clone(),
+                    upto: 7,
+                    records: 0,
+                    bytes: 0,
+                    took_ms: 0,
+                    stage: VerifyStage::UnderWay,
+                    findings: Findings::default(),
+                };
+                copy.verification = Some(under_way);
+                self.verify_begins(slot, against.slot.clone(), *asked);
+                Saw::Verify(Ok(()))
+            }
+        }
+    }
+
+    fn verify_begins(&mut self, slot: SlotId, against: SlotId, asked: LogTime) {
+        let hosts = |one: &SlotId, other: &SlotId| [one.host.clone(), other.host.clone()];
+        let mine = hosts(&slot, &against);
+        let shares =
+            |(one, other): (&SlotId, &SlotId)| *one != slot && hosts(one, other).iter().any(|h| mine.contains(h));
+        self.shared_disks += u64::from(self.verified_now.iter().any(shares));
+        self.verified_now.insert(slot.clone(), against);
+        self.most_verified_at_once = self.most_verified_at_once.max(self.verified_now.len());
+        self.verifications.push((self.now, slot.clone()));
+        self.at(self.verify_ms, Item::Verified { slot, asked });
+    }
+
+    fn verified(&mut self, slot: &SlotId, asked: LogTime) {
+        self.verified_now.remove(slot);
+        let count = self.differ.get(slot).copied().unwrap_or(0);
+        let copy = self.agents.get_mut(&slot.host).and_then(|agent| agent.slots.get_mut(&slot.number));
+        let verification = copy.and_then(|copy| copy.verification.as_mut()).filter(|of| of.asked == asked);
+        let Some(of) = verification else { return };
+        (of.stage, of.records, of.bytes) = (VerifyStage::Ended, of.upto, 700);
+        for index in 0..count {
+            let master = Held::Record { epoch: of.epoch, id: None, digest: Digest::default() };
+            of.findings.add(Difference { index, here: Held::Unreadable, master });
         }
     }
 

@@ -4,7 +4,7 @@
 //! processes never serve one folder (P5); a disk operation's steps run in order and stop at the first failure (P11); the
 //! descriptor that wrote a file is the one that syncs it, so that no error is reported to somebody else.
 
-use super::core::{Config, DiskOp, Meta, fresh_files};
+use super::core::{Config, DiskOp, DiskPiece, Meta, fresh_files};
 use slot_types::codec::CodecError;
 use slot_types::ids::{CopyGeneration, SlotId, StoreName};
 use std::collections::BTreeMap;
@@ -174,6 +174,11 @@ impl CopyFolder {
         Ok(files)
     }
 
+    /// Reads pieces of its files, beside whoever writes.
+    pub fn reader(&self) -> CopyReader {
+        CopyReader { dir: self.dir.clone() }
+    }
+
     fn handle(&mut self, file: &str) -> io::Result<&File> {
         if !self.handles.contains_key(file) {
             let opened = OpenOptions::new().create(true).truncate(false).write(true).open(self.dir.join(file))?;
@@ -219,5 +224,34 @@ impl CopyFolder {
             };
             self.run_one(op).map_err(|cause| format!("{name} {}: {cause}", self.dir.join(file).display()))
         })
+    }
+}
+
+/// Reads what the disk has of a copy's files.
+#[derive(Clone, Debug)]
+pub struct CopyReader {
+    dir: PathBuf,
+}
+
+impl CopyReader {
+    /// Each piece by itself; one that cannot be read whole is missing. Blocks.
+    pub fn read(&self, pieces: &[DiskPiece]) -> Vec<Option<Vec<u8>>> {
+        let mut open: BTreeMap<String, Option<File>> = BTreeMap::new();
+        let read = |piece: &DiskPiece| {
+            let file = open.entry(piece.file.clone()).or_insert_with(|| self.open(&piece.file)).as_ref()?;
+            let mut bytes = vec![0; usize::try_from(piece.length).ok()?];
+            file.read_exact_at(&mut bytes, piece.offset).ok()?;
+            Some(bytes)
+        };
+        pieces.iter().map(read).collect()
+    }
+
+    /// What is durable need not be in memory: the kernel is asked to forget it first, so that the disk itself is read.
+    fn open(&self, file: &str) -> Option<File> {
+        let path = self.dir.join(file);
+        let file = File::open(&path).inspect_err(|e| tracing::warn!("opening {}: {e}", path.display())).ok()?;
+        // A kernel that does not gives back what it remembers; there is nothing better to do.
+        let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
+        Some(file)
     }
 }

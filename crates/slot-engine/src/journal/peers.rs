@@ -60,7 +60,7 @@ impl Peers {
                 return Ok(PeerAnswer::Appended(wire::outcome_from(reply.into_inner())));
             }
             PeerCall::Pull(_) => client.pull(envelope).await,
-            PeerCall::Compare { .. } | PeerCall::Contains { .. } | PeerCall::RangeDigest { .. } => {
+            PeerCall::Compare { .. } | PeerCall::Contains { .. } | PeerCall::Fingerprint { .. } => {
                 client.contains(envelope).await
             }
         };

@@ -4,7 +4,7 @@
 //! thread of their own, one at a time; when the core dies nothing more is answered (P11).
 
 use super::core::{Config, Effect, Event, JournalCore, OpenError, Reply, RequestId};
-use super::folder::CopyFolder;
+use super::folder::{CopyFolder, CopyReader};
 use super::peers::Peers;
 use slot_net::{boottime_ms, failpoint};
 use std::collections::BTreeMap;
@@ -77,6 +77,7 @@ pub struct Runtime {
     inner: mpsc::UnboundedReceiver<Event>,
     events: mpsc::UnboundedSender<Event>,
     disk: blocking::Sender<(u64, Vec<super::core::DiskOp>)>,
+    reader: CopyReader,
     peers: Peers,
     replies: BTreeMap<RequestId, oneshot::Sender<Reply>>,
     next_request: RequestId,
@@ -87,6 +88,7 @@ impl Runtime {
     /// Opens the copy and starts its disk thread; nothing is served before [`Runtime::run`].
     pub fn open(config: Config, mut folder: CopyFolder, peers: Peers) -> Result<(Self, Handle), OpenFailed> {
         let files = folder.read()?;
+        let reader = folder.reader();
         let (core, effects) = JournalCore::open(config, files, boottime_ms())?;
         let (asked, requests) = mpsc::channel(REQUESTS_MAX);
         let (events, inner) = mpsc::unbounded_channel();
@@ -108,6 +110,7 @@ impl Runtime {
             inner,
             events,
             disk,
+            reader,
             peers,
             replies: BTreeMap::new(),
             next_request: 1,
@@ -159,6 +162,13 @@ impl Runtime {
                     if self.disk.send((op, ops)).is_err() {
                         return Some(Ended::Died("disk: its thread has ended".into()));
                     }
+                }
+                Effect::ReadDisk { op, pieces } => {
+                    let (reader, events) = (self.reader.clone(), self.events.clone());
+                    // Beside the disk's own thread: no acknowledgement waits for it.
+                    tokio::task::spawn_blocking(move || {
+                        let _ = events.send(Event::DiskRead { op, pieces: reader.read(&pieces) });
+                    });
                 }
                 Effect::Reply { request, reply } => {
                     if let Some(waiting) = self.replies.remove(&request) {

@@ -264,7 +264,7 @@ impl Journal for Service {
 
     async fn contains(&self, request: Request<pb::EnginePeerRequest>) -> Result<Response<pb::EnginePeerReply>, Status> {
         let fits = |call: &PeerCall, _: &Identity| {
-            matches!(call, PeerCall::Compare { .. } | PeerCall::Contains { .. } | PeerCall::RangeDigest { .. })
+            matches!(call, PeerCall::Compare { .. } | PeerCall::Contains { .. } | PeerCall::Fingerprint { .. })
         };
         self.peer(request, fits).await
     }

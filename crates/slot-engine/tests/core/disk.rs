@@ -1,7 +1,7 @@
 //! A disk that loses what was not synced: any subset of unsynced writes, the last kept one torn; any suffix of unsynced
 //! renames and removals.
 
-use slot_engine::journal::core::DiskOp;
+use slot_engine::journal::core::{DiskOp, DiskPiece};
 use std::collections::BTreeMap;
 
 /// A small seeded generator, so that every run of a seed is the same.
@@ -83,6 +83,21 @@ impl Disk {
 
     pub fn files(&self) -> BTreeMap<String, Vec<u8>> {
         self.names.iter().map(|(name, inode)| (name.clone(), self.inodes[*inode].current())).collect()
+    }
+
+    pub fn read(&self, pieces: &[DiskPiece]) -> Vec<Option<Vec<u8>>> {
+        let files = self.files();
+        let read = |piece: &DiskPiece| {
+            let (start, end) = (piece.offset as usize, (piece.offset + piece.length) as usize);
+            files.get(&piece.file)?.get(start..end).map(<[u8]>::to_vec)
+        };
+        pieces.iter().map(read).collect()
+    }
+
+    /// Something other than the process changes bytes of a file.
+    pub fn spoil(&mut self, file: &str, offset: u64, bytes: &[u8]) {
+        let inode = self.names[file];
+        apply(&mut self.inodes[inode].synced, &Pending::Write(offset, bytes.to_vec()));
     }
 
     pub fn run(&mut self, op: &DiskOp) {

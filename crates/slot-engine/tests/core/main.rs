@@ -6,4 +6,5 @@ mod damage;
 mod disk;
 mod replication;
 mod roles;
+mod verify;
 mod world;

@@ -296,23 +296,28 @@ fn records_that_arrive_behind_another_disk_operation_are_written_too() {
 }
 
 #[test]
-fn range_digests_compare_two_copies_piece_by_piece() {
+fn fingerprints_compare_two_copies_piece_by_piece() {
     let mut w = failed_over(8);
     w.control(0, EngineCall::Follow { epoch: E(2), source: source(1) }).unwrap();
     w.run(3_000);
-    let mut ask = |at: usize, from: u64, to: u64, epoch: u64| {
+    let mut ask = |at: usize, from: u64, to: u64, epoch: u64, each: bool| {
         let request = w.request();
-        let call = PeerCall::RangeDigest { store: store(), epoch: E(epoch), from, to };
+        let call = PeerCall::Fingerprint { store: store(), epoch: E(epoch), from, to, each };
         w.step(at, Event::Peer { request, call });
         w.run(50);
         w.replies[&request].clone()
     };
-    let whole = ask(1, 0, 5, 2);
-    assert!(matches!(whole, Reply::Peer(PeerAnswer::RangeDigest(_))), "{whole:?}");
-    assert_eq!(whole, ask(0, 0, 5, 2), "the same records hash to the same, on master and replica");
-    assert_ne!(whole, ask(1, 1, 5, 2), "other records hash to something else");
+    let whole = ask(1, 0, 5, 2, false);
+    assert!(matches!(&whole, Reply::Peer(PeerAnswer::Fingerprint { whole: Some(_), each }) if each.is_empty()));
+    assert_eq!(whole, ask(0, 0, 5, 2, false), "the same records hash to the same, on master and replica");
+    assert_ne!(whole, ask(1, 1, 5, 2, false), "other records hash to something else");
+    let each = ask(1, 3, 5, 2, true);
+    assert!(matches!(&each, Reply::Peer(PeerAnswer::Fingerprint { whole: None, each }) if each.len() == 2), "{each:?}");
+    assert_eq!(each, ask(0, 3, 5, 2, true));
+    let beyond = ask(1, 0, 1_500, 2, false);
+    assert!(matches!(&beyond, Reply::Peer(PeerAnswer::Fingerprint { whole: None, .. })), "{beyond:?}");
     for (from, to, epoch) in [(0, 1_000_000, 2), (5, 4, 2), (0, 5, 1)] {
-        let refused = ask(1, from, to, epoch);
+        let refused = ask(1, from, to, epoch, false);
         assert!(matches!(refused, Reply::Peer(PeerAnswer::Refused { .. })), "{from}..{to}: {refused:?}");
     }
 }

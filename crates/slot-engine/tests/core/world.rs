@@ -132,6 +132,11 @@ impl World {
                     let ms = 1 + self.rng.below(4);
                     self.later(ms, Happening::Disk { node, life, op });
                 }
+                Effect::ReadDisk { op, pieces } => {
+                    let pieces = self.nodes[node].disk.read(&pieces);
+                    let ms = 1 + self.rng.below(4);
+                    self.later(ms, Happening::Event { node, life, event: Event::DiskRead { op, pieces } });
+                }
                 Effect::Reply { request, reply } => self.replied(request, reply),
                 Effect::Call { call, to, request, budget_ms } => {
                     let target = self.node_of(&to.slot);

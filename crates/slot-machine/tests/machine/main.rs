@@ -17,6 +17,7 @@ mod random;
 mod retire;
 mod rules;
 mod rules_more;
+mod verified;
 mod wake;
 mod watch;
 mod world;

@@ -266,6 +266,7 @@ impl World {
                     verified_ms: Some(0),
                     sync_copies: 0,
                     aside: Vec::new(),
+                    verification: None,
                 };
                 let value = CopyEvidence::Running(Box::new(status));
                 evidence.copies.insert(at.clone(), Seen::Known { value, age_ms: 0 });

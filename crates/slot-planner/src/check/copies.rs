@@ -69,7 +69,8 @@ impl Case<'_> {
             let policy = &cluster.policy;
             let close = |s: &slot_types::engine::EngineStatus| {
                 self.store.master.as_ref() == Some(slot)
-                    || s.behind.is_some_and(|behind| behind <= policy.max_lag_records)
+                    || cluster.fault(self.store, slot).is_none()
+                        && s.behind.is_some_and(|behind| behind <= policy.max_lag_records)
                         && s.heard_ms.is_some_and(|ms| ms <= policy.silent_ms)
                         && s.verified_ms.is_some_and(|ms| ms <= policy.max_stamp_age_ms)
             };

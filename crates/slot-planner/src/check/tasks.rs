@@ -193,6 +193,7 @@ impl Case<'_> {
                 && s.behind.is_some_and(|n| n <= policy.max_lag_records)
                 && s.heard_ms.is_some_and(|ms| ms <= policy.silent_ms)
                 && s.verified_ms.is_some_and(|ms| ms <= policy.max_stamp_age_ms)
+                && self.ground.cluster.fault(store, to).is_none()
         });
         if active && close && copy.state == CopyState::Serving {
             Ok(())
@@ -331,7 +332,8 @@ impl Case<'_> {
         if waived.is_empty() {
             return if loss.class == LossClass::NoneProvable { Ok(()) } else { wrong };
         }
-        let verified = candidate.verified_ms.is_some_and(|ms| ms <= self.ground.cluster.policy.max_stamp_age_ms);
+        let verified = candidate.verified_ms.is_some_and(|ms| ms <= self.ground.cluster.policy.max_stamp_age_ms)
+            && self.ground.cluster.fault(self.store, &candidate.slot).is_none();
         let only_from = waived.iter().all(|slot| slot == from);
         let fine = match loss.class {
             LossClass::NoneProvable => verified && only_from && self.bound_holds(from, furthest),

@@ -322,5 +322,6 @@ pub fn status(name: &StoreName, store: &Store, slot: &SlotId) -> EngineStatus {
         verified_ms: if leads { None } else { Some(60_000) },
         sync_copies: store.spec.sync_copies,
         aside: Vec::new(),
+        verification: None,
     }
 }

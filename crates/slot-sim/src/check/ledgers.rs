@@ -343,6 +343,7 @@ fn call_name(call: &EngineCall) -> &'static str {
         EngineCall::ListStranded { .. } => "list-stranded",
         EngineCall::Reinject { .. } => "reinject",
         EngineCall::Canary { .. } => "canary",
+        EngineCall::Verify { .. } => "verify",
         EngineCall::Stop => "stop",
     }
 }

@@ -7,7 +7,7 @@ use super::fault::{DiskFailed, DiskFault, Faults, Lands, OpKind};
 use super::layers::{Layers, subset};
 use super::pages::Pages;
 use crate::queue::Stream;
-use slot_engine::journal::core::DiskOp;
+use slot_engine::journal::core::{DiskOp, DiskPiece};
 use std::collections::{BTreeMap, BTreeSet};
 
 type Files = BTreeMap<String, Vec<u8>>;
@@ -73,6 +73,15 @@ impl Folder {
     /// Its files, as a process that opens it now sees them.
     pub fn files(&self) -> Files {
         self.content(&self.live, |layers| layers.live_pages().to_vec())
+    }
+    /// Pieces of its files, as the running process sees them.
+    pub fn read(&self, pieces: &[DiskPiece]) -> Vec<Option<Vec<u8>>> {
+        let files = self.files();
+        let read = |piece: &DiskPiece| {
+            let (start, end) = (usize::try_from(piece.offset).ok()?, usize::try_from(piece.length).ok()?);
+            files.get(&piece.file)?.get(start..start + end).map(<[u8]>::to_vec)
+        };
+        pieces.iter().map(read).collect()
     }
     /// Its files as far as they are durable.
     pub fn durable_files(&self) -> Files {

@@ -298,7 +298,7 @@ fn request_id(request: &ControlRequest) -> Option<RequestId> {
         | ControlRequest::AdmitHost { request, .. }
         | ControlRequest::Hold { request, .. }
         | ControlRequest::Release { request, .. } => *request,
-        ControlRequest::OpenSession | ControlRequest::View { .. } => None,
+        ControlRequest::OpenSession | ControlRequest::Verify { .. } | ControlRequest::View { .. } => None,
     }
 }
 

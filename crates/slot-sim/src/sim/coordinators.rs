@@ -297,8 +297,7 @@ impl Sim {
                 let bytes = pb::DeliverRequest { order }.encode_to_vec();
                 self.send(Place::Coordinator(id), Node::Agent(host), Kind::Deliver, number, &bytes);
             }
-            // Nobody looks around in the swarm yet: an unanswered look is forgotten at its time.
-            Effect::Look { .. } => {}
+            Effect::Look { look, host, looks, budget_ms } => self.look(id, life, look, &host, &looks, budget_ms),
             Effect::WatchAgents { agents, .. } => self.watch_agents(id, agents.into_keys().collect()),
             Effect::Reply { token, reply } => self.answer_person(id, token, reply),
             Effect::Failpoint(name) => self.saw_failpoint(id, &name),

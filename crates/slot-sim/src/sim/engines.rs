@@ -173,8 +173,12 @@ impl Sim {
             engine.controls.insert(*request);
         }
         self.witness.saw(now, Seen::EngineTakes { slot, event: &event });
+        let under_way = core.verification_over().is_none();
         let effects = core.step(now, event);
         self.witness.saw(now, Seen::EngineDid { slot, core, effects: &effects });
+        if under_way {
+            self.saw_verification(slot);
+        }
         self.engine_effects(slot, effects.into());
     }
 
@@ -221,6 +225,10 @@ impl Sim {
                 let wait = engine.disk_free_at - now;
                 self.give(wait, Node::Engine(slot.clone()), Work::EngineDisk { op, ops });
             }
+            Effect::ReadDisk { op, pieces } => {
+                let delay = self.disk_ms(&Node::Engine(slot.clone()));
+                self.give(delay, Node::Engine(slot.clone()), Work::EngineRead { op, pieces });
+            }
             Effect::Reply { request, reply } => self.engine_replied(slot, request, reply),
             Effect::Call { call, to, request, budget_ms } => {
                 let asker = Asker::Engine { slot: slot.clone(), life, call };
@@ -249,6 +257,12 @@ impl Sim {
                 }
             }
         }
+    }
+
+    pub(crate) fn engine_read(&mut self, slot: &SlotId, op: u64, pieces: &[journal::DiskPiece]) {
+        let Some(folder) = self.folder_mut(slot) else { return };
+        let pieces = folder.read(pieces);
+        self.engine_step(slot, journal::Event::DiskRead { op, pieces });
     }
 
     pub(crate) fn engine_disk(&mut self, slot: &SlotId, op: u64, ops: &[journal::DiskOp]) {

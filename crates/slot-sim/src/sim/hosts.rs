@@ -16,6 +16,7 @@ pub fn fleet_of(swarm: &Swarm) -> FleetSpec {
     if swarm.devices {
         crate::setup::with_devices(&mut fleet, swarm.hosts > swarm.copies);
     }
+    fleet.policy.verify_every_ms = swarm.verify_every_ms;
     for (number, store) in fleet.stores.values_mut().enumerate() {
         store.copies = swarm.copies;
         store.sync_copies = if number == 0 { swarm.sync_copies } else { 0 };

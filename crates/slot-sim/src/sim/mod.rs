@@ -14,6 +14,7 @@ mod engines;
 mod hand;
 mod hosts;
 mod letters;
+mod looks;
 mod nemesis;
 pub(crate) mod play;
 mod script;
@@ -57,6 +58,7 @@ pub(crate) enum Work {
     Engine(Box<journal::Event>),
     EngineRest(VecDeque<journal::Effect>),
     EngineDisk { op: u64, ops: Vec<journal::DiskOp> },
+    EngineRead { op: u64, pieces: Vec<journal::DiskPiece> },
 }
 
 /// What is in the queue.
@@ -309,6 +311,7 @@ impl Sim {
             (Node::Engine(slot), Work::Engine(event)) => self.engine_step(&slot, *event),
             (Node::Engine(slot), Work::EngineRest(rest)) => self.engine_effects(&slot, rest),
             (Node::Engine(slot), Work::EngineDisk { op, ops }) => self.engine_disk(&slot, op, &ops),
+            (Node::Engine(slot), Work::EngineRead { op, pieces }) => self.engine_read(&slot, op, &pieces),
             _ => {}
         }
     }

@@ -68,6 +68,8 @@ pub(crate) enum Asker {
     Canary { host: HostName, life: u32, call: u64, store: StoreName, epoch: Epoch, id: RecordId, to: SlotId },
     /// A canary's read.
     CanaryRead { host: HostName, life: u32, call: u64, id: RecordId },
+    /// A coordinator that wants a copy verified.
+    Look { id: u64, life: u32, look: u64 },
     /// Another engine.
     Engine { slot: SlotId, life: u32, call: u64 },
     /// A client.
@@ -122,7 +124,7 @@ impl Sim {
     pub(crate) fn answer(&mut self, from: Place, kind: Kind, number: u64, payload: &[u8]) {
         let to = match self.calls.get(&number) {
             None => return,
-            Some(Asker::Coordinator { id, .. }) => Place::Coordinator(*id),
+            Some(Asker::Coordinator { id, .. } | Asker::Look { id, .. }) => Place::Coordinator(*id),
             Some(Asker::Agent { host, .. } | Asker::Canary { host, .. } | Asker::CanaryRead { host, .. }) => {
                 Place::Host(host.clone())
             }
@@ -365,6 +367,11 @@ impl Sim {
                 let event = agent::Event::EngineAnswer { call, result };
                 self.work(Node::Agent(host), life, Work::Agent(Box::new(event)));
             }
+            (Asker::Look { id, life, look }, Kind::ControlReply) => {
+                let answer = pb::EngineControlReply::decode(payload).ok();
+                let answer = answer.and_then(|reply| codec::decode::<EngineAnswer>(&reply.answer).ok());
+                self.looked(id, life, look, answer);
+            }
             (Asker::Engine { slot, life, call }, Kind::PeerReply) => {
                 let reply = pb::EnginePeerReply::decode(payload).map_err(|e| e.to_string());
                 let result = reply.and_then(|r| codec::decode(&r.answer).map_err(|e| e.to_string()));
@@ -396,6 +403,7 @@ impl Sim {
                 let event = agent::Event::EngineAnswer { call, result: Err(EngineError::Unreachable(why())) };
                 self.work(Node::Agent(host), life, Work::Agent(Box::new(event)));
             }
+            Asker::Look { id, life, look } => self.looked(id, life, look, None),
             Asker::Engine { slot, life, call } => {
                 let event = journal::Event::CallAnswer { call, result: Err(why()) };
                 self.work(Node::Engine(slot), life, Work::Engine(Box::new(event)));
@@ -435,6 +443,7 @@ pub(crate) fn engine_call_name(call: &EngineCall) -> &'static str {
         EngineCall::ListStranded { .. } => "list-stranded",
         EngineCall::Reinject { .. } => "reinject",
         EngineCall::Canary { .. } => "canary",
+        EngineCall::Verify { .. } => "verify",
         _ => "stop",
     }
 }

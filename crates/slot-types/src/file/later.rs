@@ -4,7 +4,7 @@
 //! part has a line of its own, which every diff and every "nothing to do" repeats until a build carries it out.
 
 use super::{Fault, FileProblem, expand, raw};
-use crate::cluster::EngineKind;
+use crate::cluster::{EngineKind, Policy};
 use crate::fence::FencePath;
 use crate::ids::ClientName;
 use serde::Deserialize;
@@ -39,6 +39,7 @@ struct RawVerify {
     level: Option<Spanned<i64>>,
     every: Option<Spanned<String>>,
     rate: Option<Spanned<String>>,
+    at_once: Option<Spanned<i64>>,
 }
 
 #[derive(Deserialize)]
@@ -71,21 +72,28 @@ fn value<T>(
     read(written.get_ref()).map_err(|detail| (written.span(), FileProblem::Value { what, detail }))
 }
 
-/// Every engine's table.
-pub(crate) fn engines(tables: &RawEngines, unused: &mut Unused) -> Result<(), Fault> {
+/// Every engine's table; what the journal's says of verification is in force.
+pub(crate) fn engines(tables: &RawEngines, policy: &mut Policy, unused: &mut Unused) -> Result<(), Fault> {
     for (name, table) in tables {
         let engine = raw::engine(name)?;
-        table.check()?;
-        unused.say(match engine {
-            EngineKind::Journal => "[engine.journal]: the journal is set up by its own program".to_string(),
-            EngineKind::Cyrus => "[engine.cyrus]: no agent has this engine yet".to_string(),
-        });
+        let mut asked = policy.clone();
+        table.check(&mut asked)?;
+        match engine {
+            EngineKind::Journal => {
+                *policy = asked;
+                if table.user.is_some() || table.templates.is_some() || table.replication.is_some() {
+                    unused.say("[engine.journal]: the journal is set up by its own program; only verify is in force");
+                }
+            }
+            EngineKind::Cyrus => unused.say("[engine.cyrus]: no agent has this engine yet"),
+        }
     }
     Ok(())
 }
 
 impl RawEngine {
-    fn check(&self) -> Result<(), Fault> {
+    /// Reads it whole; what it says of verification goes into the policy.
+    fn check(&self, policy: &mut Policy) -> Result<(), Fault> {
         if let Some(user) = &self.user {
             value(user, "user", account)?;
         }
@@ -104,11 +112,16 @@ impl RawEngine {
         if let Some(level) = &verify.level {
             raw::bounded(level, "level", 1u8, 3)?;
         }
-        if let Some(every) = &verify.every {
-            raw::duration(every, "every", 60 * SECOND..=365 * DAY)?;
+        match &verify.every {
+            Some(every) if every.get_ref() == "never" => policy.verify_every_ms = 0,
+            Some(every) => policy.verify_every_ms = raw::duration(every, "every", 60 * SECOND..=365 * DAY)?,
+            None => {}
         }
         if let Some(rate) = &verify.rate {
-            value(rate, "rate", expand::rate)?;
+            policy.verify_rate = value(rate, "rate", expand::rate)?;
+        }
+        if let Some(at_once) = &verify.at_once {
+            policy.verify_at_once = raw::bounded(at_once, "at_once", 1u16, 1_000)?;
         }
         Ok(())
     }

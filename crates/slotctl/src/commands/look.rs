@@ -90,6 +90,7 @@ pub async fn look(client: &mut Client, console: &mut Console, task: &Task, query
         | View::Risks(_)
         | View::Risk(_)
         | View::Snapshot(_)
+        | View::Verify(_)
         | View::NotFound { .. } => {
             return Err(unexpected(task));
         }

@@ -12,6 +12,7 @@ pub mod look;
 pub mod offline;
 mod pause;
 pub mod shown;
+mod verify;
 pub mod watch;
 
 use crate::args::{
@@ -83,6 +84,7 @@ pub async fn dispatch(cli: Cli, console: &mut Console) -> Result<Exit, Failure> 
             };
             look::look(client, console, &task, &Query::Explain(what)).await
         }
+        Command::Verify(what) => verify::verify(client, console, &what.on()).await,
         Command::Drain(what) => drain(client, console, what).await,
         command @ (Command::Move(_) | Command::Rebuild(_) | Command::Rebalance { .. } | Command::Retire(_)) => {
             copies(client, console, command).await

@@ -17,3 +17,4 @@ pub mod plan;
 pub mod risk;
 pub mod show;
 pub mod status;
+pub mod verify;

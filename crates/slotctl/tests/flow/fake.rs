@@ -45,6 +45,9 @@ pub struct Script {
     pub archived: (u64, Digest),
     /// Answers nobody and names no leader.
     pub away: bool,
+    /// How far comparisons are, one for each time it is asked, and what it was asked.
+    pub verify: std::collections::VecDeque<slot_types::view::VerifyView>,
+    pub verify_asked: Vec<(String, Option<u64>)>,
     /// Intents asked for.
     pub intents: Vec<Intent>,
     pub mass: bool,
@@ -178,6 +181,18 @@ impl Control for Fake {
     async fn release(&self, request: Request<pb::HoldRequest>) -> Result<Response<pb::HoldReply>, Status> {
         self.enter(&format!("Release {}", request.get_ref().on), &request, request.get_ref().request.as_ref())?;
         Ok(Response::new(pb::HoldReply { revision: 9, changed: false, running: vec![] }))
+    }
+    async fn verify(&self, request: Request<pb::VerifyRequest>) -> Result<Response<pb::ViewReply>, Status> {
+        self.enter("Verify", &request, None)?;
+        let pb::VerifyRequest { on, since } = request.into_inner();
+        let view = {
+            let mut script = self.0.lock().unwrap();
+            script.verify_asked.push((on, since));
+            script.verify.pop_front()
+        };
+        let view =
+            view.ok_or_else(|| Status::not_found("store store9 does not exist; slotctl status lists those that do"))?;
+        Ok(Response::new(self.view_reply(View::Verify(view))))
     }
     async fn view(&self, request: Request<pb::ViewRequest>) -> Result<Response<pb::ViewReply>, Status> {
         let query: Query = decode(&request.get_ref().query).map_err(|e| Status::invalid_argument(e.to_string()))?;

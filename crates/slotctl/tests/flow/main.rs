@@ -7,6 +7,7 @@ mod fake;
 #[path = "../text/fixtures.rs"]
 mod fixtures;
 mod generate;
+mod verify;
 
 use clap::Parser;
 use fake::Rig;

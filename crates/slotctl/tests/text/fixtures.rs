@@ -199,6 +199,7 @@ pub fn status_of(h: u16, n: u16, s: u16, role: EngineRole) -> EngineStatus {
         verified_ms: Some(40),
         sync_copies: 1,
         aside: Vec::new(),
+        verification: None,
     }
 }
 

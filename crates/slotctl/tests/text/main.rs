@@ -36,6 +36,7 @@ mod risk;
 mod schema;
 mod snapshots;
 mod telling;
+mod verify;
 
 #[test]
 fn status_on_a_quiet_day() {

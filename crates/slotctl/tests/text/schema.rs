@@ -166,6 +166,7 @@ fn documents(schema: Schema) -> Vec<Document> {
         Schema::Evidence => [super::evidence::evidence_view(), super::evidence::off_view()]
             .map(|v| looked_at(View::Evidence(Box::new(v))))
             .into(),
+        Schema::Verify => vec![looked_at(View::Verify(super::verify::verify_view()))],
         Schema::Explain => {
             use super::explain::*;
             let unknown = ExplainView { explained: unknown("only the leader hears agents"), ..explain_plan_view() };

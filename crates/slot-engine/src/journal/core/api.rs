@@ -9,6 +9,7 @@ use slot_types::codec::Versioned;
 use slot_types::engine::{EngineAnswer, EngineCall, Source};
 use slot_types::ids::{CopyGeneration, Epoch, RecordId, SlotId, StoreName};
 use slot_types::position::{Digest, EpochStart, Tip};
+use slot_types::verify::Held;
 
 /// Names a request from outside; the shell draws it and keeps whom to answer.
 pub type RequestId = u64;
@@ -106,6 +107,13 @@ pub enum Event {
         /// What it said.
         result: Result<PeerAnswer, String>,
     },
+    /// The disk was read, each piece by itself, or not.
+    DiskRead {
+        /// Which.
+        op: u64,
+        /// The pieces in the order asked for; one that could not be read whole is missing.
+        pieces: Vec<Option<Vec<u8>>>,
+    },
     /// Whoever asked has gone away; nothing is undone by it.
     Gone {
         /// Who.
@@ -124,6 +132,14 @@ pub enum Effect {
         op: u64,
         /// What.
         ops: Vec<DiskOp>,
+    },
+    /// Read these pieces from the disk itself, past what the machine remembers of them; answer with [`Event::DiskRead`].
+    /// It may go on beside an [`Effect::Disk`]: what is read is durable and does not change.
+    ReadDisk {
+        /// Names it.
+        op: u64,
+        /// What.
+        pieces: Vec<DiskPiece>,
     },
     /// Answer a request.
     Reply {
@@ -157,6 +173,17 @@ pub enum Effect {
         /// Why.
         reason: String,
     },
+}
+
+/// A piece of a file within the copy's folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiskPiece {
+    /// The file.
+    pub file: String,
+    /// Where it begins.
+    pub offset: u64,
+    /// How long it is.
+    pub length: u64,
 }
 
 /// One step of a disk operation; files are named within the copy's folder.
@@ -344,9 +371,9 @@ pub enum PeerCall {
         /// The records asked for.
         ids: Vec<RecordId>,
     },
-    /// What do your records `from..to` hash to? Any role may answer of what is durable there, so that two copies can be
-    /// compared piece by piece.
-    RangeDigest {
+    /// What do your records `from..to` hash to, as your disk has them? Any role may answer of what is durable there, so
+    /// that two copies can be compared piece by piece.
+    Fingerprint {
         /// The store.
         store: StoreName,
         /// The epoch both must hold.
@@ -355,6 +382,8 @@ pub enum PeerCall {
         from: u64,
         /// The one after the last.
         to: u64,
+        /// Each record by itself, not the piece alone.
+        each: bool,
     },
     /// Append this record of mine under its own id (reinjection).
     Append(Append),
@@ -421,8 +450,13 @@ pub enum PeerAnswer {
     },
     /// To Contains: those of the ids that are held.
     Contained(Vec<RecordId>),
-    /// To RangeDigest: the BLAKE3 hash of the canonical bytes of those records.
-    RangeDigest(Digest),
+    /// To Fingerprint.
+    Fingerprint {
+        /// The BLAKE3 hash of the canonical bytes of those records; `None` when some are not there or can't be read.
+        whole: Option<Digest>,
+        /// Each of them, if that was asked.
+        each: Vec<Held>,
+    },
     /// To Append.
     Appended(AppendOutcome),
     /// It can't answer now.

@@ -36,6 +36,9 @@ impl JournalCore {
             EngineCall::Reinject { epoch, to } => self.begin_task(request, TaskKind::Reinject, epoch, to, budget_ms),
             // A canary needs no copy: whoever is asked speaks to the master itself.
             EngineCall::Canary { .. } => self.answer(request, Err(EngineError::WrongRole(self.role))),
+            EngineCall::Verify { epoch, against, asked, rate } => {
+                self.begin_verify(request, epoch, against, asked, rate)
+            }
             EngineCall::Stop => self.stop(request),
         }
     }
@@ -71,6 +74,7 @@ impl JournalCore {
                 let ids = self.meta.aside.iter().flat_map(|a| &a.ids).filter(missing);
                 ids.filter(|id| seen.insert(*id)).cloned().collect()
             },
+            verification: self.verification(),
         }
     }
 
@@ -115,6 +119,7 @@ impl JournalCore {
         }
         self.followers.clear();
         self.stop_serving();
+        self.break_verify("a higher epoch is held");
         self.refuse_polls("a higher epoch is held");
         let held = self.meta.epoch;
         for old in std::mem::take(&mut self.catch_ups) {

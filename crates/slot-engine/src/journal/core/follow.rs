@@ -174,7 +174,7 @@ impl JournalCore {
     }
 
     pub(super) fn call_answer(&mut self, call: u64, result: Result<PeerAnswer, String>) {
-        if self.task_answer(call, &result) {
+        if self.task_answer(call, &result) || self.verify_answer(call, &result) {
             return;
         }
         // An answer to a pull that was given up, by a raise or another source, is for nobody.
@@ -275,6 +275,7 @@ impl JournalCore {
     }
 
     fn put_aside(&mut self, to: u64) {
+        self.break_verify("records of this copy were put aside");
         let records: Vec<Record> = (to..self.log.length()).filter_map(|i| self.log.record(i)).collect();
         let data: Vec<Record> = records.iter().filter(|r| r.data_id().is_some()).cloned().collect();
         let epoch = self.log.last_epoch();

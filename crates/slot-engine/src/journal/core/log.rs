@@ -5,10 +5,10 @@
 //! each are kept in memory, so that every length's tip can be answered and no read touches the disk; `log_bytes_max`
 //! bounds it.
 
-use super::api::{Config, DiskOp};
+use super::api::{Config, DiskOp, DiskPiece};
 use super::meta::{Aside, Meta};
 use super::record::{Body, Record};
-use super::segment::{FRAME_HEAD, frame_bytes, header_bytes, salt, segment_name};
+use super::segment::{FRAME_HEAD, frame_at, frame_bytes, header_bytes, salt, segment_name};
 use slot_planted::planted;
 use slot_types::ids::{ClientName, Epoch, RecordId};
 use slot_types::position::{Digest, EpochStart, Position, Tip};
@@ -113,11 +113,31 @@ impl Log {
         sequences.get(&id.sequence).copied()
     }
 
-    /// The BLAKE3 hash of the canonical bytes of records `from..to`.
-    pub fn range_digest(&self, from: u64, to: u64) -> Digest {
-        let bytes: Vec<u8> =
-            (from..to).filter_map(|i| self.entry(i)).flat_map(|entry| entry.bytes.iter().copied()).collect();
-        Digest::of(&bytes)
+    /// Where the frames of records `from..to` lie on disk, one piece for each.
+    pub fn pieces(&self, from: u64, to: u64) -> Vec<DiskPiece> {
+        let to = to.min(self.length());
+        let mut pieces = Vec::new();
+        let first = self.segments.partition_point(|segment| segment.base <= from).saturating_sub(1);
+        for (number, segment) in self.segments.iter().enumerate().skip(first) {
+            let end = self.segments.get(number + 1).map_or(to, |next| next.base.min(to));
+            let mut offset = segment.body_start;
+            for index in segment.base..end {
+                let Some(entry) = self.entry(index) else { return pieces };
+                let length = (FRAME_HEAD + entry.bytes.len()) as u64;
+                if index >= from {
+                    pieces.push(DiskPiece { file: segment_name(segment.base), offset, length });
+                }
+                offset += length;
+            }
+        }
+        pieces
+    }
+
+    /// The record that a frame read from the disk holds, if it is whole and belongs there.
+    pub fn frame(&self, config: &Config, index: u64, bytes: &[u8]) -> Option<Vec<u8>> {
+        let segment = self.segments.iter().rev().find(|segment| segment.base <= index)?;
+        let frame = frame_at(salt(config, segment.base), bytes, 0)?;
+        (frame.index == index && frame.end == bytes.len() as u64).then_some(frame.body)
     }
 
     /// Whether that record may be the next one.

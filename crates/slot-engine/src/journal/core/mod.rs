@@ -21,13 +21,14 @@ mod record;
 mod segment;
 mod serve;
 mod stranded;
+mod verify;
 
 pub use api::*;
 pub use log::Log;
 pub use meta::{Aside, Meta, Promoted};
 pub use open::{OpenError, fresh_files};
 pub use record::{Body, CANARY_CLIENT, PAYLOAD_MAX, RECORD_MAX, Record, common_length};
-pub use segment::{SEGMENT_VERSION, SegmentError, segment_base, segment_name};
+pub use segment::{FRAME_HEAD, SEGMENT_VERSION, SegmentError, frame_bytes, salt, segment_base, segment_name};
 
 use append::{Held, Waiting, appends_late};
 use follow::{CatchUp, Pulling};
@@ -37,6 +38,7 @@ use slot_types::engine::{EngineAnswer, EngineDone, EngineError, EngineRole};
 use slot_types::ids::{Epoch, FreezeId, SlotId};
 use std::collections::{BTreeMap, VecDeque};
 use stranded::Task;
+use verify::{Served, Verify};
 
 /// A disk operation under way.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,6 +116,9 @@ pub struct JournalCore {
     /// Clients' data put aside, by file.
     asides: BTreeMap<String, Vec<Record>>,
     tasks: Vec<Task>,
+    verify: Option<Verify>,
+    /// Pieces of the log that are read for others.
+    served: Vec<Served>,
     settle_at: Option<u64>,
     armed: Option<u64>,
 }
@@ -134,6 +139,7 @@ impl JournalCore {
             Event::Peer { request, call } => self.peer(request, call),
             Event::Control { request, call, budget_ms } => self.control(request, call, budget_ms),
             Event::CallAnswer { call, result } => self.call_answer(call, result),
+            Event::DiskRead { op, pieces } => self.disk_read(op, pieces),
             Event::Gone { request } => self.gone(request),
             Event::Wake => {}
         }
@@ -204,6 +210,7 @@ impl JournalCore {
         self.answer_reads();
         self.settle_catch_ups();
         self.start_pull();
+        self.advance_verify();
         self.arm();
     }
 
@@ -326,6 +333,7 @@ impl JournalCore {
             .chain(self.catch_ups.iter().map(|c| c.deadline))
             .chain(self.tasks.iter().map(|t| t.deadline))
             .chain(self.settle_at)
+            .chain(self.verify.as_ref().and_then(Verify::wakes_at))
             .chain(pull)
             .min();
         if let Some(at_ms) = next.filter(|_| next != self.armed) {

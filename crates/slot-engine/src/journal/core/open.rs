@@ -218,6 +218,8 @@ impl JournalCore {
             catch_ups: Vec::new(),
             asides,
             tasks: Vec::new(),
+            verify: None,
+            served: Vec::new(),
             settle_at: None,
             armed: None,
         }

@@ -147,7 +147,7 @@ fn take<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
 }
 
 /// The good frame at an offset, if there is one.
-fn frame_at(salt: u32, bytes: &[u8], at: usize) -> Option<Frame> {
+pub fn frame_at(salt: u32, bytes: &[u8], at: usize) -> Option<Frame> {
     let length = u32::from_le_bytes(take(bytes, at)?) as usize;
     if !(RECORD_MIN..=RECORD_MAX).contains(&length) {
         return None;

@@ -58,18 +58,17 @@ impl JournalCore {
                 let answer = self.contains(&store, epoch, ids);
                 self.reply(request, Reply::Peer(answer));
             }
-            PeerCall::RangeDigest { store, epoch, from, to } => {
-                let answer = self.serve_range_digest(&store, epoch, from, to);
-                self.reply(request, Reply::Peer(answer));
+            PeerCall::Fingerprint { store, epoch, from, to, each } => {
+                self.serve_fingerprint(request, &store, epoch, (from, to), each);
             }
         }
     }
 
-    fn refused_peer(&self, why: &str) -> PeerAnswer {
+    pub(super) fn refused_peer(&self, why: &str) -> PeerAnswer {
         PeerAnswer::Refused { held: self.meta.epoch, why: why.into() }
     }
 
-    fn refuses_peer(&self, store: &StoreName, epoch: Epoch, master_only: bool) -> Option<PeerAnswer> {
+    pub(super) fn refuses_peer(&self, store: &StoreName, epoch: Epoch, master_only: bool) -> Option<PeerAnswer> {
         if *store != self.config.store {
             Some(self.refused_peer("it holds another store"))
         } else if !self.ready || self.leaving {
@@ -168,15 +167,6 @@ impl JournalCore {
         self.refuses_peer(store, epoch, true).unwrap_or_else(|| {
             let is_held = |id: &RecordId| self.log.find(id).is_some_and(|index| index < self.log.durable);
             PeerAnswer::Contained(ids.into_iter().take(CONTAINS_MAX).filter(is_held).collect())
-        })
-    }
-
-    fn serve_range_digest(&self, store: &StoreName, epoch: Epoch, from: u64, to: u64) -> PeerAnswer {
-        self.refuses_peer(store, epoch, false).unwrap_or_else(|| {
-            if from > to || to > self.log.durable {
-                return self.refused_peer("it does not durably hold all of that range");
-            }
-            PeerAnswer::RangeDigest(self.log.range_digest(from, to))
         })
     }
 

@@ -126,7 +126,7 @@ impl JournalCore {
             Ok(PeerAnswer::Appended(AppendOutcome::Refused(refused))) => Err(refused.to_string()),
             Ok(PeerAnswer::Appended(AppendOutcome::Unknown { why })) => Err(why.clone()),
             Ok(PeerAnswer::Refused { held, why }) => Err(format!("{why}; it holds epoch {held}")),
-            Ok(PeerAnswer::Records { .. } | PeerAnswer::Diverged { .. } | PeerAnswer::RangeDigest(_)) => {
+            Ok(PeerAnswer::Records { .. } | PeerAnswer::Diverged { .. } | PeerAnswer::Fingerprint { .. }) => {
                 Err("it answered something else".into())
             }
             Err(why) => Err(why.clone()),

@@ -248,6 +248,7 @@ fn seen_well() -> Evidence {
         verified_ms: Some(1),
         sync_copies: 0,
         aside: Vec::new(),
+        verification: None,
     };
     let known = |status| Seen::Known { value: CopyEvidence::Running(Box::new(status)), age_ms: 100 };
     let copies = BTreeMap::from([
