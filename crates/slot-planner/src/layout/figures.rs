@@ -137,7 +137,7 @@ pub fn figures(fleet: &Fleet, layout: &Layout) -> Figures {
     let active: Vec<u32> = fleet.active().collect();
     let hosts = || active.iter().map(|host| *host as usize);
     let weights = hosts().map(|host| fleet.hosts[host].weight);
-    let load: u64 = tally.load.iter().sum::<u64>() + unplaced(fleet, layout);
+    let load = served(fleet, layout);
     let weight: u64 = weights.clone().map(u64::from).sum();
     let load_bound = least_level(weights.clone(), load);
     let without_heaviest = {
@@ -167,10 +167,10 @@ pub fn figures(fleet: &Fleet, layout: &Layout) -> Figures {
     }
 }
 
-/// The load of stores that have no master's place yet.
-fn unplaced(fleet: &Fleet, layout: &Layout) -> u64 {
+/// The load of all stores but those that are lost: new ones will have a master too.
+fn served(fleet: &Fleet, layout: &Layout) -> u64 {
     let stores = (0..).zip(&fleet.stores);
-    stores.filter(|(number, _)| layout.master(fleet, *number) == NOWHERE).map(|(_, s)| u64::from(s.load)).sum()
+    stores.filter(|(number, _)| !fleet.is_lost(*number, layout)).map(|(_, store)| u64::from(store.load)).sum()
 }
 
 /// The loss of one active host after which a survivor has the most, and what it then has.

@@ -3,7 +3,7 @@
 //! What always holds: an [`Outcome`]'s moves, carried out in their order on the layout before, give the layout after.
 
 use super::figures::Figures;
-use super::model::Layout;
+use super::model::{Fleet, Layout};
 
 /// What an operator wants. A grown fleet is rebalanced or filled; a shrunk one is drained empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +64,13 @@ impl Default for Wish {
     }
 }
 
+impl Wish {
+    /// Whether a budget may cut the plan.
+    pub fn is_bounded(&self) -> bool {
+        self.max_bytes != u64::MAX || self.max_moves != usize::MAX || self.min_gain_ppm != 0
+    }
+}
+
 /// One store's move: a copy is built at `to`, then the master is handed to `master`, then the copy at `from` is dropped.
 /// [`NOWHERE`](super::NOWHERE) leaves a part out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -93,6 +100,19 @@ pub struct Outcome {
     pub after: Figures,
     /// Bytes copied.
     pub bytes: u64,
+}
+
+impl Outcome {
+    /// Nothing to do.
+    pub(super) fn nothing(before: &Layout, figures: Figures) -> Outcome {
+        let (layout, moves, waves) = (before.clone(), Vec::new(), Vec::new());
+        Outcome { layout, moves, waves, before: figures, after: figures, bytes: 0 }
+    }
+    /// Stores whose master is on another host than before.
+    pub fn hand_overs(&self, before: &Layout, fleet: &Fleet) -> usize {
+        let stores = 0..u32::try_from(fleet.stores.len()).unwrap_or(u32::MAX);
+        stores.filter(|store| before.master(fleet, *store) != self.layout.master(fleet, *store)).count()
+    }
 }
 
 /// Why there is no plan.

@@ -32,8 +32,9 @@ pub enum State {
 }
 
 impl State {
-    /// Whether a copy that is there may stay there.
-    pub fn keeps(self) -> bool {
+    /// Whether a copy that is there may stay.
+    #[inline]
+    pub fn may_keep(self) -> bool {
         matches!(self, State::Active | State::Draining | State::Stopped)
     }
 }
@@ -144,6 +145,20 @@ impl Fleet {
     #[inline]
     pub fn may_become_master(&self, store: u32, host: u32) -> bool {
         self.no_master.is_empty() || !self.keeps_master(store) && self.no_master.binary_search(&(store, host)).is_err()
+    }
+    /// Whether a copy that is on a host may stay there.
+    #[inline]
+    pub fn may_stay(&self, host: u32) -> bool {
+        self.hosts[host as usize].state.may_keep()
+    }
+    /// Whether no copy of those on these hosts can be read: there is nothing to build another from. A new store is made empty.
+    pub fn is_lost_at(&self, hosts: &[u32]) -> bool {
+        let mut held = hosts.iter().filter(|host| **host != NOWHERE).peekable();
+        held.peek().is_some() && !held.any(|host| self.hosts[*host as usize].is_readable())
+    }
+    /// Whether no copy of a store can be read.
+    pub fn is_lost(&self, store: u32, layout: &Layout) -> bool {
+        self.is_lost_at(layout.copies(self, store))
     }
     /// Active hosts, by number.
     pub fn active(&self) -> impl Iterator<Item = u32> + '_ {

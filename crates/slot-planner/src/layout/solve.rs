@@ -2,57 +2,144 @@
 //!
 //! What always holds: where copies live is settled first, and which copy is master afterwards, since the second costs no
 //! bytes; bytes move only for a reason (a copy that may not stay, a pair of hosts that shares too much, a host that is too
-//! full); ties go to the lowest number.
+//! full); ties go to the lowest number. An outcome leaves less short than there was, or does nothing; and planning its end again
+//! with the same goal and no budget does nothing.
 
+mod aims;
 mod board;
 mod counts;
+mod filled;
 mod order;
 mod place;
+mod refine;
 mod roles;
 mod shed;
 
-use super::figures::{Figures, figures, least_level, share_at};
+use super::figures::figures;
 use super::goal::{Goal, No, Outcome, Wish};
 use super::model::*;
+use aims::{Aims, Short};
 use board::Board;
 use roles::Roles;
 
 /// Levels of the worst survivor that are tried, each a store worse than the one before.
 const LEVELS_TRIED: u32 = 4;
-/// The worst survivor is let be one store worse where its bound would force more bytes than this part of what has to
-/// move anyway.
-const DEAR_PART: u64 = 10;
+/// How often an outcome is planned for again, until there is nothing left to do.
+const ROUNDS: usize = 6;
 
 /// Computes where copies go and how they get there, or says why there is no way.
 pub fn solve(fleet: &Fleet, before: &Layout, goal: &Goal, wish: &Wish) -> Result<Outcome, No> {
-    let wanted = wanted(fleet, goal)?;
-    let fleet = &wanted;
-    let first = figures(fleet, before);
-    let scope = Scope::of(goal, fleet.hosts.len());
-    let mut aims = Aims::of(fleet, before, wish, &first);
-    if scope.evens {
-        aims.give_up_what_is_dear(fleet, before);
-    }
-    let mut best: Option<(Figures, Aims, Layout)> = None;
-    for _ in 0..LEVELS_TRIED {
-        let copies = if scope.copies { settle(fleet, before, &scope, &aims)? } else { before.clone() };
-        let layout = Roles::assign(fleet, before, copies, &aims)?;
-        let reached = figures(fleet, &layout);
-        let next = aims.one_worse();
-        let is_reached = reached.worst_survivor <= aims.survivor && reached.load_max <= reached.load_bound;
-        let is_better = |(least, _, _): &(Figures, Aims, Layout)| {
-            (reached.worst_survivor, reached.load_max) < (least.worst_survivor, least.load_max)
-        };
-        if best.as_ref().is_none_or(is_better) {
-            best = Some((reached, aims, layout));
-        }
-        if is_reached {
+    let fleet = &wanted(fleet, goal)?;
+    let task = Task { fleet, wish, scope: Scope::of(goal, fleet.hosts.len()) };
+    let mut reached = task.once(before)?;
+    for _ in 0..ROUNDS {
+        if reached.moves.is_empty() || wish.is_bounded() {
             break;
         }
-        aims = next;
+        match task.once(&reached.layout) {
+            Ok(next) if !next.moves.is_empty() => {
+                reached = order::outcome(&task, before, next.layout, &Aims::of(fleet, before, wish, &reached.before))?;
+            }
+            Ok(_) | Err(_) => break,
+        }
     }
-    let Some((last, aims, layout)) = best else { return Err(No::NoActiveHost) };
-    order::outcome(fleet, before, layout, (first, last), (&aims, wish, scope.strict))
+    Ok(reached)
+}
+
+/// What is asked for.
+struct Task<'a> {
+    /// In the states that the goal asks for.
+    fleet: &'a Fleet,
+    wish: &'a Wish,
+    scope: Scope,
+}
+
+impl Task<'_> {
+    /// One plan from a layout. It does nothing where nothing is short, or where it would leave no less short.
+    fn once(&self, before: &Layout) -> Result<Outcome, No> {
+        let (fleet, first) = (self.fleet, figures(self.fleet, before));
+        let mut aims = Aims::of(fleet, before, self.wish, &first);
+        if self.scope.evens {
+            aims.give_up_what_is_dear(fleet, before);
+        }
+        let was = aims.short(fleet, before, &first);
+        if was == Short::default() {
+            return Ok(Outcome::nothing(before, first));
+        }
+        let (built, reached_for) = self.built(before, &aims)?;
+        let refined = refine::refine(self, before, &built, &aims);
+        let mut best: Option<((Short, u64, usize), Outcome)> = None;
+        for layout in refined.into_iter().chain([built]) {
+            let outcome = match order::outcome(self, before, layout, &reached_for) {
+                Ok(outcome) => outcome,
+                Err(_) if best.is_some() => break,
+                Err(no) => return Err(no),
+            };
+            if self.scope.copies && !self.scope.undrained(fleet, before, &outcome.layout).is_empty() {
+                continue;
+            }
+            let merit =
+                (aims.short(fleet, &outcome.layout, &outcome.after), outcome.bytes, outcome.hand_overs(before, fleet));
+            if best.as_ref().is_none_or(|(least, _)| merit < *least) {
+                best = Some((merit, outcome));
+            }
+        }
+        let outcome = match best {
+            Some(((short, _, _), outcome)) if short < was => outcome,
+            _ => Outcome::nothing(before, first),
+        };
+        let undrained = if self.scope.copies { self.scope.undrained(fleet, before, &outcome.layout) } else { vec![] };
+        if undrained.is_empty() { Ok(outcome) } else { Err(No::DoesNotFit(undrained)) }
+    }
+    /// Copies first, then masters, at the best level of the worst survivor that is found so.
+    fn built(&self, before: &Layout, aims: &Aims) -> Result<(Layout, Aims), No> {
+        let mut aims = aims.clone();
+        let mut best: Option<((u64, u64), Aims, Layout)> = None;
+        for _ in 0..LEVELS_TRIED {
+            let copies = if self.scope.copies { self.settle(before, &aims)? } else { before.clone() };
+            let (layout, leaderless) = Roles::assign(self.fleet, before, copies, &aims);
+            self.scope.refuse_if_drained(&leaderless, before, self.fleet)?;
+            let reached = figures(self.fleet, &layout);
+            let is_reached = reached.worst_survivor <= aims.survivor && reached.load_max <= reached.load_bound;
+            let figures = (reached.worst_survivor, reached.load_max);
+            let next = aims.one_worse();
+            if best.as_ref().is_none_or(|(least, _, _)| figures < *least) {
+                best = Some((figures, aims, layout));
+            }
+            if is_reached {
+                break;
+            }
+            aims = next;
+        }
+        best.map(|(_, aims, layout)| (layout, aims)).ok_or(No::NoActiveHost)
+    }
+    /// Where the copies live.
+    fn settle(&self, before: &Layout, aims: &Aims) -> Result<Layout, No> {
+        let (layout, homeless) = self.settled(before, aims, true);
+        if self.scope.drained.is_empty() || homeless.is_empty() {
+            return Ok(layout);
+        }
+        // What is missing elsewhere must not be in the way of what has to leave.
+        let (layout, _) = self.settled(before, aims, false);
+        let layout = refine::housed(self, before, layout, aims);
+        let homeless = self.scope.undrained(self.fleet, before, &layout);
+        if homeless.is_empty() { Ok(layout) } else { Err(No::DoesNotFit(homeless)) }
+    }
+    fn settled(&self, before: &Layout, aims: &Aims, all: bool) -> (Layout, Vec<u32>) {
+        let scope = &self.scope;
+        let mut board = Board::of(self.fleet, before, aims);
+        let mut moving = board.homeless(|host| all && (host == NOWHERE || scope.leaves) || scope.is_drained(host));
+        if scope.evens {
+            shed::broken(&mut board, &mut moving);
+            shed::too_close(&mut board, &mut moving);
+            shed::too_full(&mut board, &mut moving);
+        }
+        let homeless = place::all(&mut board, &scope.only_to, &mut moving);
+        if scope.evens {
+            counts::even(&mut board, &scope.only_to);
+        }
+        (Layout { at: board.at }, homeless)
+    }
 }
 
 /// The fleet in the states that the goal asks for.
@@ -78,6 +165,7 @@ fn wanted(fleet: &Fleet, goal: &Goal) -> Result<Fleet, No> {
 }
 
 /// What a goal lets the solver touch.
+#[derive(Clone)]
 struct Scope {
     /// Whether copies may move at all.
     copies: bool,
@@ -85,8 +173,11 @@ struct Scope {
     evens: bool,
     /// Whether copies on hosts that may not keep them have to go.
     leaves: bool,
-    /// Whether it is a refusal that something which has to go fits nowhere. Else it stays, and is told in the figures.
-    strict: bool,
+    /// Hosts that the goal drains; none if empty. It is a refusal that what has to leave one of them fits nowhere, or has no other
+    /// copy that could be master. Whatever else fits nowhere stays, and is told in the figures.
+    drained: Vec<bool>,
+    /// Whether nothing moves but what has to leave drained hosts.
+    only_drained: bool,
     /// Hosts that get copies; all active ones if empty.
     only_to: Vec<bool>,
 }
@@ -100,112 +191,46 @@ impl Scope {
         }
         let masters_only = matches!(goal, Goal::Drain { empty: false, .. } | Goal::FailOver);
         let evens = matches!(goal, Goal::Rebalance | Goal::Fill { .. });
-        let strict = matches!(goal, Goal::Drain { .. });
-        Scope { copies: !masters_only, evens, leaves: !matches!(goal, Goal::Place), strict, only_to }
-    }
-}
-
-/// What every host should come to.
-#[derive(Clone)]
-struct Aims {
-    /// Bytes it should not exceed.
-    bytes: Vec<u64>,
-    /// Copies that fit its share of all.
-    copies: Vec<u32>,
-    /// Masters of a store's mean load that are its share.
-    masters: Vec<u32>,
-    /// Load of masters it should not exceed.
-    load: Vec<u64>,
-    /// The load it has at least when all are even.
-    load_low: Vec<u64>,
-    /// The worst survivor's level to reach, in thousandths.
-    survivor: u64,
-    /// Stores two hosts may share, so that the worst survivor can be reached.
-    shared: u32,
-    /// The level to which masters can be even, and what one store adds to an ordinary host's.
-    level: u64,
-    step: u64,
-}
-
-impl Aims {
-    fn of(fleet: &Fleet, before: &Layout, wish: &Wish, first: &Figures) -> Aims {
-        let mut bytes: u128 = 0;
-        for (number, store) in (0..).zip(&fleet.stores) {
-            bytes += before.copies(fleet, number).len() as u128 * u128::from(store.size);
+        let mut drained = Vec::new();
+        if let Goal::Drain { hosts: named, .. } = goal {
+            drained = vec![false; hosts];
+            named.iter().for_each(|host| drained[*host as usize] = true);
         }
-        let share_of =
-            |what: u128, part: u128, whole: u128| u64::try_from(what * part / whole.max(1)).unwrap_or(u64::MAX);
-        let room: u128 = fleet.active().map(|h| u128::from(fleet.hosts[h as usize].bytes)).sum();
-        let weights = || fleet.active().map(|h| fleet.hosts[h as usize].weight);
-        let load: u64 = fleet.stores.iter().map(|s| u64::from(s.load)).sum();
-        let level = least_level(weights().collect::<Vec<_>>().into_iter(), load);
-        let heaviest = weights().max().unwrap_or(1000);
-        // One store above the level is the least a host with a replica can go to (docs/placement.md).
-        let step =
-            fleet.stores.iter().map(|s| u64::from(s.load)).min().unwrap_or(1) * 1_000_000 / u64::from(heaviest.max(1));
-        let mut aims = Aims {
-            bytes: Vec::new(),
-            copies: Vec::new(),
-            masters: Vec::new(),
-            load: Vec::new(),
-            load_low: Vec::new(),
-            survivor: first.worst_survivor_bound.max(level + step),
-            shared: 0,
-            level,
-            step,
-        };
-        let mean = load * 1_000_000 / weights().map(u64::from).sum::<u64>().max(1);
-        for host in &fleet.hosts {
-            let on = host.is_active();
-            let even = share_of(bytes * u128::from(wish.bytes_ppm), u128::from(host.bytes), room * 1_000_000);
-            aims.bytes.push(if on { even.min(host.bytes) } else { 0 });
-            let copies = share_of(before.at.len() as u128, u128::from(host.bytes), room);
-            aims.copies.push(if on { u32::try_from(copies).unwrap_or(u32::MAX).min(host.slots) } else { 0 });
-            aims.load.push(if on { share_at(level, host.weight) } else { 0 });
-            let each = (load / (fleet.stores.len() as u64).max(1)).max(1);
-            aims.masters.push(u32::try_from(aims.load[aims.load.len() - 1] / each).unwrap_or(u32::MAX));
-            aims.load_low.push(if on { share_at(mean, host.weight) } else { 0 });
-        }
-        aims.set_shared();
-        aims
-    }
-    fn set_shared(&mut self) {
-        let spare = (self.survivor.saturating_sub(self.level) / self.step.max(1)).max(1);
-        self.shared = u32::try_from(2 * spare).unwrap_or(u32::MAX);
-    }
-    /// The same with the worst survivor a store worse.
-    fn one_worse(&self) -> Aims {
-        let mut aims = self.clone();
-        aims.survivor += self.step;
-        aims.set_shared();
-        aims
-    }
-    /// Lets the worst survivor be a store worse than its bound where the bound would cost too many bytes.
-    fn give_up_what_is_dear(&mut self, fleet: &Fleet, before: &Layout) {
-        let tally = Tally::without_pairs(fleet, before);
-        let over = tally.bytes.iter().zip(&self.bytes).map(|(is, aim)| is.saturating_sub(*aim));
-        let must: u64 = over.sum();
-        if shed::forced_by_pairs(fleet, before, self.shared) > must / DEAR_PART {
-            *self = self.one_worse();
+        Scope {
+            copies: !masters_only,
+            evens,
+            leaves: !matches!(goal, Goal::Place),
+            drained,
+            only_drained: false,
+            only_to,
         }
     }
-}
-
-/// Where the copies live.
-fn settle(fleet: &Fleet, before: &Layout, scope: &Scope, aims: &Aims) -> Result<Layout, No> {
-    let mut board = Board::of(fleet, before, aims);
-    let mut moving = board.homeless(scope.leaves);
-    if scope.evens {
-        shed::broken(&mut board, &mut moving);
-        shed::too_close(&mut board, &mut moving);
-        shed::too_full(&mut board, &mut moving);
+    fn is_drained(&self, host: u32) -> bool {
+        self.drained.get(host as usize).copied().unwrap_or(false)
     }
-    let homeless = place::all(&mut board, &scope.only_to, &mut moving);
-    if scope.strict && !homeless.is_empty() {
-        return Err(No::DoesNotFit(homeless));
+    /// Whether copies may come to a host.
+    fn is_open(&self, host: u32) -> bool {
+        self.only_to.is_empty() || self.only_to[host as usize]
     }
-    if scope.evens {
-        counts::even(&mut board, &scope.only_to);
+    /// Refuses where a store that a drained host leads has no other copy that could be master.
+    fn refuse_if_drained(&self, leaderless: &[u32], before: &Layout, fleet: &Fleet) -> Result<(), No> {
+        let led = leaderless.iter().copied().filter(|store| {
+            let was = before.master(fleet, *store);
+            self.is_drained(was) && fleet.hosts[was as usize].is_readable()
+        });
+        let stores: Vec<u32> = led.collect();
+        if stores.is_empty() { Ok(()) } else { Err(No::NoOtherCopy(stores)) }
     }
-    Ok(Layout { at: board.at })
+    /// What is still on drained hosts and has to leave them: (store, bytes).
+    fn undrained(&self, fleet: &Fleet, before: &Layout, layout: &Layout) -> Vec<(u32, u64)> {
+        let mut found = Vec::new();
+        for store in 0..fleet.stores.len() as u32 {
+            let must = |host: u32| self.is_drained(host) && !fleet.may_stay(host) && !fleet.is_pinned(store, host);
+            let left = layout.copies(fleet, store).iter().filter(|host| must(**host)).count();
+            if !fleet.is_lost(store, before) {
+                found.extend((0..left).map(|_| (store, fleet.stores[store as usize].size)));
+            }
+        }
+        found
+    }
 }

@@ -85,3 +85,57 @@ pub fn uneven(hosts: u32, racks: u32, each: u32) -> (Fleet, Layout) {
     let layout = Layout::of(&mut fleet, rows.iter().map(|(store, at)| (*store, at.as_slice())));
     (fleet, layout)
 }
+
+/// The same numbers in every run.
+pub struct Dice(pub u64);
+
+impl Dice {
+    /// A number below a bound.
+    pub fn below(&mut self, bound: u32) -> u32 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        // The low bits of such a generator are poor, and its first numbers follow the seed.
+        let mixed = (self.0 ^ (self.0 >> 32)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        ((mixed >> 33) as u32) % bound
+    }
+}
+
+/// Three or four hosts and two to five stores of one or two copies, some broken, some tight: what the exact solver can judge.
+pub fn tiny(dice: &mut Dice) -> (Fleet, Layout) {
+    let mut fleet = Fleet::default();
+    let tight = 8 + u64::from(dice.below(30));
+    for _ in 0..3 + dice.below(2) {
+        let mut host = Host::new(tight + u64::from(dice.below(12)), 2 + dice.below(5)).within(&[dice.below(3)]);
+        host.state = match dice.below(14) {
+            0 => State::Down,
+            1 => State::Leaving,
+            2 => State::Draining,
+            _ => State::Active,
+        };
+        fleet.hosts.push(host);
+    }
+    let hosts = fleet.hosts.len() as u32;
+    let mut room: Vec<(u64, u32)> = fleet.hosts.iter().map(|host| (host.bytes, host.slots)).collect();
+    let mut rows: Vec<(Store, Vec<u32>)> = Vec::new();
+    for _ in 0..2 + dice.below(4) {
+        let copies = if dice.below(5) == 0 { 1 } else { 2 };
+        let store = Store { size: 2 + u64::from(dice.below(10)), load: 1, copies, level: dice.below(2) as u8 };
+        let mut at: Vec<u32> = Vec::new();
+        for _ in 0..usize::from(copies) + dice.below(2) as usize {
+            let host = dice.below(hosts);
+            let free = &mut room[host as usize];
+            if at.len() < usize::from(copies) && !at.contains(&host) && free.0 >= store.size && free.1 > 0 {
+                *free = (free.0 - store.size, free.1 - 1);
+                at.push(host);
+            }
+        }
+        rows.push((store, at));
+    }
+    for list in [0, 1] {
+        if dice.below(4) == 0 {
+            let one = (dice.below(rows.len() as u32), dice.below(hosts));
+            if list == 0 { fleet.pins.push(one) } else { fleet.exclusions.push(one) }
+        }
+    }
+    let layout = Layout::of(&mut fleet, rows.iter().map(|(store, at)| (*store, at.as_slice())));
+    (fleet, layout)
+}

@@ -5,7 +5,10 @@
 //! of violation grows. A refusal names what really fits nowhere.
 
 mod course;
+mod exact;
 mod fleets;
+mod judged;
+mod naive;
 
 use fleets::*;
 use proptest::prelude::*;
@@ -69,18 +72,53 @@ proptest! {
         prop_assert!(pinned || !outcome.layout.at.contains(&host));
         // Nothing moves but what has to: what is nowhere or may not stay, as far as it can be read.
         let fleet = drained(&fleet, &goal);
-        let keeps = |h: u32| h != NOWHERE && matches!(fleet.hosts[h as usize].state, State::Active | State::Draining);
-        let mut bound = 0;
         for store in 0..fleet.stores.len() as u32 {
-            let copies = before.copies(&fleet, store);
-            let held = || copies.iter().filter(|on| **on != NOWHERE);
-            let readable = held().any(|on| fleet.hosts[*on as usize].is_readable());
-            if readable || held().next().is_none() {
-                let must = copies.iter().filter(|on| !keeps(**on) && !fleet.is_pinned(store, **on)).count() as u64;
-                bound += must * fleet.stores[store as usize].size;
+            let (was, is) = (before.copies(&fleet, store), outcome.layout.copies(&fleet, store));
+            for on in was.iter().filter(|on| **on != NOWHERE) {
+                let stays = fleet.may_stay(*on) || fleet.is_pinned(store, *on) || fleet.is_lost(store, &before);
+                prop_assert!(!stays || is.contains(on), "store {} left host {}", store, on);
             }
         }
-        prop_assert_eq!(outcome.bytes, bound);
+    }
+
+    #[test]
+    fn planning_an_end_again_gives_nothing_to_do(made in any_fleet(), goal in any_goal()) {
+        let (fleet, before) = made;
+        let Ok(outcome) = solve(&fleet, &before, &goal, &Wish::default()) else { return Ok(()) };
+        let again = solve(&fleet, &outcome.layout, &goal, &Wish::default()).map(|again| again.moves);
+        prop_assert_eq!(again, Ok(vec![]));
+    }
+
+    /// A refusal is true: of a drain that does not fit, no way to place what has to leave exists; of a store without another copy, no
+    /// other of its copies is on an active host that stays one.
+    #[test]
+    fn a_refusal_is_true(seed in 0u64..u64::MAX, hosts in 1u32..8, empty in any::<bool>()) {
+        let (fleet, before) = tiny(&mut Dice(seed));
+        let named: Vec<u32> = (0..3u32).filter(|host| hosts & 1 << host != 0).collect();
+        let goal = Goal::Drain { hosts: named.clone(), empty };
+        let states = drained(&fleet, &goal);
+        match solve(&fleet, &before, &goal, &Wish::default()) {
+            Ok(_) => {}
+            Err(No::NoActiveHost) => prop_assert_eq!(states.active().count(), 0),
+            Err(No::UnknownHost(host)) => prop_assert!(host as usize >= fleet.hosts.len()),
+            Err(No::NoOtherCopy(stores)) => {
+                for store in stores {
+                    let copies = before.copies(&fleet, store);
+                    prop_assert!(named.contains(&copies[0]), "store {} is led elsewhere", store);
+                    let other = copies.iter().any(|on| *on != NOWHERE && states.hosts[*on as usize].is_active());
+                    prop_assert!(!other && !(empty && !fleet.is_pinned(store, copies[0])), "store {}", store);
+                }
+            }
+            Err(No::DoesNotFit(copies)) => {
+                prop_assert!(empty);
+                for (store, bytes) in &copies {
+                    prop_assert_eq!(*bytes, fleet.stores[*store as usize].size);
+                    let on = before.copies(&fleet, *store);
+                    prop_assert!(on.iter().any(|host| named.contains(host)), "store {} has not to leave", store);
+                }
+                prop_assert!(!exact::can_leave(&states, &before, hosts), "everything fits somewhere");
+            }
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! What always holds: bytes, slots and shared stores are those of the copies that are somewhere.
 
-use super::Aims;
+use super::aims::Aims;
 use crate::layout::model::*;
 use crate::layout::pairs::Pairs;
 
@@ -95,10 +95,8 @@ impl<'a> Board<'a> {
         let store = self.owner[copy as usize];
         self.fleet.is_pinned(store, self.origin[copy as usize]) || self.is_lost(store)
     }
-    /// Whether no copy of a store can be read: there is nothing to build one from. A new store is made empty.
     fn is_lost(&self, store: u32) -> bool {
-        let mut held = self.origin[self.fleet.range(store)].iter().filter(|host| **host != NOWHERE).peekable();
-        held.peek().is_some() && !held.any(|host| self.fleet.hosts[*host as usize].is_readable())
+        self.fleet.is_lost_at(&self.origin[self.fleet.range(store)])
     }
     pub fn is_master(&self, copy: u32) -> bool {
         self.fleet.first[self.owner[copy as usize] as usize] == copy
@@ -108,17 +106,17 @@ impl<'a> Board<'a> {
         let (is, aim) = (self.bytes[host as usize], self.aims.bytes[host as usize]);
         i64::try_from(is).unwrap_or(i64::MAX) - i64::try_from(aim).unwrap_or(i64::MAX)
     }
-    /// Lifts what may not stay, and lists it with what is nowhere.
-    pub fn homeless(&mut self, leaves: bool) -> Vec<u32> {
+    /// Lifts what may not stay where it is, and lists it with what is nowhere; of these what the caller is about.
+    pub fn homeless(&mut self, about: impl Fn(u32) -> bool) -> Vec<u32> {
         let mut found = Vec::new();
         for copy in 0..self.at.len() as u32 {
             let host = self.at[copy as usize];
-            if self.is_lost(self.owner[copy as usize]) {
+            if self.is_lost(self.owner[copy as usize]) || !about(host) {
                 continue;
             }
             if host == NOWHERE {
                 found.push(copy);
-            } else if leaves && !self.fleet.hosts[host as usize].state.keeps() && !self.is_pinned(copy) {
+            } else if !self.fleet.may_stay(host) && !self.is_pinned(copy) {
                 self.lift(copy);
                 found.push(copy);
             }

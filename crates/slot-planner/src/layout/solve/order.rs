@@ -4,48 +4,56 @@
 //! after any of them; moves of one wave share no host's link beyond the caps, and none of them needs what another frees;
 //! what mends a rule comes first, then what is gained for each byte decides.
 
-use super::Aims;
+use super::Task;
+use super::aims::Aims;
 use super::roles::Roles;
-use crate::layout::figures::{Figures, figures};
+use crate::layout::figures::figures;
 use crate::layout::goal::{Move, No, Outcome, Wish};
 use crate::layout::model::*;
 use std::cmp::Reverse;
 
 /// Orders what leads from one layout to the other, within the wish's budget.
-pub(super) fn outcome(
-    fleet: &Fleet,
-    before: &Layout,
-    mut after: Layout,
-    (first, mut last): (Figures, Figures),
-    (aims, wish, strict): (&Aims, &Wish, bool),
-) -> Result<Outcome, No> {
+pub(super) fn outcome(task: &Task<'_>, before: &Layout, mut after: Layout, aims: &Aims) -> Result<Outcome, No> {
+    let (fleet, wish) = (task.fleet, task.wish);
     let mut cut = within_budget(fleet, before, &mut after, aims, wish);
-    // What finds no room at any time stays where it is; masters are chosen again for what is then reached.
+    // What finds no room in the usual order comes first in another; what finds none then stays where it is, and masters are chosen
+    // again for what is then reached.
+    let mut urgent: Vec<u32> = Vec::new();
     loop {
         if cut {
-            after = Roles::assign(fleet, before, after, aims)?;
-            last = figures(fleet, &after);
+            let (again, leaderless) = Roles::assign(fleet, before, after, aims);
+            task.scope.refuse_if_drained(&leaderless, before, fleet)?;
+            after = again;
         }
         let moves = differences(fleet, before, &after);
         let mut yard = Yard::of(fleet, before, wish);
-        let stuck = yard.schedule(moves, aims);
+        let stuck = yard.schedule(moves, aims, &urgent);
         if stuck.is_empty() {
             let moves = yard.moves;
             let bytes =
                 moves.iter().filter(|one| one.to != NOWHERE).map(|one| fleet.stores[one.store as usize].size).sum();
+            let (first, last) = (figures(fleet, before), figures(fleet, &after));
             return Ok(Outcome { layout: after, moves, waves: yard.waves, before: first, after: last, bytes });
         }
-        give_up(fleet, before, &mut after, &stuck, strict)?;
-        cut = true;
+        let known = urgent.len();
+        urgent.extend(stuck.iter().map(|one| one.store));
+        urgent.sort_unstable();
+        urgent.dedup();
+        cut = urgent.len() == known;
+        if cut {
+            give_up(task, before, &mut after, &stuck)?;
+            urgent.clear();
+        }
     }
 }
 
 /// Leaves stores as they were whose copies find no room at any time; where they have to go, that is a refusal.
-fn give_up(fleet: &Fleet, before: &Layout, after: &mut Layout, stuck: &[Move], strict: bool) -> Result<(), No> {
+fn give_up(task: &Task<'_>, before: &Layout, after: &mut Layout, stuck: &[Move]) -> Result<(), No> {
+    let fleet = task.fleet;
     let mut homeless = Vec::new();
     for one in stuck {
-        let keeps = one.from != NOWHERE && fleet.hosts[one.from as usize].state.keeps();
-        if strict && !keeps && one.to != NOWHERE {
+        let must = one.from != NOWHERE && task.scope.is_drained(one.from) && !fleet.may_stay(one.from);
+        if must && one.to != NOWHERE {
             homeless.push((one.store, fleet.stores[one.store as usize].size));
         }
         let range = fleet.range(one.store);
@@ -56,7 +64,7 @@ fn give_up(fleet: &Fleet, before: &Layout, after: &mut Layout, stuck: &[Move], s
 
 /// Leaves out what the budget does not reach, least gain for each byte first. Answers whether anything was.
 fn within_budget(fleet: &Fleet, before: &Layout, after: &mut Layout, aims: &Aims, wish: &Wish) -> bool {
-    if wish.max_bytes == u64::MAX && wish.max_moves == usize::MAX && wish.min_gain_ppm == 0 {
+    if !wish.is_bounded() {
         return false;
     }
     let mut moves = differences(fleet, before, after);
@@ -104,7 +112,7 @@ fn rank(fleet: &Fleet, before: &Layout, tally: &Tally, aims: &Aims, one: &Move) 
     let copies = before.copies(fleet, one.store);
     let level = fleet.stores[one.store as usize].level;
     let mends = one.from == NOWHERE
-        || !fleet.hosts[one.from as usize].state.keeps()
+        || !fleet.may_stay(one.from)
         || fleet.is_excluded(one.store, one.from)
         || copies.iter().any(|host| *host != NOWHERE && *host != one.from && fleet.share(level, *host, one.from));
     let over = if one.from == NOWHERE { 0 } else { above(tally, aims, one.from) };
@@ -196,8 +204,9 @@ impl<'a> Yard<'a> {
             racks: vec![0; racks.map_or(0, |most| most as usize + 1)],
         }
     }
-    /// Puts moves into waves; answers those that find no room however long they wait.
-    fn schedule(&mut self, moves: Vec<Move>, aims: &Aims) -> Vec<Move> {
+    /// Puts moves into waves; answers those that find no room however long they wait. Where a copy of an urgent store is to come,
+    /// no other comes before it.
+    fn schedule(&mut self, moves: Vec<Move>, aims: &Aims, urgent: &[u32]) -> Vec<Move> {
         let mut pending: Vec<(Move, u32)> = Vec::with_capacity(moves.len());
         let mut nth_of_store = 0;
         for (nth, one) in moves.iter().enumerate() {
@@ -212,8 +221,12 @@ impl<'a> Yard<'a> {
             self.links.fill([0; 2]);
             self.racks.fill(0);
             let mut at_once = 0;
+            let is_urgent = |one: &Move| urgent.binary_search(&one.store).is_ok();
+            let waited_for: Vec<u32> =
+                pending.iter().filter(|(one, _)| is_urgent(one)).map(|(one, _)| one.to).collect();
             pending.retain(|(one, nth)| {
-                let admitted = done[one.store as usize] == *nth && self.admit(one, &mut at_once);
+                let held = !is_urgent(one) && one.to != NOWHERE && waited_for.contains(&one.to);
+                let admitted = !held && done[one.store as usize] == *nth && self.admit(one, &mut at_once);
                 if admitted {
                     self.moves.push(*one);
                     self.waves.push(wave);

@@ -11,10 +11,10 @@ use std::collections::BTreeSet;
 /// Hosts that are looked at in the order of what they want before they are looked at in the order of room.
 const WANTING_TRIED: usize = 48;
 
-pub(super) fn all(board: &mut Board<'_>, only_to: &[bool], moving: &mut [u32]) -> Vec<(u32, u64)> {
+/// Places them. Answers the stores of what fits nowhere.
+pub(super) fn all(board: &mut Board<'_>, only_to: &[bool], moving: &mut [u32]) -> Vec<u32> {
     let mut yard = Yard::of(board, only_to);
     moving.sort_by_key(|copy| (Reverse(board.size(*copy)), board.at.len() as u32 - *copy));
-    let mut homeless: Vec<(u32, u64)> = Vec::new();
     let mut stuck: Vec<u32> = Vec::new();
     for &copy in moving.iter() {
         let found = yard
@@ -29,14 +29,11 @@ pub(super) fn all(board: &mut Board<'_>, only_to: &[bool], moving: &mut [u32]) -
                 board.put(copy, host);
                 yard.note(board, host);
             }
-            None => {
-                homeless.push((board.owner[copy as usize], board.size(copy)));
-                stuck.push(board.owner[copy as usize]);
-            }
+            None => stuck.push(board.owner[copy as usize]),
         }
     }
     // A store is moved as it should be or stays as it was.
-    for copy in stuck.into_iter().flat_map(|store| board.fleet.range(store)) {
+    for copy in stuck.iter().flat_map(|store| board.fleet.range(*store)) {
         if board.at[copy] != NOWHERE {
             board.lift(copy as u32);
         }
@@ -44,8 +41,7 @@ pub(super) fn all(board: &mut Board<'_>, only_to: &[bool], moving: &mut [u32]) -
             board.put(copy as u32, board.origin[copy]);
         }
     }
-    homeless.sort_unstable();
-    homeless
+    stuck
 }
 
 /// Where a copy was, if it may be there.

@@ -5,9 +5,8 @@
 //! the shortest in hand-overs that would not happen anyway; what two hosts share in one direction stays within what the
 //! worst survivor's level allows.
 
-use super::Aims;
+use super::aims::Aims;
 use super::board::ByHost;
-use crate::layout::goal::No;
 use crate::layout::model::*;
 use crate::layout::pairs::Pairs;
 use std::collections::VecDeque;
@@ -35,8 +34,8 @@ pub(super) struct Roles<'a> {
 }
 
 impl<'a> Roles<'a> {
-    /// Chooses the masters of a layout whose copies are settled.
-    pub fn assign(fleet: &'a Fleet, before: &Layout, layout: Layout, aims: &'a Aims) -> Result<Layout, No> {
+    /// Chooses the masters of a layout whose copies are settled. Answers the stores too that have no copy which could be master.
+    pub fn assign(fleet: &'a Fleet, before: &Layout, layout: Layout, aims: &'a Aims) -> (Layout, Vec<u32>) {
         let hosts = fleet.hosts.len();
         let mut roles = Roles {
             fleet,
@@ -54,10 +53,11 @@ impl<'a> Roles<'a> {
             lost: Vec::new(),
             at: layout.at,
         };
-        roles.begin()?;
+        roles.begin();
         roles.thin_pairs();
         roles.even();
-        Ok(roles.finish())
+        let lost = std::mem::take(&mut roles.lost);
+        (roles.finish(), lost)
     }
     fn active(&self, host: u32) -> bool {
         host != NOWHERE && self.fleet.hosts[host as usize].is_active()
@@ -66,7 +66,7 @@ impl<'a> Roles<'a> {
         self.fleet.stores[store as usize].load
     }
     /// Masters stay where they may; those that may not go to the copy with the most room for them.
-    fn begin(&mut self) -> Result<(), No> {
+    fn begin(&mut self) {
         let mut open: Vec<u32> = Vec::new();
         for store in 0..self.fleet.stores.len() as u32 {
             let range = self.fleet.range(store);
@@ -80,7 +80,6 @@ impl<'a> Roles<'a> {
                 open.push(store);
             }
         }
-        let mut none = Vec::new();
         for store in open {
             let copies = self.fleet.range(store).map(|copy| copy as u32);
             let may = copies.filter(|copy| {
@@ -96,19 +95,14 @@ impl<'a> Roles<'a> {
                     self.lead[store as usize] = copy;
                     self.book(store, copy);
                 }
-                // A store that lost all its copies has none either way; one that is still served must not lose its master.
                 None => {
                     let was = self.was[store as usize];
-                    if was != NOWHERE && self.fleet.hosts[was as usize].is_readable() {
-                        none.push(store);
-                    }
                     let copy = self.fleet.range(store).find(|copy| self.at[*copy] == was).unwrap_or_default();
                     self.lead[store as usize] = copy as u32;
                     self.lost.push(store);
                 }
             }
         }
-        if none.is_empty() { Ok(()) } else { Err(No::NoOtherCopy(none)) }
     }
     fn others(&self, store: u32) -> impl Iterator<Item = u32> + use<'_, 'a> {
         let lead = self.lead[store as usize] as usize;
@@ -142,7 +136,7 @@ impl<'a> Roles<'a> {
     /// How much of one host's load another may take when the first is lost.
     fn allowed(&self, survivor: u32) -> u64 {
         let host = survivor as usize;
-        let level = super::share_at(self.aims.survivor, self.fleet.hosts[host].weight);
+        let level = crate::layout::figures::share_at(self.aims.survivor, self.fleet.hosts[host].weight);
         let own = self.load[host].clamp(self.aims.load_low[host], self.aims.load[host].max(self.aims.load_low[host]));
         level.saturating_sub(own) + self.slack
     }
@@ -170,7 +164,8 @@ impl<'a> Roles<'a> {
         if then <= self.aims.load_low[host as usize] {
             return true;
         }
-        let level = super::share_at(self.aims.survivor, self.fleet.hosts[host as usize].weight) + self.slack;
+        let level =
+            crate::layout::figures::share_at(self.aims.survivor, self.fleet.hosts[host as usize].weight) + self.slack;
         self.by_host.of_host(host).iter().all(|copy| {
             let store = self.owner[*copy as usize];
             let lead = self.lead[store as usize];
