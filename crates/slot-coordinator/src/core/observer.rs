@@ -58,6 +58,7 @@ pub(super) enum Topic {
     SignOfLife,
     Aside,
     ByHand,
+    Adopt,
 }
 
 impl Observer {
@@ -105,6 +106,11 @@ impl Observer {
             return None;
         }
         heard.report.slots.iter().find(|s| s.slot == slot.number)
+    }
+
+    /// The last report of a host.
+    pub(super) fn last(&self, name: &HostName) -> Option<&AgentReport> {
+        self.heard.get(name).map(|heard| &heard.report)
     }
 
     /// Whether the admitted disk of a host was heard no longer ago than this, and nothing speaks against sending there.
@@ -180,6 +186,8 @@ impl Observer {
         let known_quarantine = match &host.quarantined {
             Some(HostQuarantine::OtherDisk { presented }) => *presented == report.incarnation,
             Some(HostQuarantine::OlderDisk { .. }) => host.incarnation == Some(report.incarnation),
+            // R10: nothing that it shows is judged before it was re-adopted.
+            Some(HostQuarantine::Restored) => return None,
             None => false,
         };
         let other_disk = host.incarnation != Some(report.incarnation);

@@ -34,6 +34,8 @@ pub(super) enum Purpose {
     Aside(HostName),
     /// To audit what people started at a host's machine.
     ByHand(HostName),
+    /// To record what a host holds, after a restore.
+    Adopt(HostName),
     /// To void an attestation.
     SignOfLife(HostName),
     /// An everyday plan.

@@ -13,6 +13,7 @@ mod holes;
 mod pause;
 mod plans;
 mod random;
+mod restore;
 mod retire;
 mod rules;
 mod rules_more;
