@@ -61,10 +61,18 @@ fn file() -> FleetSpec {
         fence: None,
     };
     let engine = EngineKind::Journal;
-    let spec = StoreSpec { engine, copies: 2, size_bytes: 100 << 30, spread: Spread::Rack, sync_copies: 0 };
+    let spec = StoreSpec {
+        engine,
+        copies: 2,
+        size_bytes: 100 << 30,
+        spread: Spread::Rack,
+        sync_copies: 0,
+        never: std::collections::BTreeSet::new(),
+    };
     let store = |n: u16| (StoreName::new(format!("store{n}")).expect("a valid name"), spec.clone());
     let coordinator = CoordinatorName::new("c1").expect("a valid name");
     FleetSpec {
+        unused: std::collections::BTreeSet::new(),
         cluster: ClusterName::new("fm1").expect("a valid name"),
         coordinators: BTreeMap::from([(coordinator, SocketAddr::from(([10, 1, 9, 1], 7400)))]),
         hosts: (1..=HOSTS).map(|h| (host(h), host_spec(h))).collect(),

@@ -17,6 +17,7 @@ pub mod left;
 pub mod log;
 pub mod loss;
 pub mod programs;
+pub mod proxies;
 pub mod shape;
 pub mod verify;
 pub mod wire;

@@ -121,3 +121,38 @@ fn every_coordinator_has_the_audit_whose_hash_was_noted() -> Outcome<()> {
     assert_eq!((refused.code, refused.json()["first_bad"].as_u64()), (slot_tests::ctl::FAILED, Some(number)));
     Ok(())
 }
+
+#[test]
+fn a_file_of_the_cluster_answers_as_the_cluster_does() -> Outcome<()> {
+    let cluster = Cluster::for_test(shape())?;
+    wait_level(&cluster)?;
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("cluster.json").display().to_string();
+    cluster.ctl.json("alice", &["snapshot", "--out", &file])?.expect(DONE)?;
+    let offline = |question: &[&str], rest: &[&str]| -> Outcome<Value> {
+        let from = ["--from", &file, "--format", "snapshot"];
+        let words: Vec<&str> = ["offline"].iter().chain(question).chain(&from).chain(rest).copied().collect();
+        cluster.look(&words)
+    };
+    let name = host(1);
+    let changes: [&[&str]; 4] =
+        [&["down", &name], &["remove-host", &name], &["add-host", "--like", &name], &["grow-stores", "--by", "20"]];
+    let mut asked: Vec<(Vec<&str>, Value)> = Vec::new();
+    for (question, rest) in [(["risk"], &[][..]), (["capacity"], &["--survive", "rack"]), (["service-groups"], &[])] {
+        asked.push(([&question[..], rest].concat(), offline(&question, rest)?));
+    }
+    for change in changes {
+        asked.push(([&["whatif"], change].concat(), offline(&["whatif"], change)?));
+    }
+    for (words, from_file) in asked {
+        let mut live = cluster.look(&words)?;
+        assert_eq!(live["confirmed"].as_bool(), Some(true), "{words:?}");
+        live.as_object_mut().ok_or("a document")?.remove("confirmed");
+        assert_eq!(live, from_file, "{words:?}");
+    }
+    let drained = offline(&["drain", "--host", &name], &[])?;
+    let proposed = cluster.ctl.propose("alice", &["drain", "host", &name, "-m", "disk"])?;
+    let shown = cluster.look(&["plan", "show", &proposed.plan])?;
+    assert_eq!(shown["document"]["tasks"], drained["document"]["tasks"]);
+    Ok(())
+}

@@ -61,7 +61,7 @@ enum Command {
     Bench {
         /// Which one: machine, planner, questions, journal, raft, handover or placement.
         name: Option<String>,
-        /// Handed to the benchmark: `--json FILE` to handover and placement, `--peer hbal` and
+        /// Handed to the benchmark: `--json FILE` to handover, placement and questions, `--peer hbal` and
         /// `--inputs DIR` to placement; to criterion for instance `--quick`.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,

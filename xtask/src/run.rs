@@ -133,8 +133,19 @@ pub(crate) fn bench(name: Option<&str>, args: &[String]) -> Result<(), Failure> 
         Some(name) => command.args(["--bench", name]),
         None => command.arg("--benches"),
     };
-    command.arg("--").args(args);
+    command.arg("--").args(from_here(args));
     finish("run the benchmarks", &mut command)
+}
+
+/// The file behind `--json` as whoever types it means it: cargo starts benchmarks in their own folder.
+fn from_here(args: &[String]) -> Vec<String> {
+    let here = std::env::current_dir().unwrap_or_default();
+    let mut file = false;
+    let absolute = |arg: &String| {
+        let is_file = std::mem::replace(&mut file, arg == "--json");
+        if is_file { here.join(arg).display().to_string() } else { arg.clone() }
+    };
+    args.iter().map(absolute).collect()
 }
 
 /// Runs `slotctl offline`, and hbal beside it, on the shared generator's files.

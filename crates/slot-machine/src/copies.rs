@@ -23,6 +23,16 @@ pub(crate) fn domain(cluster: &Cluster, spread: Spread, host: &HostName) -> Stri
     }
 }
 
+/// S9: whether every copy that is there is where this line of the file would allow it.
+pub(crate) fn allowed(cluster: &Cluster, store: &Store, line: &StoreSpec) -> bool {
+    let mut domains = BTreeSet::new();
+    store.copies.iter().filter(|(_, copy)| copy.state != CopyState::Retired).all(|(slot, _)| {
+        cluster.slot(slot).is_some_and(|room| room.size_bytes >= line.size_bytes)
+            && !line.never.contains(&slot.host)
+            && domains.insert(domain(cluster, line.spread, &slot.host))
+    })
+}
+
 /// Whether the replicated state lets a copy be made here, followed and counted.
 pub(crate) fn buildable(at: &At<'_>) -> Result<(), String> {
     let TaskKind::BuildCopy { slot, generation, replaces } = &at.task.kind else {
@@ -45,6 +55,9 @@ pub(crate) fn buildable(at: &At<'_>) -> Result<(), String> {
     }
     if room.size_bytes < store.spec.size_bytes {
         return Err(format!("S9: {slot} holds {} bytes, the store wants {}", room.size_bytes, store.spec.size_bytes));
+    }
+    if store.spec.never.contains(&slot.host) {
+        return Err(format!("the cluster file says of it never {}", slot.host));
     }
     free_for(at, store, slot, *generation)?;
     let here = domain(at.cluster, store.spec.spread, &slot.host);

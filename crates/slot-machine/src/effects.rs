@@ -268,6 +268,7 @@ pub(crate) fn internal(
         (StepKind::ChangeFleet, _, _) => {
             if let slot_types::plan::Intent::Apply(spec) = &record.plan.intent {
                 change_fleet(cluster, spec);
+                change_lines(cluster, spec);
                 *fleet_version += 1;
             }
             "hosts, slots and policy are as the cluster file says".into()
@@ -329,6 +330,23 @@ fn close_loss_case(
         store.version += 1;
     }
     format!("{id} is settled: {how:?}")
+}
+
+/// The lines of stores that are there: how many copies, how large, how far apart, where never. What the copies by now do not
+/// allow stays as it was, and so do engine and sync_copies (R24); the same file changes it once it can.
+fn change_lines(cluster: &mut Cluster, spec: &FleetSpec) {
+    for (name, wanted) in &spec.stores {
+        let Some(store) = cluster.stores.get(name).filter(|s| !s.retired && s.epoch != Epoch::ZERO) else { continue };
+        let now = &store.spec;
+        let kept = (now.engine, now.sync_copies) == (wanted.engine, wanted.sync_copies);
+        if wanted == now || !kept || !copies::allowed(cluster, store, wanted) {
+            continue;
+        }
+        if let Some(store) = cluster.stores.get_mut(name) {
+            store.spec = wanted.clone();
+            store.version += 1;
+        }
+    }
 }
 
 fn change_fleet(cluster: &mut Cluster, spec: &FleetSpec) {

@@ -115,6 +115,7 @@ pub(crate) fn admit(
             masters.join(" ")
         )));
     }
+    let ended = state.ended_boots.get(name).copied();
     let host = host_mut(state, name)?;
     match &host.quarantined {
         Some(HostQuarantine::OtherDisk { presented }) if *presented == incarnation => {}
@@ -126,6 +127,8 @@ pub(crate) fn admit(
         }
         _ => return Err(Refused::Precondition(format!("{name} does not present disk {incarnation}"))),
     }
+    // R27: nothing was ordered there in any later boot than the last one heard of the old disk.
+    let is_dead = host.boot.is_some() && host.boot == ended;
     host.incarnation = Some(incarnation);
     host.quarantined = None;
     host.acknowledged = LogIndex(0);
@@ -144,9 +147,12 @@ pub(crate) fn admit(
                 gone = true;
             }
         }
-        // Whoever was master of a retired store there has nothing left to acknowledge into, and nobody follows it.
+        // Whoever was master of a retired store there has nothing left to acknowledge into, and nobody follows it. R28: neither
+        // has who was succeeded elsewhere, if the boot it served in has ended: no agent can say more of it than "no such copy".
         let masters = store.possible_masters.len();
-        store.possible_masters.retain(|slot, _| !store.retired || slot.host != *name);
+        let (epoch, succeeded) = (store.epoch, store.master.is_some());
+        let over = |since: Epoch| store.retired || succeeded && is_dead && since < epoch;
+        store.possible_masters.retain(|slot, possible| slot.host != *name || !over(possible.since));
         gone |= store.possible_masters.len() < masters;
         store.version += u64::from(gone);
     }

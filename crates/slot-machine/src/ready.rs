@@ -247,6 +247,12 @@ fn placement(
         if room.size_bytes < spec.size_bytes {
             return Err(format!("S9: {slot} holds {} bytes, the store wants {}", room.size_bytes, spec.size_bytes));
         }
+        if spec.never.contains(&slot.host) || !spec.engine.is_here() {
+            return Err(format!(
+                "the cluster file says never {}, or no agent has the engine {}",
+                slot.host, spec.engine
+            ));
+        }
         let domain = match spec.spread {
             Spread::Host => slot.host.to_string(),
             Spread::Rack => host.at.to_string(),

@@ -3,10 +3,11 @@
 //! What always holds: a file adds and changes, and deletes nothing; what it would take from under a copy is refused;
 //! the same file twice gives nothing to do.
 
-use crate::place::{self, Pairs, Room};
-use crate::refusal::{Nothing, Refusal, WhyNot};
+use crate::live::{Sketch, Stance, has_master};
+use crate::nothing::Nothing;
+use crate::refusal::{Refusal, WhyNot};
 use crate::view::View;
-use crate::{Draft, sheet, steps};
+use crate::{Draft, lines, sheet, steps};
 use slot_types::cluster::*;
 use slot_types::ids::*;
 use slot_types::plan::{StepKind, Task, TaskKind};
@@ -21,13 +22,13 @@ pub(crate) fn plan(view: &View<'_>, spec: &FleetSpec) -> Result<Draft, Refusal> 
     }
     nothing_taken_away(view, spec)?;
     domains_stay_apart(view, spec)?;
-    let new_stores = new_stores(view, spec)?;
-    let changes = changes(view, spec);
+    let New { stores: new_stores, unused } = new_stores(view, spec)?;
+    let changes = changes(view, spec)?;
     let kept_hosts: BTreeSet<HostName> = missing(view.cluster.hosts.keys(), |h| spec.hosts.contains_key(h));
     let kept_stores: BTreeSet<StoreName> = missing(view.cluster.stores.keys(), |s| spec.stores.contains_key(s));
     let retired: BTreeSet<StoreName> = spec.stores.keys().filter(|name| is_retired(view, name)).cloned().collect();
     if changes.is_empty() && new_stores.is_empty() {
-        return Err(Refusal::NothingToDo(Nothing::FleetAsFile { kept_hosts, kept_stores, retired }));
+        return Err(Refusal::NothingToDo(Nothing::FleetAsFile { kept_hosts, kept_stores, retired, unused }));
     }
     if new_stores.len() >= TASKS_MAX {
         return Err(Refusal::TooManyTasks { tasks: new_stores.len() + 1, max: TASKS_MAX });
@@ -55,6 +56,7 @@ pub(crate) fn plan(view: &View<'_>, spec: &FleetSpec) -> Result<Draft, Refusal> 
         let stores = sheet::names(&retired.iter().collect::<Vec<_>>());
         draft.note("RETIRED, NOT MADE", format!("{stores}: gone for good; take the names out of the file"));
     }
+    unused.iter().for_each(|line| draft.note("NOT IN FORCE", line.as_str()));
     Ok(draft)
 }
 
@@ -85,14 +87,15 @@ fn nothing_taken_away(view: &View<'_>, spec: &FleetSpec) -> Result<(), Refusal> 
     Ok(())
 }
 
-/// S9: moving a host to another domain must not bring two copies of a store together.
+/// S9: neither a host's new domain nor a store's new spread may find two copies of a store together.
 fn domains_stay_apart(view: &View<'_>, spec: &FleetSpec) -> Result<(), Refusal> {
     for (name, store) in &view.cluster.stores {
         let mut seen: BTreeMap<String, &SlotId> = BTreeMap::new();
+        let spread = spec.stores.get(name).filter(|_| !store.retired).map_or(store.spec.spread, |line| line.spread);
         for (slot, _) in store.copies.iter().filter(|(_, copy)| copy.state != CopyState::Retired) {
             let at = spec.hosts.get(&slot.host).map(|h| &h.at);
             let at = at.or_else(|| view.cluster.hosts.get(&slot.host).map(|h| &h.at));
-            let domain = match (store.spec.spread, at) {
+            let domain = match (spread, at) {
                 (Spread::Rack, Some(at)) => at.to_string(),
                 _ => slot.host.to_string(),
             };
@@ -104,39 +107,42 @@ fn domains_stay_apart(view: &View<'_>, spec: &FleetSpec) -> Result<(), Refusal> 
     Ok(())
 }
 
-/// Stores the cluster does not have; those it has must be as the file says.
-fn new_stores(view: &View<'_>, spec: &FleetSpec) -> Result<Vec<(StoreName, StoreSpec)>, Refusal> {
-    let mut new = Vec::new();
+/// Stores that this plan makes, and what of the file it does not carry out.
+struct New {
+    stores: Vec<(StoreName, StoreSpec)>,
+    unused: BTreeSet<String>,
+}
+
+/// Stores the cluster does not have. Those of an engine that no agent has are not made, and every diff says so.
+fn new_stores(view: &View<'_>, spec: &FleetSpec) -> Result<New, Refusal> {
+    let mut new = New { stores: Vec::new(), unused: spec.unused.clone() };
     let mut busy = BTreeSet::new();
+    let mut elsewhere: BTreeMap<EngineKind, Vec<&StoreName>> = BTreeMap::new();
     for (name, wanted) in spec.stores.iter().filter(|(name, _)| !is_retired(view, name)) {
         // One whose making was given up before its first epoch is made anew (L1, R11).
         let is_given_up = |s: &&Store| s.epoch == Epoch::ZERO && !view.inputs.busy_stores.contains(name);
-        let Some(store) = view.cluster.stores.get(name).filter(|s| !is_given_up(s)) else {
-            if view.inputs.busy_stores.contains(name) {
-                busy.insert(name.clone());
-            }
-            new.push((name.clone(), wanted.clone()));
+        if view.cluster.stores.get(name).is_some_and(|store| !is_given_up(&store)) {
             continue;
-        };
-        let now = &store.spec;
-        let changed = [
-            ("the engine", now.engine != wanted.engine),
-            ("the number of copies", now.copies != wanted.copies),
-            ("the size", now.size_bytes != wanted.size_bytes),
-            ("the spread", now.spread != wanted.spread),
-            // R24: it is committed configuration of the epoch.
-            ("sync_copies", now.sync_copies != wanted.sync_copies),
-        ];
-        if let Some((what, _)) = changed.iter().find(|(_, changed)| *changed) {
-            return Err(Refusal::NotSupported { store: name.clone(), what });
         }
+        if !wanted.engine.is_here() {
+            elsewhere.entry(wanted.engine).or_default().push(name);
+            continue;
+        }
+        if view.inputs.busy_stores.contains(name) {
+            busy.insert(name.clone());
+        }
+        new.stores.push((name.clone(), wanted.clone()));
+    }
+    for (engine, stores) in elsewhere {
+        let count = sheet::count(stores.len(), "store is", "stores are");
+        new.unused.insert(format!("{count} not made, no agent has the engine {engine}: {}", sheet::names(&stores)));
     }
     if busy.is_empty() { Ok(new) } else { Err(Refusal::StoresBusy(busy)) }
 }
 
 /// What ChangeFleet will change, a line for each.
-fn changes(view: &View<'_>, spec: &FleetSpec) -> Vec<String> {
-    let mut lines = Vec::new();
+fn changes(view: &View<'_>, spec: &FleetSpec) -> Result<Vec<String>, Refusal> {
+    let mut lines = lines::changes(view, spec)?;
     let added: Vec<&HostName> = spec.hosts.keys().filter(|h| !view.cluster.hosts.contains_key(h)).collect();
     if !added.is_empty() {
         lines.push(format!("{}: {}", sheet::count(added.len(), "new host", "new hosts"), sheet::names(&added)));
@@ -168,106 +174,77 @@ fn changes(view: &View<'_>, spec: &FleetSpec) -> Vec<String> {
     if view.cluster.policy != spec.policy {
         lines.push("the policy".into());
     }
-    lines
+    Ok(lines)
 }
 
-/// Hosts that may get copies, and why the others may not.
-fn rooms(view: &View<'_>, spec: &FleetSpec) -> (Vec<Room>, BTreeMap<HostName, WhyNot>) {
-    let used = view.used_slots();
-    let masters = view.masters();
-    let mut copies: BTreeMap<&HostName, u32> = BTreeMap::new();
-    used.keys().for_each(|slot| *copies.entry(&slot.host).or_default() += 1);
-    let mut rooms = Vec::new();
-    let mut excluded = BTreeMap::new();
-    for (name, wanted) in &spec.hosts {
-        // A host that is new in this very file is not known yet: its agent is waited for.
-        if let Some(host) = view.cluster.hosts.get(name) {
-            let why = if host.declared != HostState::Active {
-                Some(WhyNot::HostState(host.declared))
-            } else if host.quarantined.is_some() {
-                Some(WhyNot::HostQuarantined)
-            } else if view.inputs.busy_hosts.contains(name) {
-                Some(WhyNot::HostBusy)
-            } else if !view.answers(name) {
-                Some(WhyNot::HostSilent)
-            } else {
-                None
-            };
-            if let Some(why) = why {
-                excluded.insert(name.clone(), why);
-                continue;
-            }
-        }
-        let open = |slot: &SlotId| !used.contains_key(slot) && !view.inputs.busy_slots.contains(slot);
-        let free = wanted.slots.iter().filter(|(n, _)| open(&SlotId::new(name.clone(), **n)));
-        rooms.push(Room {
-            host: name.clone(),
-            at: wanted.at.clone(),
-            free: free.map(|(n, slot)| (*n, slot.size_bytes)).collect(),
-            masters: masters.get(name).copied().unwrap_or(0),
-            copies: copies.get(name).copied().unwrap_or(0),
-        });
-    }
-    (rooms, excluded)
+/// Hosts of the file that get no copies now, and why. One that is new in it is not known yet: its agent is waited for.
+fn excluded(view: &View<'_>, file: &FleetSpec) -> BTreeMap<HostName, WhyNot> {
+    let known = file.hosts.keys().filter(|name| view.cluster.hosts.contains_key(*name));
+    known.filter_map(|name| Some((name.clone(), view.takes_copies(name).err()?))).collect()
 }
 
-/// Which hosts share stores already.
-fn pairs(view: &View<'_>, rooms: &[Room]) -> Pairs {
-    let index: BTreeMap<&HostName, usize> = rooms.iter().enumerate().map(|(n, r)| (&r.host, n)).collect();
-    let mut pairs = vec![vec![0; rooms.len()]; rooms.len()];
-    for store in view.cluster.stores.values() {
-        let Some(master) = store.pending.as_ref().or(store.master.as_ref()) else { continue };
-        let Some(a) = index.get(&master.host) else { continue };
-        for slot in store.copies.keys().filter(|slot| *slot != master) {
-            if let Some(b) = index.get(&slot.host) {
-                pairs[*a][*b] += 1;
-            }
-        }
-    }
-    pairs
-}
-
-/// Slots for each store, the master's first. One whose making was given up gets those it had, where that still fits: they
-/// are free for it and for no other (R11).
+/// Slots for each store, the master's first.
 fn placements(
     view: &View<'_>,
     file: &FleetSpec,
     stores: &[(StoreName, StoreSpec)],
-    rooms: &[Room],
     excluded: &BTreeMap<HostName, WhyNot>,
 ) -> Result<Vec<Vec<SlotId>>, Refusal> {
-    let pairs = pairs(view, rooms);
-    let again = |(name, spec): &(StoreName, StoreSpec)| {
-        let held = &view.cluster.stores.get(name)?.copies;
-        let own: Vec<Room> = rooms.iter().map(|room| own_room(file, room, held.keys())).collect();
-        place::place(&own, &pairs, std::slice::from_ref(spec)).ok()?.pop()
-    };
-    let kept: Vec<Option<Vec<SlotId>>> = stores.iter().map(again).collect();
-    let rest: Vec<&(StoreName, StoreSpec)> =
-        stores.iter().zip(&kept).filter(|(_, kept)| kept.is_none()).map(|(store, _)| store).collect();
-    let specs: Vec<StoreSpec> = rest.iter().map(|(_, s)| s.clone()).collect();
-    let placed = place::place(rooms, &pairs, &specs).map_err(|stuck| Refusal::NoRoom {
-        store: rest[stuck.store].0.clone(),
-        needed: specs[stuck.store].copies,
-        found: stuck.found,
-        size_bytes: specs[stuck.store].size_bytes,
-        excluded: excluded.clone(),
-    })?;
-    let mut placed = placed.into_iter();
-    Ok(kept.into_iter().map(|kept| kept.or_else(|| placed.next()).unwrap_or_default()).collect())
+    let mut sketch = Sketch::of_file(view, file);
+    let new: BTreeSet<&StoreName> = stores.iter().map(|(name, _)| name).collect();
+    for (name, store) in view.cluster.stores.iter().filter(|(name, store)| has_master(store) && !new.contains(name)) {
+        sketch.add(name, &store.spec, Stance::kept(store));
+    }
+    let masters = view.masters();
+    for (name, spec) in stores {
+        let held = again(view, file, name, spec, &masters);
+        sketch.add(name, spec, Stance::new(spec, held));
+    }
+    let mut chart = sketch.chart();
+    let placed = chart.place(view);
+    let mut slots = Vec::new();
+    for (name, spec) in stores {
+        let number = chart.number(name).unwrap_or_default();
+        let found = chart.slots_of(number, &placed);
+        if found.len() < usize::from(spec.copies) {
+            return Err(Refusal::NoRoom {
+                store: name.clone(),
+                needed: spec.copies,
+                found: u8::try_from(found.len()).unwrap_or(u8::MAX),
+                size_bytes: spec.size_bytes,
+                excluded: excluded.clone(),
+            });
+        }
+        slots.push(found);
+    }
+    Ok(slots)
 }
 
-/// A host's room for a store that may have only what it had.
-fn own_room<'a>(file: &FleetSpec, room: &Room, held: impl Iterator<Item = &'a SlotId>) -> Room {
-    let here = held.filter(|slot| slot.host == room.host);
-    let size = |slot: &SlotId| file.hosts.get(&slot.host)?.slots.get(&slot.number).map(|s| (slot.number, s.size_bytes));
-    Room {
-        host: room.host.clone(),
-        at: room.at.clone(),
-        free: here.filter_map(size).collect(),
-        masters: room.masters,
-        copies: room.copies,
+/// The slots that a store whose making was given up had, if it can have all of them again: they are free for it and for no
+/// other (R11). The one on the host with the fewest masters comes first.
+fn again(
+    view: &View<'_>,
+    file: &FleetSpec,
+    name: &StoreName,
+    spec: &StoreSpec,
+    masters: &BTreeMap<HostName, u32>,
+) -> Vec<SlotId> {
+    let Some(store) = view.cluster.stores.get(name) else { return Vec::new() };
+    let mut held: Vec<SlotId> = store.copies.keys().cloned().collect();
+    let fits = |slot: &SlotId| {
+        let described = file.hosts.get(&slot.host).and_then(|host| host.slots.get(&slot.number));
+        described.is_some_and(|s| s.size_bytes >= spec.size_bytes) && view.takes_copies(&slot.host).is_ok()
+    };
+    let domain = |slot: &SlotId| match (spec.spread, file.hosts.get(&slot.host)) {
+        (Spread::Rack, Some(host)) => host.at.to_string(),
+        _ => slot.host.to_string(),
+    };
+    let apart = held.iter().map(domain).collect::<BTreeSet<_>>().len() == usize::from(spec.copies);
+    if held.len() != usize::from(spec.copies) || !apart || !held.iter().all(fits) {
+        return Vec::new();
     }
+    held.sort_by_key(|slot| (masters.get(&slot.host).copied().unwrap_or(0), slot.clone()));
+    held
 }
 
 fn create(
@@ -280,8 +257,8 @@ fn create(
     if stores.is_empty() {
         return Ok(());
     }
-    let (rooms, excluded) = rooms(view, spec);
-    let placed = placements(view, spec, stores, &rooms, &excluded)?;
+    let excluded = excluded(view, spec);
+    let placed = placements(view, spec, stores, &excluded)?;
     let mut load = view.masters();
     let before = load.clone();
     for ((name, spec), copies) in stores.iter().zip(&placed) {

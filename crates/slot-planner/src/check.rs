@@ -15,7 +15,7 @@ mod tasks;
 use slot_types::cluster::Cluster;
 use slot_types::evidence::Evidence;
 use slot_types::ids::*;
-use slot_types::plan::{EntityRef, Plan, Task, TaskKind, people_needed, two_people_because};
+use slot_types::plan::{EntityRef, Intent, Plan, Task, TaskKind, people_needed, two_people_because};
 use slot_types::position::Digest;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -255,8 +255,13 @@ impl Ground<'_> {
             }
         }
         needed.extend(self.plan.switch_off.keys().map(host));
-        if matches!(self.plan.intent, slot_types::plan::Intent::Apply(_)) {
+        if let Intent::Apply(file) = &self.plan.intent {
             needed.insert(EntityRef::Fleet, fleet_version);
+            for (name, store) in self.cluster.stores.iter().filter(|(_, s)| !s.retired && s.epoch != Epoch::ZERO) {
+                if file.stores.get(name).is_some_and(|line| *line != store.spec) {
+                    needed.insert(EntityRef::Store(name.clone()), store.version);
+                }
+            }
         }
         let both: BTreeSet<&EntityRef> = needed.keys().chain(self.plan.facts.keys()).collect();
         for entity in both {

@@ -1,23 +1,21 @@
-//! Copies built, moved and destroyed: a host emptied, a slot moved, lost copies rebuilt, hosts made even.
+//! Copies built, moved and destroyed: a host emptied, a slot moved, lost copies rebuilt.
 //!
 //! What always holds: a copy is destroyed only after as many whole ones as its store asks for are elsewhere, so a store never
 //! passes through fewer (S9); a copy whose place nobody can take blocks the plan as a whole where a host is to be emptied,
 //! and is named where many stores are looked at; everything about one store is one chain of tasks.
 
 use crate::drain::{all_may_leave, declare_draining, declare_last, hand_over, host_state};
-use crate::leave::{Gone, choices, close_copies, leaves, live_domains, stays, stays_whole};
-use crate::refusal::{NotWell, Nothing, Refusal, WhyNot};
+use crate::leave::{Gone, close_copies, domain, leaves, live_domains, stays};
+use crate::live::{Chart, Lead, Stance};
+use crate::nothing::Nothing;
+use crate::refusal::{DrainBlock, NotWell, Refusal, WhyNot};
 use crate::view::View;
-use crate::yard::{Wanted, Yard, domain};
 use crate::{Draft, balance, sheet, steps};
 use slot_types::cluster::*;
 use slot_types::ids::*;
 use slot_types::plan::{Scope, Task, TaskKind};
 use slot_types::render::size;
-use std::collections::{BTreeMap, BTreeSet};
-
-/// So many copies one rebalancing moves at most; ask again for more.
-const MOVES_MAX: usize = 40;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// The generation that the next copy of a store on a slot has (R11).
 pub(crate) fn next_generation(store: &Store, slot: &SlotId) -> CopyGeneration {
@@ -25,7 +23,13 @@ pub(crate) fn next_generation(store: &Store, slot: &SlotId) -> CopyGeneration {
     CopyGeneration(held.map_or(0, |held| held.0) + 1)
 }
 
-fn build(name: &StoreName, store: &Store, slot: &SlotId, replaces: Option<&SlotId>, after: Vec<u16>) -> Task {
+pub(crate) fn build(
+    name: &StoreName,
+    store: &Store,
+    slot: &SlotId,
+    replaces: Option<&SlotId>,
+    after: Vec<u16>,
+) -> Task {
     let generation = next_generation(store, slot);
     Task {
         steps: steps::build_copy(slot, true),
@@ -61,27 +65,22 @@ pub(crate) fn destroy(name: &StoreName, store: &Store, slot: &SlotId, copy: &Cop
 /// One host, or several as one.
 pub(crate) fn empty(view: &View<'_>, off: &BTreeSet<HostName>) -> Result<Draft, Refusal> {
     let known = all_may_leave(view, off, true)?;
-    let mut yard = Yard::new(view).without(off);
     let mut ways = Vec::new();
     let mut because = BTreeMap::new();
-    // Who has the fewest places chooses first: a store of as many copies as there are racks can't go elsewhere.
     let mut leaving: Vec<_> = off.iter().flat_map(|host| view.cluster.copies_on(host)).collect();
-    leaving.sort_by_key(|(name, slot, _)| (choices(view, &yard, name, slot), *name, *slot));
+    leaving.sort_by_key(|(name, slot, _)| (*name, *slot));
     let mut gone: BTreeMap<&StoreName, Gone> = BTreeMap::new();
     for (name, slot, copy) in leaving {
         let Some(store) = view.cluster.stores.get(name) else { continue };
         let gone = gone.entry(name).or_default();
-        match leaves(view, &mut yard, (name, store), (slot, copy), (off, gone)) {
+        match leaves(view, (name, store), (slot, copy), (off, gone)) {
             Ok(way) => {
                 gone.left.insert(slot.clone());
-                gone.built.extend(way.build.clone());
+                gone.built += usize::from(way.is_built);
                 ways.push((name, store, slot, copy, way));
             }
             Err(block) => drop(because.insert(name.clone(), block)),
         }
-    }
-    if !because.is_empty() {
-        return Err(Refusal::Drain { hosts: off.clone(), because });
     }
     let before = view.masters();
     let mut load = before.clone();
@@ -89,16 +88,22 @@ pub(crate) fn empty(view: &View<'_>, off: &BTreeSet<HostName>) -> Result<Draft, 
     let options: Vec<Vec<SlotId>> =
         ways.iter().map(|(.., way)| way.hand_over.clone()).filter(|options| !options.is_empty()).collect();
     let mut targets = balance::choose(&options, &mut load).into_iter();
+    let leads: Vec<Option<SlotId>> =
+        ways.iter().map(|(.., way)| if way.hand_over.is_empty() { None } else { targets.next() }).collect();
+    let led = ways.iter().zip(&leads).filter_map(|((name, ..), to)| Some((*name, to.as_ref()?))).collect();
+    let mut places = elsewhere(view, off, &gone, &led, &mut because);
+    if !because.is_empty() {
+        return Err(Refusal::Drain { hosts: off.clone(), because });
+    }
     let mut draft = Draft::default();
     let first = declare_draining(&known, HostState::Empty, &mut draft);
     // Every master leaves before the first byte is copied: what takes long comes last.
     let mut before_it: BTreeMap<&StoreName, u16> = BTreeMap::new();
     let mut chains: Vec<Vec<u16>> = Vec::new();
-    for (turn, (name, store, slot, _, way)) in ways.iter().enumerate() {
-        let to = if way.hand_over.is_empty() { None } else { targets.next() };
+    for (turn, ((name, store, slot, ..), to)) in ways.iter().zip(&leads).enumerate() {
         chains.push(match to {
             Some(to) => {
-                let moves = draft.push(hand_over(view, name, store, slot, &to, first.clone(), turn));
+                let moves = draft.push(hand_over(view, name, store, slot, to, first.clone(), turn));
                 before_it.insert(name, moves);
                 vec![moves]
             }
@@ -109,10 +114,11 @@ pub(crate) fn empty(view: &View<'_>, off: &BTreeSet<HostName>) -> Result<Draft, 
     for ((name, store, slot, copy, way), mut after) in ways.iter().zip(chains) {
         // A host may hold a retired copy of a store beside the one that took its place (R11).
         after.extend(before_it.get(name));
-        let after = match &way.build {
+        let place = if way.is_built { places.get_mut(name).and_then(VecDeque::pop_front) } else { None };
+        let after = match place {
             Some(to) => {
                 bytes = bytes.saturating_add(store.spec.size_bytes);
-                vec![draft.push(build(name, store, to, Some(slot), after))]
+                vec![draft.push(build(name, store, &to, Some(slot), after))]
             }
             None => after,
         };
@@ -123,7 +129,11 @@ pub(crate) fn empty(view: &View<'_>, off: &BTreeSet<HostName>) -> Result<Draft, 
         draft.note("WHERE TO", gains);
         draft.note("WHERE TO", fullest);
     }
-    let built = ways.iter().filter(|(.., way)| way.build.is_some()).count();
+    empty_notes(off, ways.iter().filter(|(.., way)| way.is_built).count(), bytes, &mut draft);
+    Ok(draft)
+}
+
+fn empty_notes(off: &BTreeSet<HostName>, built: usize, bytes: u64, draft: &mut Draft) {
     if built > 0 {
         let text = format!(
             "{}, at most {}",
@@ -137,7 +147,35 @@ pub(crate) fn empty(view: &View<'_>, off: &BTreeSet<HostName>) -> Result<Draft, 
         draft.note("WAY BACK", format!("before the end: slotctl plan abort PLAN, then slotctl undrain host {host}"));
         draft.note("WAY BACK", format!("after: slotctl undrain host {host} puts it into service without copies"));
     }
-    Ok(draft)
+}
+
+/// Where the copies that leave are built, by store; stores of which one has no place anywhere are named.
+fn elsewhere<'a>(
+    view: &View<'a>,
+    off: &BTreeSet<HostName>,
+    gone: &BTreeMap<&'a StoreName, Gone>,
+    led: &BTreeMap<&'a StoreName, &SlotId>,
+    because: &mut BTreeMap<StoreName, DrainBlock>,
+) -> BTreeMap<&'a StoreName, VecDeque<SlotId>> {
+    let none = Gone::default();
+    let stance = |name: &StoreName, store: &Store| {
+        let gone = gone.get(name).unwrap_or(&none);
+        let stance = Stance::kept(store).without(&gone.left);
+        let stance = if let Some(master) = led.get(name) { stance.led_by(master) } else { stance };
+        stance.and_more(gone.built)
+    };
+    let mut chart = Chart::of(view, off, stance);
+    let placed = chart.place(view);
+    let mut places = BTreeMap::new();
+    for name in gone.keys() {
+        let Some(number) = chart.number(name) else { continue };
+        places.insert(*name, placed.of(number).iter().cloned().collect());
+        if let Some(why) = placed.why_not(number) {
+            let size_bytes = view.cluster.stores.get(*name).map_or(0, |store| store.spec.size_bytes);
+            because.entry((*name).clone()).or_insert_with(|| DrainBlock::NoRoom { size_bytes, why: why.clone() });
+        }
+    }
+    places
 }
 
 /// One copy elsewhere, the mastership with it.
@@ -164,19 +202,8 @@ pub(crate) fn move_copy(view: &View<'_>, slot: &SlotId, to: Option<&SlotId>) -> 
     }
     let master = view.master_well(name, store).map_err(|why| Refusal::NotServed { store: name.clone(), why })?;
     let leads = master == slot;
-    let mut yard = Yard::new(view);
-    let none = BTreeSet::new();
-    let wanted = Wanted { store, master: &master.host, replaces: Some(slot), beside: &[], leaving: &none };
-    let target = match to {
-        Some(to) if view.cluster.slot(to).is_none() => return Err(Refusal::UnknownSlot(to.clone())),
-        Some(to) => yard.take_this(to, &wanted).map_err(|why| Refusal::NotThisPlace {
-            store: name.clone(),
-            to: to.clone(),
-            why,
-        })?,
-        None => yard.take(&wanted).map_err(|why| no_place(name, store, why))?,
-    };
-    if let Err(live) = stays_whole(view, name, store, slot, &target) {
+    let target = target(view, (name, store), (slot, leads), to)?;
+    if let Err(live) = Gone::default().stays_whole(view, (name, store), slot) {
         let stopped = |(at, copy): &(&SlotId, &Copy)| *at != slot && copy.whole && copy.state == CopyState::Stopped;
         let stopped = store.copies.iter().filter(stopped).map(|(at, _)| at.host.clone()).collect();
         return Err(Refusal::TooFewCopies { store: name.clone(), live, needed: store.spec.copies, stopped });
@@ -193,6 +220,44 @@ pub(crate) fn move_copy(view: &View<'_>, slot: &SlotId, to: Option<&SlotId>) -> 
     Ok(draft)
 }
 
+/// Where a copy goes that is to leave its slot: its host too, if there is no other.
+fn target(
+    view: &View<'_>,
+    (name, store): (&StoreName, &Store),
+    (slot, leads): (&SlotId, bool),
+    to: Option<&SlotId>,
+) -> Result<SlotId, Refusal> {
+    if let Some(unknown) = to.filter(|to| view.cluster.slot(to).is_none()) {
+        return Err(Refusal::UnknownSlot(unknown.clone()));
+    }
+    let left = BTreeSet::from([slot.clone()]);
+    let none = BTreeSet::new();
+    let mut chart = Chart::of(view, &none, |other: &StoreName, known: &Store| match other == name {
+        true if leads => {
+            let mut stance = Stance::kept(known).without(&left);
+            stance.at.insert(0, None);
+            Stance { lead: Lead::Or(BTreeSet::new()), ..stance }
+        }
+        true => Stance::kept(known).without(&left).and_more(1),
+        false => Stance::kept(known),
+    });
+    let number = chart.number(name).ok_or_else(|| Refusal::UnknownStore(name.clone()))?;
+    let nth = if leads { 0 } else { chart.layout.copies(&chart.fleet, number).len() - 1 };
+    if let Some(to) = to {
+        let refused = |why| Refusal::NotThisPlace { store: name.clone(), to: to.clone(), why };
+        return chart.may_take(view, (number, nth), to).map(|()| to.clone()).map_err(refused);
+    }
+    let mut apart = chart.clone();
+    apart.keep_away(number, &slot.host);
+    let placed = apart.place(view);
+    if let Some(found) = placed.of(number).first() {
+        return Ok(found.clone());
+    }
+    let placed = chart.place(view);
+    let why = || placed.why_not(number).cloned().unwrap_or_default();
+    placed.of(number).first().cloned().ok_or_else(|| no_place(name, store, why()))
+}
+
 fn no_place(name: &StoreName, store: &Store, why: BTreeMap<HostName, WhyNot>) -> Refusal {
     Refusal::NoRoom { store: name.clone(), needed: 1, found: 0, size_bytes: store.spec.size_bytes, excluded: why }
 }
@@ -206,9 +271,8 @@ pub(crate) fn rebuild(view: &View<'_>, scope: &Scope) -> Result<Draft, Refusal> 
         Scope::Host(host) if !view.cluster.hosts.contains_key(host) => return Err(Refusal::UnknownHost(host.clone())),
         _ => {}
     }
-    let mut yard = Yard::new(view);
-    let mut draft = Draft::default();
     let mut left: Vec<(StoreName, Refusal)> = Vec::new();
+    let mut repairs: BTreeMap<&StoreName, Repair<'_>> = BTreeMap::new();
     for (name, store) in &view.cluster.stores {
         let inside = match scope {
             Scope::Store(wanted) => wanted == name,
@@ -218,10 +282,13 @@ pub(crate) fn rebuild(view: &View<'_>, scope: &Scope) -> Result<Draft, Refusal> 
         if !inside || store.retired || store.epoch == Epoch::ZERO {
             continue;
         }
-        if let Err(why) = put_right(view, &mut yard, name, store, &mut draft) {
-            left.push((name.clone(), why));
+        match repair(view, name, store) {
+            Ok(repair) => drop(repairs.insert(name, repair)),
+            Err(why) => left.push((name.clone(), why)),
         }
     }
+    let mut draft = Draft::default();
+    put_right(view, &repairs, &mut draft, &mut left);
     match (draft.tasks.is_empty(), left.len()) {
         (true, 0) => return Err(Refusal::NothingToDo(Nothing::Rebuilt(scope.clone()))),
         (true, 1) => return Err(left.remove(0).1),
@@ -238,14 +305,19 @@ pub(crate) fn rebuild(view: &View<'_>, scope: &Scope) -> Result<Draft, Refusal> 
     Ok(draft)
 }
 
-/// The copies of one store: missing ones built, unfinished ones finished, surplus ones destroyed.
-fn put_right(
-    view: &View<'_>,
-    yard: &mut Yard<'_>,
-    name: &StoreName,
-    store: &Store,
-    draft: &mut Draft,
-) -> Result<(), Refusal> {
+/// What one store needs: unfinished copies finished, missing ones built, surplus ones destroyed.
+struct Repair<'a> {
+    store: &'a Store,
+    master: &'a SlotId,
+    /// What is done with the copies that were begun.
+    begun: Vec<Task>,
+    /// So many are built elsewhere.
+    missing: usize,
+    /// Copies whose hosts can't be asked.
+    lost: Vec<SlotId>,
+}
+
+fn repair<'a>(view: &View<'a>, name: &'a StoreName, store: &'a Store) -> Result<Repair<'a>, Refusal> {
     if view.inputs.busy_stores.contains(name) {
         return Err(Refusal::StoresBusy(BTreeSet::from([name.clone()])));
     }
@@ -256,67 +328,101 @@ fn put_right(
         |(slot, copy): &(&SlotId, &Copy)| copy.whole && copy.state == CopyState::Stopped && view.answers(&slot.host);
     have.extend(store.copies.iter().filter(stopped).map(|(s, _)| domain(view.cluster, store.spec.spread, &s.host)));
     let want = usize::from(store.spec.copies);
-    let mut last: Option<u16> = None;
-    let chain = |draft: &mut Draft, mut task: Task, last: &mut Option<u16>| {
-        task.after = last.iter().copied().collect();
-        *last = Some(draft.push(task));
-    };
+    let mut begun = Vec::new();
     let unfinished = store
         .copies
         .iter()
         .filter(|(slot, copy)| !copy.whole && copy.state == CopyState::Building && view.answers(&slot.host));
     for (slot, copy) in unfinished {
-        if have.len() >= want || have.contains(&domain(view.cluster, store.spec.spread, &slot.host)) {
+        let here = domain(view.cluster, store.spec.spread, &slot.host);
+        if have.len() >= want || have.contains(&here) {
             if stays(view, name, store, slot).is_none() {
-                chain(draft, destroy(name, store, slot, copy, Vec::new()), &mut last);
+                begun.push(destroy(name, store, slot, copy, Vec::new()));
             }
             continue;
         }
-        // The disk of a lost copy was replaced: the next generation takes its slot (R11).
         // S9: beside a copy that is only not seen now nothing is built.
-        let here = domain(view.cluster, store.spec.spread, &slot.host);
         let beside = store.copies.iter().any(|(other, copy)| {
             let same = other != slot && domain(view.cluster, store.spec.spread, &other.host) == here;
             same && copy.state != CopyState::Retired && view.answers(&other.host)
         });
-        if beside {
-            continue;
-        }
         let declared = view.cluster.hosts.get(&slot.host).map(|host| host.declared);
-        let task = match (view.is_gone(slot, copy), declared) {
+        begun.push(match (view.is_gone(slot, copy), declared) {
+            _ if beside => continue,
             (false, Some(HostState::Active | HostState::Draining)) => go_on(name, store, slot, copy),
+            // The disk of a lost copy was replaced: the next generation takes its slot (R11).
             (true, Some(HostState::Active)) if stays(view, name, store, slot).is_none() => {
                 build(name, store, slot, None, Vec::new())
             }
             _ => continue,
-        };
-        have.insert(domain(view.cluster, store.spec.spread, &slot.host));
-        chain(draft, task, &mut last);
+        });
+        have.insert(here);
     }
+    let missing = want.saturating_sub(have.len());
+    let there: Vec<&SlotId> =
+        store.copies.iter().filter(|(_, copy)| copy.state != CopyState::Retired).map(|(slot, _)| slot).collect();
+    let mut lost = Vec::new();
+    // Only where the store has all its places may one be built beside a lost copy: it has one more from then on.
+    if there.len() + missing > want {
+        let gone = |slot: &&SlotId| slot.host != master.host && !view.answers(&slot.host);
+        lost.extend(there.into_iter().filter(gone).cloned());
+    }
+    Ok(Repair { store, master, begun, missing, lost })
+}
+
+/// Finds places for all that is missing at once, every host taking a part, and writes the tasks down store by store.
+fn put_right<'a>(
+    view: &View<'a>,
+    repairs: &BTreeMap<&'a StoreName, Repair<'a>>,
+    draft: &mut Draft,
+    left: &mut Vec<(StoreName, Refusal)>,
+) {
     let none = BTreeSet::new();
-    let mut beside = Vec::new();
-    while have.len() < want {
-        let wanted = Wanted { store, master: &master.host, replaces: None, beside: &beside, leaving: &none };
-        let (slot, lost) = yard.take_or_beside_lost(&wanted).map_err(|why| no_place(name, store, why))?;
-        have.insert(domain(view.cluster, store.spec.spread, &slot.host));
-        chain(draft, build(name, store, &slot, lost.as_ref(), Vec::new()), &mut last);
-        if let Some(lost) = lost {
-            let text = format!("{name}: {slot} shares a failure domain with {lost}, which is lost");
-            draft.note("BESIDE", format!("{text}; once that is back: slotctl rebuild store {name}"));
+    let mut chart = Chart::of(view, &none, |name, store| {
+        let stance = Stance::kept(store);
+        match repairs.get(name) {
+            Some(repair) => Stance { lost: repair.lost.clone(), ..stance.and_more(repair.missing) },
+            None => stance,
         }
-        beside.push(slot);
+    });
+    let placed = chart.place(view);
+    let mut on: BTreeMap<&HostName, u32> = BTreeMap::new();
+    view.cluster
+        .stores
+        .values()
+        .flat_map(|store| store.copies.keys())
+        .for_each(|s| *on.entry(&s.host).or_default() += 1);
+    for (name, repair) in repairs {
+        let (store, mut last) = (repair.store, None);
+        let mut chain = |draft: &mut Draft, task: Task| {
+            last = Some(draft.push(Task { after: last.into_iter().collect(), ..task }));
+        };
+        repair.begun.iter().for_each(|task| chain(draft, task.clone()));
+        let number = chart.number(name);
+        for slot in number.map_or(&[][..], |number| placed.of(number)) {
+            let lost = placed.beside(slot);
+            chain(draft, build(name, store, slot, lost, Vec::new()));
+            if let Some(lost) = lost {
+                let text = format!("{name}: {slot} shares a failure domain with {lost}, which is lost");
+                draft.note("BESIDE", format!("{text}; once that is back: slotctl rebuild store {name}"));
+            }
+        }
+        if let Some(why) = number.and_then(|number| placed.why_not(number)) {
+            left.push(((*name).clone(), no_place(name, store, why.clone())));
+        }
+        for (slot, copy) in surplus(view, &on, name, store, repair.master) {
+            if let Some(count) = on.get_mut(&slot.host) {
+                *count -= 1;
+            }
+            chain(draft, destroy(name, store, slot, copy, Vec::new()));
+        }
     }
-    for (slot, copy) in surplus(view, yard, name, store, master) {
-        yard.leaves(&slot.host);
-        chain(draft, destroy(name, store, slot, copy, Vec::new()), &mut last);
-    }
-    Ok(())
 }
 
 /// Live replicas beyond what the store asks for, and what a destruction that was given up left behind.
 fn surplus<'a>(
     view: &View<'_>,
-    yard: &Yard<'_>,
+    on: &BTreeMap<&HostName, u32>,
     name: &StoreName,
     store: &'a Store,
     master: &SlotId,
@@ -335,7 +441,7 @@ fn surplus<'a>(
         .filter(|(slot, copy)| *slot != master && copy.whole && live.contains(*slot))
         .filter(|(slot, _)| stays(view, name, store, slot).is_none())
         .collect();
-    candidates.sort_by_key(|(slot, _)| (std::cmp::Reverse(yard.copies.get(&slot.host).copied().unwrap_or(0)), *slot));
+    candidates.sort_by_key(|(slot, _)| (std::cmp::Reverse(on.get(&slot.host).copied().unwrap_or(0)), *slot));
     for (slot, copy) in candidates {
         let without: BTreeSet<String> = staying
             .iter()
@@ -348,103 +454,6 @@ fn surplus<'a>(
         }
     }
     all
-}
-
-/// Hosts even: replicas from the fullest host to the emptiest, then masters by hand-over.
-pub(crate) fn rebalance(view: &View<'_>) -> Result<Draft, Refusal> {
-    let mut yard = Yard::new(view);
-    let mut draft = Draft::default();
-    let mut touched: BTreeSet<&StoreName> = BTreeSet::new();
-    while touched.len() < MOVES_MAX {
-        let Some((name, store, slot, copy, to)) = next_move(view, &mut yard, &touched) else { break };
-        let after = vec![draft.push(build(name, store, &to, Some(slot), Vec::new()))];
-        draft.push(destroy(name, store, slot, copy, after));
-        yard.leaves(&slot.host);
-        touched.insert(name);
-    }
-    let before = view.masters();
-    let mut load = before.clone();
-    for turn in 0.. {
-        let Some((name, store, from, to)) = next_hand_over(view, &load, &touched) else { break };
-        draft.push(hand_over(view, name, store, from, &to, Vec::new(), turn));
-        if let Some(count) = load.get_mut(&from.host) {
-            *count -= 1;
-        }
-        *load.entry(to.host).or_default() += 1;
-        touched.insert(name);
-    }
-    if draft.tasks.is_empty() {
-        return Err(Refusal::NothingToDo(Nothing::Even));
-    }
-    if let Some((gains, fullest)) = sheet::where_to(&before, &load) {
-        draft.note("WHERE TO", gains);
-        draft.note("WHERE TO", fullest);
-    }
-    if touched.len() >= MOVES_MAX {
-        draft.note("NOT ALL", format!("at most {MOVES_MAX} copies are moved by one plan; ask again afterwards"));
-    }
-    Ok(draft)
-}
-
-type Move<'a> = (&'a StoreName, &'a Store, &'a SlotId, &'a Copy, SlotId);
-
-/// A replica of a host that has at least two copies more than the host it could go to.
-fn next_move<'a>(view: &View<'a>, yard: &mut Yard<'_>, touched: &BTreeSet<&StoreName>) -> Option<Move<'a>> {
-    let usable = |host: &HostName| {
-        view.cluster.hosts.get(host).is_some_and(|h| h.declared == HostState::Active) && view.answers(host)
-    };
-    let mut hosts: Vec<(HostName, u32)> =
-        yard.copies.iter().filter(|(host, _)| usable(host)).map(|(host, n)| (host.clone(), *n)).collect();
-    hosts.sort_by_key(|(host, n)| (std::cmp::Reverse(*n), host.clone()));
-    for (from, most) in &hosts {
-        for (to, least) in hosts.iter().rev().take_while(|(_, least)| least + 2 <= *most) {
-            for (name, slot, copy) in view.cluster.copies_on(from).filter(|(name, ..)| !touched.contains(name)) {
-                let Some((name, store)) = view.cluster.stores.get_key_value(name) else { continue };
-                let Some((slot, copy)) = store.copies.get_key_value(slot).filter(|(_, c)| *c == copy) else { continue };
-                let movable = copy.whole && copy.state == CopyState::Serving && copy.role == Role::Replica;
-                if !movable || least + 2 > *most || stays(view, name, store, slot).is_some() {
-                    continue;
-                }
-                let Ok(master) = view.master_well(name, store) else { continue };
-                let none = BTreeSet::new();
-                let wanted = Wanted { store, master: &master.host, replaces: Some(slot), beside: &[], leaving: &none };
-                let beside = SlotId::new(to.clone(), 0);
-                if stays_whole(view, name, store, slot, &beside).is_err() {
-                    continue;
-                }
-                if let Some(target) = yard.take_on(to, &wanted) {
-                    return Some((name, store, slot, copy, target));
-                }
-            }
-        }
-    }
-    None
-}
-
-/// A master whose host has at least two more than that of a replica which could take it.
-fn next_hand_over<'a>(
-    view: &View<'a>,
-    load: &BTreeMap<HostName, u32>,
-    touched: &BTreeSet<&StoreName>,
-) -> Option<(&'a StoreName, &'a Store, &'a SlotId, SlotId)> {
-    let on = |host: &HostName| load.get(host).copied().unwrap_or(0);
-    let mut stores: Vec<(&StoreName, &Store)> = view.cluster.stores.iter().collect();
-    stores.sort_by_key(|(name, store)| {
-        (std::cmp::Reverse(store.master.as_ref().map_or(0, |master| on(&master.host))), *name)
-    });
-    for (name, store) in stores {
-        if touched.contains(name) || view.inputs.busy_stores.contains(name) || !store.possible_masters.is_empty() {
-            continue;
-        }
-        let Ok(from) = view.master_well(name, store) else { continue };
-        let fits =
-            |to: &&SlotId| on(&to.host) + 2 <= on(&from.host) && view.handover_target(name, store, from, to).is_ok();
-        let best = store.copies.keys().filter(fits).min_by_key(|to| (on(&to.host), *to));
-        if let Some(to) = best {
-            return Some((name, store, from, to.clone()));
-        }
-    }
-    None
 }
 
 /// An empty host leaves for good.

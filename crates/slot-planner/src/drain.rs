@@ -3,10 +3,10 @@
 //! What always holds: a drain is refused as a whole, with every reason, before anything moves; each hand-over and each
 //! stop is a task of its own (L2); the host is declared Maintenance only after all of them and its agent's word (S8).
 
-use crate::refusal::{DrainBlock, Nothing, Refusal};
+use crate::nothing::Nothing;
+use crate::refusal::{DrainBlock, Refusal};
 use crate::view::View;
-use crate::yard::Yard;
-use crate::{Draft, balance, sheet, steps};
+use crate::{Draft, balance, preflight, sheet, steps};
 use slot_types::cluster::*;
 use slot_types::ids::*;
 use slot_types::plan::{Place, Task, TaskKind};
@@ -298,24 +298,16 @@ fn notes(
     empties(view, off, draft);
 }
 
-/// Whether the data could go as well.
+/// Whether the data could go as well; if not, whose could not, and how much that is.
 fn empties(view: &View<'_>, off: &BTreeSet<HostName>, draft: &mut Draft) {
-    let copies: Vec<u64> = off
-        .iter()
-        .flat_map(|host| view.cluster.copies_on(host))
-        .filter(|(_, _, copy)| copy.state != CopyState::Retired)
-        .filter_map(|(name, ..)| view.cluster.stores.get(name).map(|store| store.spec.size_bytes))
-        .collect();
-    let free = Yard::new(view).without(off).room(copies.iter().copied().max().unwrap_or(0));
-    let needed = sheet::count(copies.len(), "copy needs", "copies need");
-    let hosts = off.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
-    if free < copies.len() {
-        draft.note("NOT POSSIBLE", format!("drain --empty: {needed} a slot, {free} are free"));
+    let copies = off.iter().flat_map(|host| view.cluster.copies_on(host));
+    let copies = copies.filter(|(_, _, copy)| copy.state != CopyState::Retired).count();
+    if let Some(why) = preflight::not_emptied(view, off) {
+        draft.note("NOT POSSIBLE", format!("drain --empty: {why}"));
     } else {
-        draft.note(
-            "ALSO",
-            format!("slotctl drain host {hosts} --empty moves the data too: {needed} a slot, {free} are free"),
-        );
+        let hosts = off.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        let needed = sheet::count(copies, "copy has", "copies have");
+        draft.note("ALSO", format!("slotctl drain host {hosts} --empty moves the data too: {needed} room elsewhere"));
     }
 }
 

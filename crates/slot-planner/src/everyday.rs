@@ -3,7 +3,8 @@
 //!
 //! What always holds: none of these changes who is master of anything.
 
-use crate::refusal::{NotWell, Nothing, Refusal};
+use crate::nothing::Nothing;
+use crate::refusal::{NotWell, Refusal};
 use crate::undrain::start_copy;
 use crate::view::View;
 use crate::{Draft, steps};

@@ -5,8 +5,9 @@
 //! left out and said, and stops no other (L2).
 
 use crate::loss::{self, Past};
+use crate::nothing::Nothing;
 use crate::parts::{self, Part};
-use crate::refusal::{Nothing, Refusal, WhyNot};
+use crate::refusal::{Refusal, WhyNot};
 use crate::steps::{self, FailOverPlaces};
 use crate::view::View;
 use crate::{Draft, balance, drain, fence, sheet};

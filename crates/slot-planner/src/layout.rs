@@ -31,15 +31,19 @@
 //! [`survivors`] gives what every survivor of a loss would carry. [`may_hold`] is the one place that says why a host
 //! may not take a copy, with a type.
 //!
-//! Questions that plan nothing: [`loss`] for every single loss and the worst pair, [`room`] for how many more stores fit,
-//! [`groups`] for the hosts that may be down together, [`whatif`] for a fleet that is not there.
+//! Questions that plan nothing: [`choice`] for one copy and every host, [`loss`] for every single loss and the worst pair,
+//! [`room`] for how many more stores fit, [`groups`] for the hosts that may be down together, [`whatif`] for a fleet that is not there.
 
+pub mod choice;
+pub mod cluster;
+pub mod course;
 mod figures;
 mod goal;
 pub mod groups;
 pub mod loss;
 mod model;
 mod pairs;
+pub mod refine;
 mod replay;
 pub mod room;
 mod rules;

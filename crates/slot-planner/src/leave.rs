@@ -5,10 +5,17 @@
 
 use crate::refusal::DrainBlock;
 use crate::view::View;
-use crate::yard::{Wanted, Yard, domain};
 use slot_types::cluster::*;
 use slot_types::ids::*;
 use std::collections::BTreeSet;
+
+/// What two copies of a store may not share.
+pub(crate) fn domain(cluster: &Cluster, spread: Spread, host: &HostName) -> String {
+    match (spread, cluster.hosts.get(host)) {
+        (Spread::Rack, Some(known)) => known.at.to_string(),
+        _ => host.to_string(),
+    }
+}
 
 /// Whole copies of a store that are seen live, in how many domains they are, without `leaving`.
 pub(crate) fn live_domains(
@@ -38,51 +45,28 @@ pub(crate) fn close_copies(view: &View<'_>, name: &StoreName, store: &Store) -> 
     view.live_copies(name, store).into_iter().filter(|slot| whole(slot) && close(slot)).collect()
 }
 
-/// S9: once the copy on `slot` is built on `to` instead, whether as many as the store asks for are seen live; `Err` is how many.
-pub(crate) fn stays_whole(
-    view: &View<'_>,
-    name: &StoreName,
-    store: &Store,
-    slot: &SlotId,
-    to: &SlotId,
-) -> Result<(), usize> {
-    Gone::default().stays_whole(view, (name, store), slot, to)
-}
-
-/// What earlier tasks of the same plan do to a store: which of its copies they destroy, and where they build others.
+/// What earlier tasks of the same plan do to a store: which of its copies they destroy, and how many they build, each in a domain
+/// of its own.
 #[derive(Clone, Default)]
 pub(crate) struct Gone {
     /// Destroyed.
     pub left: BTreeSet<SlotId>,
     /// Built.
-    pub built: Vec<SlotId>,
+    pub built: usize,
 }
 
 impl Gone {
-    /// The domains in which the store has whole live copies by then, without the one on `slot`.
-    fn domains(&self, view: &View<'_>, (name, store): (&StoreName, &Store), slot: &SlotId) -> BTreeSet<String> {
+    /// In how many domains the store has whole live copies by then, without the one on `slot`.
+    fn whole(&self, view: &View<'_>, (name, store): (&StoreName, &Store), slot: &SlotId) -> usize {
         let leaving = self.left.iter().chain([slot]).cloned().collect();
-        let mut domains = live_domains(view, name, store, &leaving);
-        domains.extend(self.built.iter().map(|slot| domain(view.cluster, store.spec.spread, &slot.host)));
-        domains
+        live_domains(view, name, store, &leaving).len() + self.built
     }
 
-    /// See [`stays_whole`].
-    fn stays_whole(
-        &self,
-        view: &View<'_>,
-        about: (&StoreName, &Store),
-        slot: &SlotId,
-        to: &SlotId,
-    ) -> Result<(), usize> {
-        let store = about.1;
-        let mut domains = self.domains(view, about, slot);
-        domains.insert(domain(view.cluster, store.spec.spread, &to.host));
-        self.enough(store, &domains)
-    }
-
-    fn enough(&self, store: &Store, domains: &BTreeSet<String>) -> Result<(), usize> {
-        if domains.len() >= usize::from(store.spec.copies) { Ok(()) } else { Err(domains.len()) }
+    /// S9: once the copy on `slot` is built elsewhere instead, whether as many as the store asks for are seen live; `Err` is how
+    /// many.
+    pub fn stays_whole(&self, view: &View<'_>, about: (&StoreName, &Store), slot: &SlotId) -> Result<(), usize> {
+        let whole = self.whole(view, about, slot) + 1;
+        if whole >= usize::from(about.1.spec.copies) { Ok(()) } else { Err(whole) }
     }
 }
 
@@ -102,13 +86,12 @@ pub(crate) fn stays(view: &View<'_>, name: &StoreName, store: &Store, slot: &Slo
 pub(crate) struct Leaves {
     /// The master goes to one of these first.
     pub hand_over: Vec<SlotId>,
-    /// Where the copy is built anew, if it must be.
-    pub build: Option<SlotId>,
+    /// Whether it has to be built elsewhere before.
+    pub is_built: bool,
 }
 
 pub(crate) fn leaves(
     view: &View<'_>,
-    yard: &mut Yard<'_>,
     (name, store): (&StoreName, &Store),
     (slot, copy): (&SlotId, &Copy),
     (off, gone): (&BTreeSet<HostName>, &Gone),
@@ -116,7 +99,7 @@ pub(crate) fn leaves(
     if let Some(block) = stays(view, name, store, slot) {
         return Err(block);
     }
-    let mut way = Leaves { hand_over: Vec::new(), build: None };
+    let mut way = Leaves { hand_over: Vec::new(), is_built: false };
     if copy.state == CopyState::Retired && store.master.as_ref() != Some(slot) {
         return Ok(way);
     }
@@ -127,22 +110,9 @@ pub(crate) fn leaves(
     if copy.state == CopyState::Quarantined {
         return Err(DrainBlock::Copy(copy.state));
     }
-    if gone.enough(store, &gone.domains(view, (name, store), slot)).is_err() {
-        let lead = way.hand_over.first().map_or(&master.host, |to| &to.host);
-        let wanted = Wanted { store, master: lead, replaces: Some(slot), beside: &gone.built, leaving: &gone.left };
-        let to = yard.take(&wanted).map_err(DrainBlock::NoRoom)?;
-        if let (true, Err(live)) = (copy.whole, gone.stays_whole(view, (name, store), slot, &to)) {
-            return Err(DrainBlock::TooFewCopies { live, needed: store.spec.copies });
-        }
-        way.build = Some(to);
+    way.is_built = gone.whole(view, (name, store), slot) < usize::from(store.spec.copies);
+    if let (true, true, Err(live)) = (way.is_built, copy.whole, gone.stays_whole(view, (name, store), slot)) {
+        return Err(DrainBlock::TooFewCopies { live, needed: store.spec.copies });
     }
     Ok(way)
-}
-
-/// How many hosts could take the place of a copy.
-pub(crate) fn choices(view: &View<'_>, yard: &Yard<'_>, name: &StoreName, slot: &SlotId) -> usize {
-    let Some(store) = view.cluster.stores.get(name) else { return 0 };
-    let none = BTreeSet::new();
-    let wanted = Wanted { store, master: &slot.host, replaces: Some(slot), beside: &[], leaving: &none };
-    view.cluster.hosts.keys().filter(|host| yard.why_not(host, &wanted).is_none()).count()
 }

@@ -9,28 +9,33 @@ mod balance;
 pub mod check;
 mod copies;
 mod drain;
+pub mod estimate;
 mod everyday;
 mod explain;
 mod failover;
 mod fence;
 pub mod layout;
 mod leave;
+mod lines;
+mod live;
 mod loss;
+mod nothing;
 mod parts;
-mod place;
+mod preflight;
 mod refusal;
 mod retire;
 mod risk;
 mod sheet;
+mod snapshot;
 mod steps;
 mod undo;
 mod undrain;
 mod view;
-mod yard;
 
 pub use check::CheckedPlan;
 pub use explain::{explain_plan, explain_store};
-pub use refusal::{DrainBlock, NotWell, Nothing, Refusal, WhyNot};
+pub use nothing::Nothing;
+pub use refusal::{DrainBlock, NotWell, Refusal, WhyNot};
 pub use retire::RetireBlock;
 pub use risk::WhatIf;
 
@@ -81,7 +86,7 @@ pub fn plan(cluster: &Cluster, evidence: &Evidence, intent: Intent, inputs: Inpu
         Intent::EmptyHosts(hosts) => copies::empty(&view, hosts)?,
         Intent::MoveCopy { slot, to } => copies::move_copy(&view, slot, to.as_ref())?,
         Intent::Rebuild(scope) => copies::rebuild(&view, scope)?,
-        Intent::Rebalance => copies::rebalance(&view)?,
+        Intent::Rebalance(budget) => live::rebalance(&view, budget)?,
         Intent::RetireHost(host) => copies::retire_host(&view, host)?,
         Intent::RetireStore(store) => retire::plan(&view, store)?,
         Intent::CountCopy { slot } => copies::count(&view, slot)?,
@@ -123,6 +128,7 @@ impl Draft {
 /// Everything around the tasks: facts (R14), evidence, people; then the checker.
 fn finish(view: &View<'_>, intent: Intent, mut draft: Draft) -> Result<CheckedPlan, Refusal> {
     drain::name_left_out(view, &mut draft);
+    estimate::note(view, &intent, &mut draft);
     let silent = view.silent_hosts();
     let silent_hosts = u16::try_from(silent.len()).unwrap_or(u16::MAX);
     let mut plan = Plan {
@@ -163,8 +169,8 @@ fn finish(view: &View<'_>, intent: Intent, mut draft: Draft) -> Result<CheckedPl
 }
 
 /// The versions of everything a plan was computed from (R14): the stores its tasks touch, every host one of their
-/// copies is on, every host it sends an order to or declares, the loss cases it lists or settles, and the fleet for
-/// `apply`. What does not exist yet has version 0.
+/// copies is on, every host it sends an order to or declares, the loss cases it lists or settles, and for `apply` the fleet
+/// and the stores whose lines change. What does not exist yet has version 0.
 fn facts(view: &View<'_>, plan: &Plan) -> BTreeMap<EntityRef, u64> {
     let mut facts = BTreeMap::new();
     let mut hosts: BTreeSet<&HostName> = plan.hosts();
@@ -179,8 +185,10 @@ fn facts(view: &View<'_>, plan: &Plan) -> BTreeMap<EntityRef, u64> {
         let version = view.cluster.hosts.get(name).map_or(0, |h| h.version);
         facts.insert(EntityRef::Host(name.clone()), version);
     }
-    if matches!(plan.intent, Intent::Apply(_)) {
+    if let Intent::Apply(spec) = &plan.intent {
         facts.insert(EntityRef::Fleet, view.inputs.fleet_version);
+        let changed = lines::changed(view.cluster, spec);
+        facts.extend(changed.map(|(name, store, _)| (EntityRef::Store(name.clone()), store.version)));
     }
     for task in &plan.tasks {
         let case = match &task.kind {

@@ -5,16 +5,16 @@
 
 mod words;
 
-use self::words::{gone, kept, left_out, loss_next, loss_state, places};
+use self::words::{left_out, loss_next, loss_state, places};
 use crate::check::Fault;
+use crate::nothing::{Nothing, list};
 use crate::retire::RetireBlock;
-use slot_types::cluster::{CopyState, HostState, LossClass, LossState};
+use slot_types::cluster::{CopyState, HostState, LossState};
 use slot_types::engine::EngineRole;
 use slot_types::hold::Held;
 use slot_types::ids::*;
-use slot_types::plan::Scope;
+use slot_types::render::size;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
 /// Why a copy can't become master now.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -94,6 +94,9 @@ pub enum WhyNot {
     /// No slot there is free and large enough.
     #[error("no free slot is large enough")]
     NoFreeSlot,
+    /// The cluster file's pin.
+    #[error("the file says never there")]
+    Pinned,
 }
 
 /// Why a master can't be handed over as a planned thing.
@@ -162,79 +165,16 @@ pub enum DrainBlock {
         needed: u8,
     },
     /// No host has a place for its copy.
-    #[error("its copy here finds no other place{}", places(.0))]
-    NoRoom(BTreeMap<HostName, WhyNot>),
+    #[error("its copy here, {}, finds no other place{}", size(*.size_bytes), places(.why))]
+    NoRoom {
+        /// How large it is.
+        size_bytes: u64,
+        /// Every other host.
+        why: BTreeMap<HostName, WhyNot>,
+    },
     /// The copy is in no state to be stopped.
     #[error("its copy here is {0:?}")]
     Copy(CopyState),
-}
-
-/// Why there is nothing to do.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Nothing {
-    /// The fleet is as the file says; what the file leaves out stays.
-    #[error("the fleet is as the file says{}{}", kept(.kept_hosts, .kept_stores), gone(.retired))]
-    FleetAsFile {
-        /// Hosts that are not in the file and stay.
-        kept_hosts: BTreeSet<HostName>,
-        /// Stores that are not in the file and stay.
-        kept_stores: BTreeSet<StoreName>,
-        /// Stores that are in the file and were retired.
-        retired: BTreeSet<StoreName>,
-    },
-    /// A store is gone for good.
-    #[error("{0} is retired, and its name is not used again")]
-    StoreRetired(StoreName),
-    /// Drained already.
-    #[error("{0} is in Maintenance: safe to switch off")]
-    Drained(HostName),
-    /// Emptied already.
-    #[error("{0} is Empty: no copies")]
-    Emptied(HostName),
-    /// Retired already.
-    #[error("{0} is Retired")]
-    Retired(HostName),
-    /// Every copy is there, and none too many.
-    #[error("{0}: as many whole copies as the file asks for")]
-    Rebuilt(Scope),
-    /// No move would make hosts more even.
-    #[error("no move of a copy or a master would make the hosts more even")]
-    Even,
-    /// Active already.
-    #[error("{0} is Active")]
-    Active(HostName),
-    /// Nothing of what a plan did is left to bring back.
-    #[error("nothing that {0} did is left to bring back")]
-    Undone(PlanId),
-    /// Not one host.
-    #[error("no host is there that was asked for; slotctl hosts shows those that are")]
-    NoHosts,
-    /// No master on it.
-    #[error("no store has its master on {0}")]
-    NoMasters(HostName),
-    /// No store of a host's sheet is of a class that was asked for.
-    #[error("no master of {host} would be failed over with a loss of {}; its sheet has {}",
-        words(.classes), counted(.whole))]
-    NoneOfClass {
-        /// The host.
-        host: HostName,
-        /// The classes.
-        classes: BTreeSet<LossClass>,
-        /// How many stores of each class there are.
-        whole: BTreeMap<LossClass, usize>,
-    },
-    /// It runs as master.
-    #[error("{0} runs as master")]
-    RunsAsMaster(SlotId),
-    /// It follows the master.
-    #[error("{0} follows its master")]
-    Follows(SlotId),
-    /// It runs, and its store has no master to follow.
-    #[error("{0} runs; its store waits for a master")]
-    Awake(SlotId),
-    /// It is no possible master and has no loss case to list.
-    #[error("{0} is fenced, and nothing is left to list")]
-    Fenced(SlotId),
 }
 
 /// Why there is no plan.
@@ -487,13 +427,23 @@ pub enum Refusal {
         /// Why not.
         why: RetireBlock,
     },
-    /// A change of a store that this version does not carry out.
-    #[error("the file changes {what} of store {store}, which is not supported yet; put the old value back")]
+    /// A change of a store's line that is not carried out.
+    #[error("the file changes {what} of store {store}, which stays as it was made; {next}")]
     NotSupported {
         /// The store.
         store: StoreName,
         /// What.
         what: &'static str,
+        /// What to do instead.
+        next: &'static str,
+    },
+    /// A copy is where the file says that none may be.
+    #[error("the file says of {store} never {}, and {slot} holds a copy of it; move it first: slotctl move slot {slot}", .slot.host)]
+    Pinned {
+        /// The store.
+        store: StoreName,
+        /// Where its copy is.
+        slot: SlotId,
     },
     /// A slot with a copy would be moved, shrunk or taken away.
     #[error("the file {what} slot {slot}, which holds a copy of {store}; put its line back as it was")]
@@ -538,15 +488,6 @@ fn more(store: &StoreName, stopped: &BTreeSet<HostName>) -> String {
 fn named(hosts: &BTreeSet<HostName>) -> String {
     format!("host{} {}", if hosts.len() == 1 { "" } else { "s" }, list(hosts))
 }
-fn words(classes: &BTreeSet<LossClass>) -> String {
-    classes.iter().map(|class| class.word()).collect::<Vec<_>>().join(" or ")
-}
-fn counted(whole: &BTreeMap<LossClass, usize>) -> String {
-    whole.iter().map(|(class, n)| format!("{n} {}", class.word())).collect::<Vec<_>>().join(", ")
-}
-fn list<T: fmt::Display>(things: &BTreeSet<T>) -> String {
-    things.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
-}
 fn reasons(why: &BTreeMap<SlotId, WhyNot>) -> String {
     if why.is_empty() {
         return ": it has no other copy".into();
@@ -555,7 +496,17 @@ fn reasons(why: &BTreeMap<SlotId, WhyNot>) -> String {
     format!(":{}", lines.concat())
 }
 fn blocks(because: &BTreeMap<StoreName, DrainBlock>) -> String {
-    because.iter().map(|(store, why)| format!("\n  {store}: {why}")).collect()
+    let full = because.values().filter_map(|block| match block {
+        DrainBlock::NoRoom { size_bytes, .. } => Some(*size_bytes),
+        _ => None,
+    });
+    let (count, all) = full.fold((0, 0u64), |(count, all), bytes| (count + 1, all.saturating_add(bytes)));
+    let all = if count > 1 {
+        format!("\n  {count} copies of {} in all find no other place", size(all))
+    } else {
+        String::new()
+    };
+    all + &because.iter().map(|(store, why)| format!("\n  {store}: {why}")).collect::<String>()
 }
 fn sheets(because: &BTreeMap<StoreName, Refusal>) -> String {
     // A reason of several lines stays one block.

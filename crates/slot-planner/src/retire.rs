@@ -4,7 +4,8 @@
 //! master, no loss case, nobody who may still be master besides the one who is; that one is demoted before the first copy is
 //! destroyed (R2); a retirement that stopped part way is planned again from where it is.
 
-use crate::refusal::{Nothing, Refusal};
+use crate::nothing::Nothing;
+use crate::refusal::Refusal;
 use crate::view::View;
 use crate::{Draft, copies, sheet, steps};
 use slot_types::cluster::*;

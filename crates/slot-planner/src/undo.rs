@@ -4,7 +4,8 @@
 //! only to a copy that follows; what can't be brought back is named, and so is where undo ends.
 
 use crate::drain::{hand_over, host_state};
-use crate::refusal::{Nothing, Refusal};
+use crate::nothing::Nothing;
+use crate::refusal::Refusal;
 use crate::undrain::start_copy;
 use crate::view::View;
 use crate::{Draft, sheet};

@@ -4,7 +4,8 @@
 //! other; a store that is in no state for it keeps the master it has, and the plan says so.
 
 use crate::drain::{hand_over, host_state};
-use crate::refusal::{Nothing, Refusal};
+use crate::nothing::Nothing;
+use crate::refusal::Refusal;
 use crate::view::View;
 use crate::{Draft, sheet, steps};
 use slot_types::cluster::*;

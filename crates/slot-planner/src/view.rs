@@ -82,6 +82,18 @@ impl<'a> View<'a> {
         Ok(master)
     }
 
+    /// Whether a host may get copies: it is Active, answers, and no running plan holds it.
+    pub fn takes_copies(&self, name: &HostName) -> Result<(), WhyNot> {
+        let host = self.cluster.hosts.get(name).ok_or(WhyNot::NoCopy)?;
+        match host.declared {
+            HostState::Active if host.quarantined.is_some() => Err(WhyNot::HostQuarantined),
+            HostState::Active if self.inputs.busy_hosts.contains(name) => Err(WhyNot::HostBusy),
+            HostState::Active if !self.answers(name) => Err(WhyNot::HostSilent),
+            HostState::Active => Ok(()),
+            state => Err(WhyNot::HostState(state)),
+        }
+    }
+
     /// Whether the host of a copy may get a master.
     fn host_may_lead(&self, slot: &SlotId) -> Result<(), WhyNot> {
         let host = self.cluster.hosts.get(&slot.host).ok_or(WhyNot::NoCopy)?;

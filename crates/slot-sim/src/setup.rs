@@ -35,9 +35,16 @@ pub fn fleet(hosts: u8, stores: u8) -> FleetSpec {
         let at = Domain(vec!["site".into(), format!("r{n}")]);
         HostSpec { at, address: address(n, 250, 7420), slots: (1..=4).map(slot).collect(), fence: None }
     };
-    let store =
-        StoreSpec { engine: EngineKind::Journal, copies: 2, size_bytes: 1 << 20, spread: Spread::Rack, sync_copies: 0 };
+    let store = StoreSpec {
+        engine: EngineKind::Journal,
+        copies: 2,
+        size_bytes: 1 << 20,
+        spread: Spread::Rack,
+        sync_copies: 0,
+        never: std::collections::BTreeSet::new(),
+    };
     FleetSpec {
+        unused: std::collections::BTreeSet::new(),
         cluster: cluster_name(),
         coordinators: members().into_values().collect(),
         hosts: (1..=hosts).map(|n| (host(n), host_spec(n))).collect(),

@@ -95,3 +95,16 @@ fn l1_a_slot_that_was_to_be_master_is_promoted_itself_when_nothing_else_is_left(
 fn r16_what_was_seen_before_an_old_disk_came_back_may_still_be_committed() {
     clean(&[8823]);
 }
+
+/// The witnesses were too strict: they took a resent order for one that leaves on another's round (S15), what went on while its
+/// plan was paused for something begun (R18), and waited for the clients of a store that a person had just retired (L2).
+#[test]
+fn s15_r18_l2_nothing_is_said_of_rounds_pauses_and_stores_that_are_as_they_should_be() {
+    clean(&[30916, 31167, 30554, 32661, 33076]);
+}
+
+/// A succeeded master whose disk was replaced, and a master with a loss case of its own that is handed over first.
+#[test]
+fn l1_seeds_of_people_who_read_what_they_are_told() {
+    clean(&[104156, 109657]);
+}

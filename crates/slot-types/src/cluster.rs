@@ -3,6 +3,12 @@
 //! What always holds: this is what was *declared and committed*, never what was observed (that is [`crate::evidence`]); a
 //! store's `version` and a host's `version` grow with every change a plan could have been computed from (R14).
 
+mod line;
+mod weights;
+
+pub use line::{EngineKind, Spread, StoreSpec};
+pub use weights::Weights;
+
 use crate::fence::{Device, FenceSpec};
 use crate::front_end::FrontEndSpec;
 use crate::hold::{Hold, HoldOn};
@@ -204,37 +210,6 @@ pub struct Route {
     pub epoch: Epoch,
     /// The revision that set it: a front end at this one or a later one serves it.
     pub revision: Revision,
-}
-
-/// What the cluster file says of a store.
-#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
-pub struct StoreSpec {
-    /// Which engine serves it.
-    pub engine: EngineKind,
-    /// How many copies, the master included.
-    pub copies: u8,
-    /// Bytes reserved on each slot.
-    pub size_bytes: u64,
-    /// How many levels of the domain path must differ between copies: 0 host only, 1 the innermost level (rack), and so on.
-    pub spread: Spread,
-    /// Replicas that must hold a record before it is acknowledged; committed configuration of the epoch (R24).
-    pub sync_copies: u8,
-}
-
-/// What two copies of a store may not share.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
-pub enum Spread {
-    /// A host.
-    Host,
-    /// The whole domain path, so a rack when domains are `site/rack`.
-    Rack,
-}
-
-/// Which engine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
-pub enum EngineKind {
-    /// The embedded record store: for trial, tests and simulation.
-    Journal,
 }
 
 /// A logical server.
@@ -449,6 +424,8 @@ pub struct Policy {
     pub copy_per_host: u16,
     /// Copies that are built at once from or into one failure domain (a rack).
     pub copy_per_domain: u16,
+    /// What placement aims at, weighed; `None` meets the aims in their order.
+    pub weights: Option<Weights>,
 }
 /// A cap that nothing reaches.
 const NO_CAP: u16 = u16::MAX;
@@ -489,6 +466,7 @@ impl Default for Policy {
             copy_at_once: 6,
             copy_per_host: 2,
             copy_per_domain: NO_CAP,
+            weights: None,
         }
     }
 }
@@ -521,6 +499,8 @@ pub struct FleetSpec {
     pub front_ends: BTreeMap<FrontEndName, FrontEndSpec>,
     /// Policy.
     pub policy: Policy,
+    /// What the file says and this build does not carry out, a line for each: every diff says it.
+    pub unused: BTreeSet<String>,
 }
 
 /// The replicated picture of the fleet.

@@ -1,24 +1,27 @@
 //! The cluster file: text in, [`FleetSpec`] out.
 //!
-//! What always holds: nothing in the file is ignored. A field that is not known, or that only a later version
-//! understands, is refused at its line and column; a spec that comes out has every range expanded, every name
-//! checked, every bound kept and no address twice. The file says what there is, never who is master.
+//! What always holds: nothing in the file is ignored. A field that is not known is refused at its line and column; what is
+//! known and not carried out yet comes out as a line that every diff repeats; a spec that comes out has every range
+//! expanded, every name checked, every bound kept and no address twice. The file says what there is, never who is master.
 
 mod error;
 mod expand;
 mod fence;
 mod frontends;
+mod later;
 mod raw;
 
 pub use error::{FileError, FileProblem};
+pub use expand::size;
 pub use frontends::FRONT_ENDS_MAX;
 
 use crate::cluster::{FleetSpec, HostSpec, Policy, SlotSpec, StoreSpec};
 use crate::ids::{ClusterName, CoordinatorName, HostName, StoreName};
 use error::Text;
 use expand::Entry;
+use later::Unused;
 use raw::{RawFile, RawHost, RawKind, RawStore};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::ops::Range;
 
@@ -49,7 +52,6 @@ pub fn parse(text: &str, file_name: &str) -> Result<FleetSpec, FileError> {
     }
     check_version(&source)?;
     let raw: RawFile = toml::from_str(text).map_err(|e| source.syntax(&e))?;
-    raw.refuse_later().map_err(|(span, problem)| source.fault(span, problem))?;
     read(&raw).map_err(|(span, problem)| source.fault(span, problem))
 }
 
@@ -78,14 +80,16 @@ fn read(raw: &RawFile) -> Result<FleetSpec, Fault> {
         .map_err(|e| (raw.cluster.span(), FileProblem::Name { what: "cluster", detail: e.to_string() }))?;
     let mut taken = Addresses::default();
     let coordinators = read_coordinators(raw, &mut taken)?;
-    let hosts = read_hosts(raw, &mut taken)?;
+    let mut unused = Unused::default();
+    let hosts = read_hosts(raw, &mut taken, &mut unused)?;
     let front_ends = frontends::read(&raw.frontends, |host| hosts.contains_key(host), &mut taken)?;
-    let stores = read_stores(raw)?;
+    let stores = read_stores(raw, &hosts)?;
+    later::engines(&raw.engine, &mut unused)?;
     let policy = match &raw.policy {
-        Some(policy) => policy.read()?,
+        Some(policy) => policy.read(&mut unused)?,
         None => Policy::default(),
     };
-    Ok(FleetSpec { cluster, coordinators, hosts, stores, front_ends, policy })
+    Ok(FleetSpec { cluster, coordinators, hosts, stores, front_ends, policy, unused: unused.lines() })
 }
 
 /// Every address in the file with its owner: none may be there twice.
@@ -118,13 +122,17 @@ fn read_coordinators(raw: &RawFile, taken: &mut Addresses) -> Result<BTreeMap<Co
     Ok(coordinators)
 }
 
-fn read_hosts(raw: &RawFile, taken: &mut Addresses) -> Result<BTreeMap<HostName, HostSpec>, Fault> {
+fn read_hosts(
+    raw: &RawFile,
+    taken: &mut Addresses,
+    unused: &mut Unused,
+) -> Result<BTreeMap<HostName, HostSpec>, Fault> {
     let entries = expand::entries(&raw.hosts, "hosts", HOSTS_MAX)?;
     let mut hosts = BTreeMap::new();
     for entry in &entries {
         let name = HostName::new(entry.name.as_str())
             .map_err(|e| (entry.span.clone(), FileProblem::Name { what: "host", detail: e.to_string() }))?;
-        hosts.insert(name.clone(), read_host(raw, entry, &name, taken)?);
+        hosts.insert(name.clone(), read_host(raw, entry, &name, taken, unused)?);
     }
     Ok(hosts)
 }
@@ -134,6 +142,7 @@ fn read_host(
     entry: &Entry<'_, RawHost>,
     name: &HostName,
     taken: &mut Addresses,
+    unused: &mut Unused,
 ) -> Result<HostSpec, Fault> {
     let missing = |field| (entry.span.clone(), FileProblem::Missing { of: format!("host {name}"), field });
     let number = expand::number_in(name.as_str());
@@ -148,7 +157,7 @@ fn read_host(
     let described = raw.kind.get(kind.get_ref().as_str()).ok_or_else(|| {
         (kind.span(), FileProblem::UnknownKind { host: name.to_string(), kind: kind.get_ref().clone() })
     })?;
-    let slots = read_slots(described, name, number, taken)?;
+    let slots = read_slots(described, name, number, taken, unused)?;
     let written = entry.field(|h| h.fence.as_ref()).or(described.fence.as_ref());
     let fence = written.map(|written| fence::read(written, &raw.fence_options, number)).transpose()?;
     Ok(HostSpec { at, address: parsed, slots, fence })
@@ -159,6 +168,7 @@ fn read_slots(
     host: &HostName,
     number: Option<u64>,
     taken: &mut Addresses,
+    unused: &mut Unused,
 ) -> Result<BTreeMap<u16, SlotSpec>, Fault> {
     let count = u16::try_from(*kind.slots.get_ref()).ok().filter(|n| (1..=SLOTS_MAX).contains(n));
     let count = count.ok_or_else(|| {
@@ -179,24 +189,31 @@ fn read_slots(
         let address = expand::address(template.get_ref(), SLOT_PORT, number, Some(slot))
             .map_err(|detail| (template.span(), FileProblem::Address { of: of(), detail }))?;
         let address = taken.take(address, of(), template.span())?;
+        if let Some(dir) = &kind.slot.dir {
+            later::dir(dir, number, slot, unused)?;
+        }
         slots.insert(slot, SlotSpec { size_bytes: size, address });
     }
     Ok(slots)
 }
 
-fn read_stores(raw: &RawFile) -> Result<BTreeMap<StoreName, StoreSpec>, Fault> {
+fn read_stores(raw: &RawFile, hosts: &BTreeMap<HostName, HostSpec>) -> Result<BTreeMap<StoreName, StoreSpec>, Fault> {
     let entries = expand::entries(&raw.stores, "stores", STORES_MAX)?;
     let mut stores = BTreeMap::new();
     for entry in &entries {
         let name = StoreName::new(entry.name.as_str())
             .map_err(|e| (entry.span.clone(), FileProblem::Name { what: "store", detail: e.to_string() }))?;
-        let spec = read_store(entry, &name)?;
+        let spec = read_store(entry, &name, hosts)?;
         stores.insert(name, spec);
     }
     Ok(stores)
 }
 
-fn read_store(entry: &Entry<'_, RawStore>, name: &StoreName) -> Result<StoreSpec, Fault> {
+fn read_store(
+    entry: &Entry<'_, RawStore>,
+    name: &StoreName,
+    hosts: &BTreeMap<HostName, HostSpec>,
+) -> Result<StoreSpec, Fault> {
     let missing = |field| (entry.span.clone(), FileProblem::Missing { of: format!("store {name}"), field });
     let engine = entry.field(|s| s.engine.as_ref()).ok_or_else(|| missing("engine"))?;
     let engine = raw::engine(engine)?;
@@ -215,5 +232,9 @@ fn read_store(entry: &Entry<'_, RawStore>, name: &StoreName) -> Result<StoreSpec
         None => 0,
         Some(sync) => raw::bounded(sync, "sync_copies", 0, copies - 1)?,
     };
-    Ok(StoreSpec { engine, copies, size_bytes, spread, sync_copies })
+    let never = match entry.field(|s| s.pin.as_ref()) {
+        None => BTreeSet::new(),
+        Some(pin) => raw::pin(pin, hosts)?,
+    };
+    Ok(StoreSpec { engine, copies, size_bytes, spread, sync_copies, never })
 }

@@ -4,6 +4,10 @@
 //! approved (R15). It leaves no choice to the executor: every slot and epoch is named; only tips, which no one can know
 //! before a demote, are filled in while it runs. Tasks are about one store or one host; a fault in one stops no other (L2).
 
+mod budget;
+
+pub use budget::Budget;
+
 use crate::cluster::*;
 use crate::codec::{self, Versioned};
 use crate::evidence::Evidence;
@@ -62,8 +66,8 @@ pub enum Intent {
     },
     /// As many whole copies as each store's line in the cluster file asks for: missing ones built, surplus ones destroyed.
     Rebuild(Scope),
-    /// Hosts even: copies moved from the fullest to the emptiest, masters handed over.
-    Rebalance,
+    /// Hosts even: copies moved, masters handed over, as far as this goes.
+    Rebalance(Budget),
     /// An empty host is gone for good.
     RetireHost(HostName),
     /// Settle a loss case: put its records into the master, or give them up by name; then the copy follows again.
@@ -178,7 +182,7 @@ impl fmt::Display for Intent {
             Self::MoveCopy { slot, to: Some(to) } => write!(f, "move {slot} to {to}"),
             Self::MoveCopy { slot, to: None } => write!(f, "move {slot}"),
             Self::Rebuild(scope) => write!(f, "rebuild {scope}"),
-            Self::Rebalance => write!(f, "rebalance"),
+            Self::Rebalance(budget) => write!(f, "rebalance{budget}"),
             Self::RetireHost(host) => write!(f, "retire {host}"),
             Self::RetireStore(store) => write!(f, "retire {store}"),
             Self::Undo(reverse) => write!(f, "undo {}", reverse.plan),

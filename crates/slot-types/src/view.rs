@@ -9,6 +9,7 @@ pub mod explain;
 pub mod fleet;
 mod front_end;
 pub mod risk;
+pub mod snapshot;
 
 pub use audit::*;
 pub use evidence::*;
@@ -16,6 +17,7 @@ pub use explain::*;
 pub use fleet::*;
 pub use front_end::*;
 pub use risk::*;
+pub use snapshot::*;
 
 use crate::cluster::*;
 use crate::codec::Versioned;
@@ -78,6 +80,8 @@ pub enum Query {
     },
     /// The whole state, to be kept in a file (R10).
     Backup,
+    /// Everything the planner looks at, to be asked without the cluster.
+    Snapshot,
 }
 impl Versioned for Query {
     const NAME: &'static str = "query";
@@ -126,6 +130,8 @@ pub enum View {
     Explain(Box<ExplainView>),
     /// To [`Query::Evidence`].
     Evidence(Box<EvidenceView>),
+    /// To [`Query::Snapshot`].
+    Snapshot(Box<SnapshotView>),
 }
 impl Versioned for View {
     const NAME: &'static str = "view";

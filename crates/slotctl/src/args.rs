@@ -3,16 +3,20 @@
 //! What always holds: every name, slot, number and digest is checked before anything is dialled; every command that
 //! changes something asks for a reason with `-m`.
 
+mod asks;
 mod drain;
 mod failover;
 mod hold;
 mod offline;
+mod rebalance;
 mod retire;
 
+pub use asks::{Ask, ExplainOf, Input, Survive, Whatif};
 pub use drain::{Drain, DrainHow};
 pub use failover::{Classes, Failover, Mass};
 pub use hold::Hold;
 pub use offline::{Budget, Files, Format, Offline};
+pub use rebalance::Bounds;
 pub use retire::Retire;
 
 use crate::since::{Noted, Since};
@@ -119,6 +123,19 @@ pub enum Command {
         #[command(subcommand)]
         of: Option<Risk>,
     },
+    /// The fleet as it would be after a change that nobody makes.
+    #[command(subcommand)]
+    Whatif(Whatif),
+    /// How many more stores fit while one host or one rack may still be lost.
+    Capacity(Ask),
+    /// Which hosts may be down together with every store still on a live copy.
+    ServiceGroups,
+    /// Save the cluster as it is now, to be asked and planned for without it: slotctl offline.
+    Snapshot {
+        /// Where to.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
     /// Everything seen of a host, by whom and how long ago, before you call it dead.
     #[command(subcommand)]
     Evidence(Evidence),
@@ -136,6 +153,9 @@ pub enum Command {
     Rebuild(Rebuild),
     /// Make the hosts even: move copies and masters.
     Rebalance {
+        /// How far to go.
+        #[command(flatten)]
+        budget: Bounds,
         /// Why.
         #[command(flatten)]
         change: Change,

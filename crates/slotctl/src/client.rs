@@ -33,6 +33,8 @@ const HINTS_MAX: u32 = 4;
 /// A coordinator that has not answered a connection for so long is overtaken by the next: one that is off must not make
 /// every command slow on the very night it is off.
 const CONNECT_STAGGER: Duration = Duration::from_millis(250);
+/// The largest snapshot: of the largest cluster that a cluster file may describe, with what is seen of each copy.
+const SNAPSHOT_BYTES_MAX: usize = 128 * 1024 * 1024;
 /// How the planner's refusal begins when what is asked for is so already.
 const NOTHING_TO_DO: &str = "nothing to do: ";
 /// When a watched plan says nothing for this long, it is looked at: the stream may hang on a node that is cut off.
@@ -367,7 +369,9 @@ impl Client {
     /// Reads a document.
     pub async fn view(&mut self, task: &Task, query: &Query, stale_ok: bool) -> Result<Answer, Failure> {
         let ask = pb::ViewRequest { query: encode(query), stale_ok };
-        let reply = self.call(task, async |mut c: Control| c.view(ask.clone()).await).await?;
+        let bytes_max = if *query == Query::Snapshot { SNAPSHOT_BYTES_MAX } else { MESSAGE_BYTES_MAX };
+        let ask_one = async |c: Control| c.max_decoding_message_size(bytes_max).view(ask.clone()).await;
+        let reply = self.call(task, ask_one).await?;
         let view = decode::<View>(&reply.view).map_err(|e| {
             task.failure(format!("{} answered: {e}", reply.answered_by), "use a slotctl of its version")
         })?;

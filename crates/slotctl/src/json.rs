@@ -3,6 +3,7 @@
 //! What always holds: a document says its schema and the schema's version, and is described in `docs/json.md`; plans and loss cases are named as a person types them (`p17`, `L12`); a plan's content is what its
 //! bytes say, and its digest is computed here (R15).
 
+use crate::asks::Pairs;
 use crate::commands::audit::Verified;
 use crate::failure::{Exit, Failure};
 use crate::text::plan::Ending;
@@ -11,7 +12,7 @@ use serde_json::{Value, json};
 use slot_net::Initialized;
 use slot_proto::pb;
 use slot_types::backup::BackupHead;
-use slot_types::ids::{Epoch, PlanId};
+use slot_types::ids::{Epoch, PlanId, Revision};
 use slot_types::plan::Plan;
 use slot_types::position::Digest;
 use slot_types::view::*;
@@ -93,8 +94,20 @@ schemas! {
     Backup = "backup", 1;
     /// `init`.
     Init = "init", 1;
-    /// `offline rebalance`, `offline drain`, `offline place`.
+    /// `offline rebalance`, `offline drain`, `offline place` of a file of htools.
     Offline = "offline", 1;
+    /// The same of a snapshot.
+    OfflinePlan = "offline-plan", 1;
+    /// `offline risk` of a file of htools.
+    OfflineRisk = "offline-risk", 1;
+    /// `whatif`.
+    Whatif = "whatif", 1;
+    /// `capacity`.
+    Capacity = "capacity", 1;
+    /// `service-groups`.
+    ServiceGroups = "service-groups", 1;
+    /// The file of `snapshot`.
+    Snapshot = "snapshot", 1;
     /// A failure, on stderr.
     Error = "error", 1;
 }
@@ -140,6 +153,53 @@ pub fn backup(head: &BackupHead, file: &Path, bytes: usize) -> Document {
     body["file"] = file.display().to_string().into();
     body["bytes"] = bytes.into();
     Document::new(Schema::Backup, body)
+}
+
+/// What was planned for a cluster in a file.
+pub fn offline_plan(planned: &crate::commands::offline::Planned) -> Document {
+    let plan = planned.plan.plan();
+    let body = json!({
+        "operation": planned.operation,
+        "digest": planned.plan.digest().to_string(),
+        "figures_before": value(&planned.before),
+        "figures_after": value(&planned.after),
+        "document": document(plan),
+    });
+    Document::new(Schema::OfflinePlan, body)
+}
+
+/// Everything the planner looks at.
+pub fn snapshot(view: &SnapshotView) -> Document {
+    Document::new(Schema::Snapshot, value(view))
+}
+
+/// Of what an answer is: a cluster at a revision, confirmed or from a file, or a file that says neither.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Of {
+    /// The cluster's.
+    pub revision: Option<Revision>,
+    /// Whether it is surely the present state; [`None`] for a file.
+    pub confirmed: Option<bool>,
+}
+
+/// An answer to a question about a whole fleet.
+pub fn answer(schema: Schema, answer: &impl Serialize, of: Of) -> Document {
+    let mut body = value(answer);
+    if let Value::Object(map) = &mut body {
+        map.insert("revision".into(), value(&of.revision));
+        map.extend(of.confirmed.map(|confirmed| ("confirmed".to_owned(), confirmed.into())));
+    }
+    Document::new(schema, body)
+}
+
+/// What each loss would do, with the worst of any two hosts.
+pub fn risks(view: &RisksView, pairs: &Pairs, confirmed: Option<bool>) -> Document {
+    let mut body = value(view);
+    body["pairs"] = value(pairs);
+    if let Some(confirmed) = confirmed {
+        body["confirmed"] = confirmed.into();
+    }
+    Document::new(Schema::Risks, body)
 }
 
 /// What a plan says.
@@ -280,6 +340,7 @@ pub fn view(of: &View, confirmed: bool) -> Document {
         View::Risk(risk) => (Schema::Risk, value(risk)),
         View::Explain(explain) => (Schema::Explain, value(explain)),
         View::Evidence(evidence) => (Schema::Evidence, value(evidence)),
+        View::Snapshot(snapshot) => (Schema::Snapshot, value(snapshot)),
         View::Plan(plan) => (Schema::Plan, json!({ "plan": plan.id.to_string() })),
         View::NotFound { subject } => (Schema::Error, json!({ "not_found": subject })),
     };

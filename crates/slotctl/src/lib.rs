@@ -5,6 +5,7 @@
 //! the exit code is 0 done, 1 refused or failed, 2 wrong usage, 3 an approval is needed, 4 stopped part way.
 
 pub mod args;
+pub mod asks;
 pub mod client;
 pub mod commands;
 pub mod console;

@@ -4,8 +4,12 @@
 //! names, so the order of lines in a file changes nothing that comes out.
 
 pub mod htools;
+pub mod snapshot;
 
+use slot_planner::Inputs;
+use slot_planner::layout::cluster::{Named, named};
 use slot_planner::layout::{Fleet, Layout};
+use slot_types::view::SnapshotView;
 
 /// A fleet as it was read, with its names.
 #[derive(Debug)]
@@ -16,6 +20,56 @@ pub struct Loaded {
     pub layout: Layout,
     /// Names of hosts, by number.
     pub hosts: Vec<String>,
-    /// The file, for what is written back.
-    pub source: htools::Source,
+    /// Names of racks, by the number of hosts' innermost domain.
+    pub racks: Vec<String>,
+    /// What it was read from, for what is written back.
+    pub source: Source,
+}
+
+/// What a fleet was read from.
+#[derive(Debug)]
+pub enum Source {
+    /// A file of htools.
+    Htools(htools::Source),
+    /// A cluster at one moment, from a file or as it is.
+    Snapshot {
+        /// Names of stores, by number.
+        stores: Vec<String>,
+        /// All of it.
+        view: Box<SnapshotView>,
+    },
+}
+
+impl Loaded {
+    /// A cluster at one moment.
+    pub fn of(view: Box<SnapshotView>) -> Loaded {
+        let Named { fleet, layout, hosts, stores, racks } =
+            named(&view.cluster, &view.evidence, &Inputs::of(&view, None, ""));
+        Loaded {
+            fleet,
+            layout,
+            hosts: hosts.iter().map(ToString::to_string).collect(),
+            racks: racks.iter().map(ToString::to_string).collect(),
+            source: Source::Snapshot { stores: stores.iter().map(ToString::to_string).collect(), view },
+        }
+    }
+    /// A store's name.
+    pub fn store(&self, number: u32) -> &str {
+        match &self.source {
+            Source::Htools(source) => source.store(number),
+            Source::Snapshot { stores, .. } => &stores[number as usize],
+        }
+    }
+    /// A host's name.
+    pub fn host(&self, number: u32) -> &str {
+        self.hosts.get(number as usize).map_or("", String::as_str)
+    }
+    /// Names of stores.
+    pub fn names(&self, stores: &[u32]) -> Vec<String> {
+        stores.iter().map(|store| self.store(*store).to_owned()).collect()
+    }
+    /// The number of a host.
+    pub fn number(&self, name: &str) -> Option<u32> {
+        self.hosts.binary_search_by(|host| host.as_str().cmp(name)).ok().map(|number| number as u32)
+    }
 }

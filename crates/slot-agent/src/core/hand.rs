@@ -97,7 +97,8 @@ fn judge(image: &LedgerImage, slots: &BTreeSet<u16>, slot: u16, epoch: Epoch) ->
             entry.epoch, key.store, epoch
         ));
     }
-    if !(entry.role == LedgerRole::Master && entry.settled) && !may_be_any {
+    let was_master = entry.role == LedgerRole::Master && entry.settled;
+    if !was_master && !may_be_any {
         let unfinished = if entry.settled { "" } else { ", unfinished" };
         return Err(format!(
             "{at} was not the master of {} at epoch {}: the ledger says {}{unfinished}; who may be master next is for the \

@@ -273,3 +273,27 @@ fn what_is_held_waits_for_its_release() {
     assert_eq!(stores(&mut world, StoreFilter::default()).stores[0].served.value(), Some(&true));
     world.check();
 }
+
+#[test]
+fn a_snapshot_plans_as_its_leader_does_and_a_follower_says_that_it_does_not_see() {
+    let mut world = built(26, 3);
+    world.run_for(5_000);
+    let View::Snapshot(taken) = world.view(Query::Snapshot) else { panic!("a snapshot") };
+    assert_eq!((taken.check(), &taken.not_seen), (Ok(()), &None));
+    assert!(taken.coordinators.len() == 3 && taken.cluster.stores.len() == 3, "{taken:?}");
+    let mut inputs = slot_planner::Inputs::of(&taken, OperatorName::new("alice").ok(), "ticket 8812");
+    let intent = Intent::DrainHost(host("imap1"));
+    let here = slot_planner::plan(&taken.cluster, &taken.evidence, intent.clone(), inputs.clone()).unwrap();
+    let drain = world.plan(intent.clone()).unwrap();
+    let View::Plan(there) = world.view(Query::Plan(drain)) else { panic!("a plan") };
+    let there: slot_types::plan::Plan = codec::decode(&there.bytes).unwrap();
+    assert_eq!((&there.tasks, &there.facts), (&here.plan().tasks, &here.plan().facts));
+    // What a running plan holds is in the snapshot, and refused from it as it is by the leader.
+    world.approve(drain).unwrap();
+    let View::Snapshot(taken) = world.view(Query::Snapshot) else { panic!("a snapshot") };
+    assert!(!taken.busy_stores.is_empty() && taken.busy_hosts.contains(&host("imap1")), "{taken:?}");
+    inputs = slot_planner::Inputs::of(&taken, inputs.requested_by, "");
+    assert!(slot_planner::plan(&taken.cluster, &taken.evidence, intent, inputs).is_err());
+    let View::Snapshot(blind) = of_a_follower(&mut world, Query::Snapshot) else { panic!("a snapshot") };
+    assert!(blind.not_seen.is_some_and(|why| why == "only the leader hears agents"));
+}

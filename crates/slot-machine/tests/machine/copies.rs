@@ -24,7 +24,7 @@ fn after(mut task: Task, dep: u16) -> Task {
     task.after = vec![dep];
     task
 }
-fn moving(world: &World, from: &SlotId, to: &SlotId) -> (Intent, Vec<Task>) {
+pub fn moving(world: &World, from: &SlotId, to: &SlotId) -> (Intent, Vec<Task>) {
     let intent = Intent::MoveCopy { slot: from.clone(), to: Some(to.clone()) };
     (intent, vec![build(world, 1, to, 1, Some(from)), after(destroy(world, 1, from), 0)])
 }
@@ -362,7 +362,7 @@ fn builds_into_one_domain_run_no_more_at_once_than_policy_allows() {
         cluster.policy.copy_per_domain = bound;
         let beside = Some(&slot(3, 1));
         let tasks = vec![build(&world, 2, &slot(3, 2), 1, None), build(&world, 1, &slot(4, 1), 1, beside)];
-        let id = world.start(Intent::Rebalance, tasks);
+        let id = world.start(Intent::Rebalance(Default::default()), tasks);
         world.start_all();
         let runs = world.state.plans[&id].tasks.iter();
         runs.filter(|run| run.state == TaskState::Running).count()

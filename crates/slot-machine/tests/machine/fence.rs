@@ -282,6 +282,27 @@ fn r5_a_host_that_was_switched_off_comes_back_as_no_master() {
     assert!(world.sent.iter().all(|o| o.boot != boot(1, 1) || o.index < order.index), "R27");
 }
 
+/// R28: a master that was fenced and succeeded is gone with its disk, once that is replaced; one whose boot is not known to have
+/// ended stays possible.
+#[test]
+fn r28_l1_a_succeeded_master_goes_with_its_disk() {
+    let mut world = dead_host();
+    approved(&mut world, &[1, 2], 3);
+    let order = world.until(StepKind::FenceHost);
+    world.finish(order.id, said(&world));
+    world.drive();
+    world.ok(Command::HostSeen { host: host(1), incarnation: disk(66), boot: boot(1, 2), high_water: LogIndex(0) });
+    let mut alive = World { state: world.state.clone(), watch: world.watch.clone(), index: world.index, ..dead_host() };
+    alive.state.ended_boots.clear();
+    for (world, left) in [(&mut world, 0), (&mut alive, 1)] {
+        assert!(world.store(1).possible_masters.contains_key(&slot(1, 1)));
+        world.ok(Command::AdmitHost { host: host(1), incarnation: disk(66), by: person("ann"), reason: "new".into() });
+        for n in [1, 2] {
+            assert_eq!(world.store(n).possible_masters.len(), left);
+        }
+    }
+}
+
 /// A device's word stands for the next plan too: nothing is switched a second time.
 #[test]
 fn r26_a_host_that_is_off_is_not_switched_off_again() {

@@ -21,7 +21,14 @@ pub fn canary(h: u8) -> Step {
 }
 pub fn spec(copies: usize) -> StoreSpec {
     let copies = u8::try_from(copies).unwrap();
-    StoreSpec { engine: EngineKind::Journal, copies, size_bytes: 1 << 20, spread: Spread::Rack, sync_copies: 0 }
+    StoreSpec {
+        engine: EngineKind::Journal,
+        copies,
+        size_bytes: 1 << 20,
+        spread: Spread::Rack,
+        sync_copies: 0,
+        never: std::collections::BTreeSet::new(),
+    }
 }
 pub fn task(n: u8, epoch: Epoch, kind: TaskKind, steps: Vec<Step>) -> Task {
     Task { kind, store: Some(store(n)), epoch, after: Vec::new(), steps }

@@ -64,7 +64,9 @@ fn r11_nobody_serves_it_every_copy_goes_and_its_tombstone_stays() {
 fn s5_only_a_plan_that_asks_for_just_this_retires_a_store() {
     let mut world = World::with_store();
     let tasks = retiring(&world);
-    for intent in [Intent::Rebalance, Intent::RetireStore(store(2)), Intent::Apply(Box::new(fleet()))] {
+    for intent in
+        [Intent::Rebalance(Default::default()), Intent::RetireStore(store(2)), Intent::Apply(Box::new(fleet()))]
+    {
         let plan = world.plan(intent.clone(), tasks.clone());
         assert!(matches!(world.propose(&plan), Answer::Refused(Refused::BadPlan(_))), "{intent}");
     }

@@ -422,6 +422,7 @@ pub fn fleet() -> FleetSpec {
         )
     });
     FleetSpec {
+        unused: std::collections::BTreeSet::new(),
         cluster: ClusterName::new("fm1").unwrap(),
         coordinators: BTreeMap::new(),
         hosts: hosts.collect(),

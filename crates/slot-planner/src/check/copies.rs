@@ -8,7 +8,7 @@ use super::{Fault, Ground};
 use slot_types::cluster::*;
 use slot_types::evidence::CopyEvidence;
 use slot_types::ids::*;
-use slot_types::plan::{Intent, Task, TaskKind};
+use slot_types::plan::{Budget, Intent, Task, TaskKind};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A store as the plan goes on.
@@ -121,6 +121,9 @@ impl Case<'_> {
         }
         if cluster.slot(slot).is_none_or(|room| room.size_bytes < self.store.spec.size_bytes) {
             return Err(Fault::Placement(format!("{slot} is not there or too small for {}", self.name)));
+        }
+        if self.store.spec.never.contains(&slot.host) {
+            return Err(Fault::Placement(format!("{} would go to {slot}, the file says never there", self.name)));
         }
         if !goes_on {
             self.is_free(slot, generation)?;
@@ -271,7 +274,23 @@ pub(super) fn within(ground: &Ground<'_>, task: &Task) -> bool {
             };
             inside && !matches!(task.kind, TaskKind::HandOver { .. })
         }
-        Intent::Rebalance => true,
+        Intent::Rebalance(budget) => budget_holds(ground, budget),
         _ => false,
     }
+}
+
+/// What a rebalancing copies and moves stays within what was asked for.
+fn budget_holds(ground: &Ground<'_>, budget: &Budget) -> bool {
+    let tasks = ground.plan.tasks.as_slice();
+    let size = |task: &Task| {
+        let store = task.store.as_ref().and_then(|name| ground.cluster.stores.get(name));
+        store.filter(|_| matches!(task.kind, TaskKind::BuildCopy { .. })).map_or(0, |store| store.spec.size_bytes)
+    };
+    let bytes = tasks.iter().map(size).fold(0u64, u64::saturating_add);
+    let moves = |kind: fn(&TaskKind) -> bool| tasks.iter().filter(|task| kind(&task.kind)).count();
+    let copies = moves(|kind| matches!(kind, TaskKind::BuildCopy { .. }));
+    let masters = moves(|kind| matches!(kind, TaskKind::HandOver { .. }));
+    // A master that goes along with a copy is one move.
+    let within = |max: u32| copies.max(masters) <= max as usize;
+    budget.max_bytes.is_none_or(|max| bytes <= max) && budget.max_moves.is_none_or(within)
 }

@@ -18,7 +18,7 @@ pub(super) fn check(ground: &Ground<'_>) -> Result<(), Fault> {
         (Intent::UndrainHost(host), _) => undrain(ground, host),
         (Intent::Undo(reverse), _) => undo(ground, reverse),
         (Intent::EmptyHost(_) | Intent::EmptyHosts(_), _) => empty(ground, &off(ground)),
-        (Intent::MoveCopy { .. } | Intent::Rebuild(_) | Intent::Rebalance, _) => {
+        (Intent::MoveCopy { .. } | Intent::Rebuild(_) | Intent::Rebalance(_), _) => {
             match tasks.iter().position(|task| !copies::within(ground, task)) {
                 Some(number) => Err(wrong(format!("task {number} is not within what was asked for"))),
                 None => Ok(()),
@@ -131,9 +131,9 @@ fn apply(ground: &Ground<'_>, file: &FleetSpec) -> Result<(), Fault> {
     if let Some(store) = stores.iter().find(|store| gone(store)) {
         return Err(wrong(format!("{store} was retired")));
     }
-    let missing = file.stores.keys().find(|s| !known(s) && !stores.contains(s));
-    match missing {
-        Some(store) => Err(wrong(format!("{store} of the file is not made"))),
+    let wanted = |(store, line): &(&StoreName, &StoreSpec)| line.engine.is_here() && !known(store);
+    match file.stores.iter().filter(wanted).find(|(store, _)| !stores.contains(store)) {
+        Some((store, _)) => Err(wrong(format!("{store} of the file is not made"))),
         None => Ok(()),
     }
 }

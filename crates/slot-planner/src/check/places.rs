@@ -18,8 +18,19 @@ pub(super) fn check(ground: &Ground<'_>) -> Result<(), Fault> {
             taken.insert(slot, name);
         }
         let live = store.copies.iter().filter(|(_, copy)| copy.state != CopyState::Retired).map(|(slot, _)| slot);
+        // A line that changes must find the copies where it allows them.
+        let line =
+            file.stores.get(name).filter(|_| !store.retired && store.epoch != Epoch::ZERO).unwrap_or(&store.spec);
+        let room = |slot: &SlotId| {
+            let described = file.hosts.get(&slot.host).and_then(|h| h.slots.get(&slot.number));
+            described.or_else(|| ground.cluster.slot(slot)).is_some_and(|room| room.size_bytes >= line.size_bytes)
+        };
+        let allowed = |slot: &&SlotId| !line.never.contains(&slot.host) && room(slot);
+        if let Some(slot) = live.clone().find(|slot| *line != store.spec && !allowed(slot)) {
+            return Err(Fault::Placement(format!("{slot} holds a copy of {name}, which its new line does not allow")));
+        }
         if !made.contains(name) {
-            apart(ground, file, name, &store.spec, live)?;
+            apart(ground, file, name, line, live)?;
         }
     }
     for task in &ground.plan.tasks {
@@ -38,6 +49,9 @@ pub(super) fn check(ground: &Ground<'_>) -> Result<(), Fault> {
             let described = file.hosts.get(&slot.host).and_then(|h| h.slots.get(&slot.number));
             if described.is_none_or(|d| d.size_bytes < spec.size_bytes) {
                 return Err(Fault::Placement(format!("{slot} is not there or too small for {name}")));
+            }
+            if spec.never.contains(&slot.host) || !spec.engine.is_here() {
+                return Err(Fault::Placement(format!("{name} may not be on {slot}, or no agent has its engine")));
             }
             usable(ground, slot, name)?;
         }

@@ -113,7 +113,7 @@ fn count(fleet: &Fleet, layout: &Layout, tally: &Tally) -> Violations {
             match state {
                 State::Down | State::Retired => broken.missing += u64::from(nth < usize::from(store.copies)),
                 State::Leaving => broken.to_leave += 1,
-                State::Active | State::Draining => {}
+                State::Active | State::Draining | State::Stopped => {}
             }
             broken.masters += u64::from(nth == 0 && state != State::Active);
             if host == NOWHERE {

@@ -21,12 +21,21 @@ pub enum State {
     Active,
     /// No masters, and nothing new; replicas may stay.
     Draining,
+    /// Nothing of it runs and nothing is lost: copies stay, and none of them is live. As in maintenance.
+    Stopped,
     /// Nothing may stay; what is there can be read.
     Leaving,
     /// Nothing is there any more: it does not answer, or burned.
     Down,
     /// Gone for good.
     Retired,
+}
+
+impl State {
+    /// Whether a copy that is there may stay there.
+    pub fn keeps(self) -> bool {
+        matches!(self, State::Active | State::Draining | State::Stopped)
+    }
 }
 
 /// A machine.
@@ -39,6 +48,8 @@ pub struct Host {
     pub bytes: u64,
     /// Copies it may hold.
     pub slots: u32,
+    /// Bytes that a copy which comes may have at most: of its largest slot.
+    pub largest: u64,
     /// Its share of masters, relative to the others'; 1000 is ordinary.
     pub weight: u32,
     /// What may be on it.
@@ -48,7 +59,7 @@ pub struct Host {
 impl Host {
     /// An active host of ordinary weight, in no named domain.
     pub fn new(bytes: u64, slots: u32) -> Host {
-        Host { domain: [NOWHERE; LEVELS], bytes, slots, weight: 1000, state: State::Active }
+        Host { domain: [NOWHERE; LEVELS], bytes, slots, largest: u64::MAX, weight: 1000, state: State::Active }
     }
     /// In these domains, innermost first.
     pub fn within(mut self, domains: &[u32]) -> Host {
@@ -93,6 +104,9 @@ pub struct Fleet {
     pub pins: Vec<(u32, u32)>,
     /// (store, host): no copy may be built there. Sorted.
     pub exclusions: Vec<(u32, u32)>,
+    /// (store, host): a copy there may not become master; (store, [`NOWHERE`]): its master stays where it is, whatever the
+    /// state of that host. Sorted.
+    pub no_master: Vec<(u32, u32)>,
 }
 
 impl Fleet {
@@ -120,6 +134,16 @@ impl Fleet {
     #[inline]
     pub fn is_excluded(&self, store: u32, host: u32) -> bool {
         !self.exclusions.is_empty() && self.exclusions.binary_search(&(store, host)).is_ok()
+    }
+    /// Whether a store's master stays where it is.
+    #[inline]
+    pub fn keeps_master(&self, store: u32) -> bool {
+        !self.no_master.is_empty() && self.no_master.binary_search(&(store, NOWHERE)).is_ok()
+    }
+    /// Whether a copy of a store on a host may become master, the host's state apart.
+    #[inline]
+    pub fn may_become_master(&self, store: u32, host: u32) -> bool {
+        self.no_master.is_empty() || !self.keeps_master(store) && self.no_master.binary_search(&(store, host)).is_err()
     }
     /// Active hosts, by number.
     pub fn active(&self) -> impl Iterator<Item = u32> + '_ {

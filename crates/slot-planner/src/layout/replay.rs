@@ -154,7 +154,8 @@ impl<'a> Yard<'a> {
         if one.master != NOWHERE && self.at[one.store as usize].first() != Some(&one.master) {
             let copies = &mut self.at[one.store as usize];
             let nth = copies.iter().position(|host| *host == one.master).ok_or(Wrong::Master)?;
-            if !self.fleet.hosts[one.master as usize].is_active() {
+            let is_active = self.fleet.hosts[one.master as usize].is_active();
+            if !is_active || !self.fleet.may_become_master(one.store, one.master) {
                 return Err(Wrong::Master);
             }
             copies.swap(0, nth);
@@ -190,7 +191,7 @@ impl<'a> Yard<'a> {
         let (bytes, slots) = (&mut self.bytes[one.to as usize], &mut self.slots[one.to as usize]);
         *bytes += spec.size;
         *slots += 1;
-        if *bytes > host.bytes {
+        if *bytes > host.bytes || spec.size > host.largest {
             return Err(Wrong::Bytes);
         }
         if *slots > host.slots {

@@ -43,6 +43,8 @@ pub struct Room {
     pub at_most: u32,
     /// Why not one more.
     pub limit: Limit,
+    /// Whether what is there now survives every loss that is asked about.
+    pub safe: bool,
 }
 
 /// What is free on each active host.
@@ -50,11 +52,12 @@ pub struct Room {
 struct Free {
     bytes: Vec<u64>,
     slots: Vec<u32>,
+    largest: Vec<u64>,
 }
 
 impl Free {
     fn fits(&self, host: u32, size: u64) -> bool {
-        self.bytes[host as usize] >= size && self.slots[host as usize] > 0
+        self.bytes[host as usize] >= size && self.slots[host as usize] > 0 && self.largest[host as usize] >= size
     }
     fn take(&mut self, host: u32, size: u64) {
         self.bytes[host as usize] -= size;
@@ -62,7 +65,7 @@ impl Free {
     }
     /// How many copies of a size fit on a host.
     fn units(&self, host: u32, size: u64) -> u64 {
-        let slots = u64::from(self.slots[host as usize]);
+        let slots = if self.largest[host as usize] < size { 0 } else { u64::from(self.slots[host as usize]) };
         self.bytes[host as usize].checked_div(size).map_or(slots, |bytes| bytes.min(slots))
     }
 }
@@ -73,17 +76,42 @@ pub fn room(fleet: &Fleet, layout: &Layout, ask: &Ask) -> Room {
     let at_most = question.bound();
     let (mut fits, mut above) = (0, at_most.saturating_add(1));
     let mut limit = match question.holds(0) {
-        Err(limit) => return Room { fits: 0, at_most: 0, limit },
-        Ok(()) => Limit::Places,
+        Err(limit) => return Room { fits: 0, at_most: 0, limit, safe: false },
+        Ok(()) => None,
     };
     while above - fits > 1 {
         let middle = fits + (above - fits) / 2;
         match question.holds(middle) {
             Ok(()) => fits = middle,
-            Err(found) => (above, limit) = (middle, found),
+            Err(found) => (above, limit) = (middle, Some(found)),
         }
     }
-    Room { fits, at_most, limit }
+    // What the counting forbids was not tried yet: what stands in its way is said of a try, too.
+    let limit = limit.or_else(|| question.holds(fits.saturating_add(1)).err()).unwrap_or(Limit::Places);
+    Room { fits, at_most, limit, safe: true }
+}
+
+/// The failure domains of a level whose loss, each alone, could not be borne: a store would have no copy left, or the hosts that
+/// are left would have fewer slots or bytes free than were lost. By number. That what is lost fits by number does not say that every
+/// copy finds a place apart from its others; that is for [`homeless`]. A domain that is the whole fleet is none of them.
+pub fn not_survivable(fleet: &Fleet, layout: &Layout, level: u8) -> Vec<u32> {
+    let tally = Tally::without_pairs(fleet, layout);
+    let index = Index::of(fleet, layout);
+    let all: Vec<u32> = fleet.active().collect();
+    let sum =
+        |of: &dyn Fn(u32) -> u64, hosts: &[u32]| hosts.iter().fold(0u64, |sum, host| sum.saturating_add(of(*host)));
+    let bytes = |host: u32| fleet.hosts[host as usize].bytes.saturating_sub(tally.bytes[host as usize]);
+    let slots = |host: u32| u64::from(fleet.hosts[host as usize].slots.saturating_sub(tally.slots[host as usize]));
+    let (free_bytes, free_slots) = (sum(&bytes, &all), sum(&slots, &all));
+    let survives = |gone: &[u32]| {
+        let left = |host: &u32| *host != NOWHERE && !gone.contains(host) && fleet.hosts[*host as usize].is_readable();
+        let served = |store: &u32| layout.copies(fleet, *store).iter().any(left);
+        sum(&|host| tally.bytes[host as usize], gone) <= free_bytes - sum(&bytes, gone)
+            && sum(&|host| u64::from(tally.slots[host as usize]), gone) <= free_slots - sum(&slots, gone)
+            && gone.iter().flat_map(|host| index.on(*host)).all(served)
+    };
+    let losses = domains(fleet, level).into_iter().filter(|(_, gone)| gone.len() < all.len());
+    losses.filter(|(_, gone)| !survives(gone)).map(|(domain, _)| domain).collect()
 }
 
 /// The stores that would have fewer copies for good if these hosts were gone: nothing that is left could take what was there. Once
@@ -121,7 +149,8 @@ struct Question<'a> {
 impl<'a> Question<'a> {
     fn of(fleet: &'a Fleet, layout: &'a Layout, ask: &'a Ask) -> Question<'a> {
         let tally = Tally::of(fleet, layout);
-        let mut free = Free { bytes: vec![0; fleet.hosts.len()], slots: vec![0; fleet.hosts.len()] };
+        let largest = fleet.hosts.iter().map(|host| host.largest).collect();
+        let mut free = Free { bytes: vec![0; fleet.hosts.len()], slots: vec![0; fleet.hosts.len()], largest };
         for host in fleet.active() {
             let (spec, at) = (&fleet.hosts[host as usize], host as usize);
             free.bytes[at] = spec.bytes.saturating_sub(tally.bytes[at]);
@@ -277,7 +306,8 @@ impl<'a> Question<'a> {
     fn may(&self, copy: &LostCopy<'_>, gone: &[u32], host: u32) -> bool {
         let stays = copy.copies.iter().filter(|other| **other != NOWHERE && !gone.contains(other));
         let apart = stays.into_iter().all(|other| !self.fleet.share(copy.level, *other, host));
-        apart && !matches!(copy.name, Name::Known(store) if self.fleet.is_excluded(store, host))
+        let fits = copy.size <= self.free.largest[host as usize];
+        fits && apart && !matches!(copy.name, Name::Known(store) if self.fleet.is_excluded(store, host))
     }
 
     /// The common case, without a copy of what is free: as many roomy hosts as there are copies, each taking one.

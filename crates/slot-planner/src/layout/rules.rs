@@ -7,7 +7,7 @@ use super::model::*;
 /// Why a host may not take a copy of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum WhyNotHere {
-    /// It is draining, leaving, down or retired.
+    /// It is draining, stopped, leaving, down or retired.
     State(State),
     /// It holds a copy of the store.
     HasCopy,
@@ -53,6 +53,9 @@ pub fn may_hold(
     }
     if tally.slots[host as usize] >= on.slots {
         return Err(WhyNotHere::Slots);
+    }
+    if spec.size > on.largest {
+        return Err(WhyNotHere::Bytes { short: spec.size - on.largest });
     }
     let then = tally.bytes[host as usize] + spec.size;
     if then > on.bytes {

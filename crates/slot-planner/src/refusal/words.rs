@@ -2,23 +2,11 @@
 //!
 //! What always holds: words only; nothing is decided here.
 
-use super::{WhyNot, list};
+use super::WhyNot;
 use slot_types::cluster::LossState;
 use slot_types::ids::*;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-pub(super) fn kept(hosts: &BTreeSet<HostName>, stores: &BTreeSet<StoreName>) -> String {
-    match (hosts.is_empty(), stores.is_empty()) {
-        (true, true) => String::new(),
-        (false, true) => format!("; it leaves out {}, which stay", list(hosts)),
-        (true, false) => format!("; it leaves out {}, which stay", list(stores)),
-        (false, false) => format!("; it leaves out {} and {}, which stay", list(hosts), list(stores)),
-    }
-}
-pub(super) fn gone(stores: &BTreeSet<StoreName>) -> String {
-    let text = || format!("; it names {}, retired for good: take that out of the file", list(stores));
-    if stores.is_empty() { String::new() } else { text() }
-}
 pub(super) fn places(why: &BTreeMap<HostName, WhyNot>) -> String {
     why.iter().map(|(host, why)| format!("\n    {host}: {why}")).collect()
 }

@@ -4,6 +4,7 @@
 //! its end again gives nothing to do; the same input gives the same bytes, in whatever order its hosts and stores come; no kind
 //! of violation grows. A refusal names what really fits nowhere.
 
+mod course;
 mod fleets;
 
 use fleets::*;
@@ -96,6 +97,34 @@ proptest! {
         if let Ok(outcome) = solve(&fleet, &before, &Goal::Rebalance, &wish) {
             prop_assert!(outcome.bytes <= max_bytes);
             prop_assert_eq!(replay(&fleet, &before, &outcome), Ok(()));
+        }
+    }
+
+    #[test]
+    fn masters_that_have_to_stay_stay_and_none_goes_where_it_may_not(made in any_fleet(), goal in any_goal(), seed in 0u32..97) {
+        let (mut fleet, before) = made;
+        for store in 0..fleet.stores.len() as u32 {
+            let held: Vec<u32> = before.copies(&fleet, store).iter().copied().filter(|host| *host != NOWHERE).collect();
+            match (store * 31 + seed) % 3 {
+                0 if before.master(&fleet, store) != NOWHERE => {
+                    fleet.pins.extend(held.iter().map(|host| (store, *host)));
+                    fleet.no_master.push((store, NOWHERE));
+                }
+                1 => fleet.no_master.extend(held.iter().skip(1).map(|host| (store, *host))),
+                _ => {}
+            }
+        }
+        fleet.pins.sort_unstable();
+        fleet.pins.dedup();
+        fleet.no_master.sort_unstable();
+        fleet.no_master.dedup();
+        let Ok(outcome) = solve(&fleet, &before, &goal, &Wish::default()) else { return Ok(()) };
+        prop_assert_eq!(replay(&fleet, &before, &outcome), Ok(()));
+        for store in (0..fleet.stores.len() as u32).filter(|store| fleet.keeps_master(*store)) {
+            prop_assert_eq!(outcome.layout.master(&fleet, store), before.master(&fleet, store));
+        }
+        for one in outcome.moves.iter().filter(|one| one.master != NOWHERE) {
+            prop_assert!(fleet.may_become_master(one.store, one.master), "{one:?}");
         }
     }
 

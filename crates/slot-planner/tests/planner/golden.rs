@@ -6,7 +6,7 @@ use slot_types::ids::*;
 use slot_types::plan::{Intent, Settlement};
 use slot_types::render::{WIDTH, render_plan};
 
-fn page(plan: &CheckedPlan) -> String {
+pub fn page(plan: &CheckedPlan) -> String {
     let text = render_plan(Some(PlanId(17)), plan.plan(), &plan.digest());
     assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
     text

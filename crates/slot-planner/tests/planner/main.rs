@@ -1,15 +1,19 @@
 //! The planner as its callers see it: a small fleet, an intent, and the plan or the refusal that comes of it.
 
 mod copies;
+mod estimate;
 mod explain;
 mod fence;
 mod front_ends;
 mod golden;
 mod intents;
 mod last_resort;
+mod lines;
 mod mutations;
 mod parts;
+mod place;
 mod random;
+mod rebalance;
 mod refusals;
 mod retire;
 mod risk;

@@ -183,7 +183,7 @@ fn every_intent(world: &World) -> Vec<Intent> {
         intents.push(Intent::EmptyHosts(pair));
     }
     intents.push(Intent::Rebuild(Scope::All));
-    intents.push(Intent::Rebalance);
+    intents.push(Intent::Rebalance(Default::default()));
     for (name, store) in &world.cluster.stores {
         intents.push(Intent::RetireStore(name.clone()));
         intents.push(Intent::FailOverStore { store: name.clone(), to: None });

@@ -126,8 +126,17 @@ fn a_file_takes_nothing_from_under_a_copy() {
         f.hosts.get_mut(&host(1)).unwrap().at = at;
     });
     assert!(matches!(together, Refusal::SpreadBroken { .. }));
-    let copies = apply(&|f| f.stores.get_mut(&store(1)).unwrap().copies = 3);
-    assert!(matches!(copies, Refusal::NotSupported { what: "the number of copies", .. }));
+    let synced = apply(&|f| f.stores.get_mut(&store(1)).unwrap().sync_copies = 1);
+    assert!(matches!(synced, Refusal::NotSupported { what: "sync_copies", .. }), "R24: {synced}");
+    let pinned = apply(&|f| {
+        f.stores.get_mut(&store(1)).unwrap().never.insert(host(1));
+    });
+    assert!(matches!(&pinned, Refusal::Pinned { slot: at, .. } if at.host == host(1)), "{pinned}");
+    assert!(pinned.to_string().contains("slotctl move slot imap1/01"), "{pinned}");
+    let large = apply(&|f| f.stores.get_mut(&store(1)).unwrap().size_bytes = 100_000);
+    assert!(matches!(large, Refusal::SlotInUse { what: "reserves more than there is on", .. }), "{large}");
+    let cyrus = apply(&|f| f.stores.get_mut(&store(1)).unwrap().engine = EngineKind::Cyrus);
+    assert!(matches!(cyrus, Refusal::NotSupported { what: "the engine", .. }), "{cyrus}");
     let full = apply(&|f| *f = file(4, 8, 17, 2));
     assert!(matches!(full, Refusal::NoRoom { needed: 2, .. }), "{full}");
     let other = apply(&|f| f.cluster = ClusterName::new("fm2").unwrap());

@@ -42,8 +42,16 @@ pub fn file(hosts: usize, slots: u16, stores: usize, copies: u8) -> FleetSpec {
             .collect(),
         fence: None,
     };
-    let spec = StoreSpec { engine: EngineKind::Journal, copies, size_bytes: 100, spread: Spread::Rack, sync_copies: 0 };
+    let spec = StoreSpec {
+        engine: EngineKind::Journal,
+        copies,
+        size_bytes: 100,
+        spread: Spread::Rack,
+        sync_copies: 0,
+        never: std::collections::BTreeSet::new(),
+    };
     FleetSpec {
+        unused: std::collections::BTreeSet::new(),
         cluster: ClusterName::new("fm1").unwrap(),
         coordinators: BTreeMap::from([(CoordinatorName::new("c1").unwrap(), "10.1.9.1:7400".parse().unwrap())]),
         hosts: (1..=hosts).map(|n| (host(n), host_spec(n))).collect(),

@@ -1,7 +1,7 @@
 //! How many more stores fit, against trying every placement.
 
 use super::fleet;
-use slot_planner::layout::room::{Ask, Limit, room};
+use slot_planner::layout::room::{Ask, Limit, not_survivable, room};
 use slot_planner::layout::*;
 
 /// Whether copies that are homeless can be rebuilt, by trying every host for each.
@@ -113,4 +113,25 @@ fn it_says_what_stands_in_the_way() {
     assert_eq!((safe.fits, safe.at_most), (3, 3));
     let large = room(&fleet, &layout, &Ask { size: 3500, survive: Some(HOST), ..ask });
     assert_eq!(large.fits, 0);
+}
+
+#[test]
+fn a_rack_can_be_lost_if_a_copy_is_left_and_there_is_room_by_number() {
+    let mut fleet = Fleet::default();
+    for rack in [0, 0, 1, 1, 2] {
+        fleet.hosts.push(Host::new(100, 4).within(&[rack, 7]));
+    }
+    let store = Store { size: 10, load: 1, copies: 2, level: HOST };
+    let both = [0, 1];
+    let layout = Layout::of(&mut fleet, [(store, [0, 2].as_slice()), (store, &both), (store, &[3, 4])]);
+    // The second store is in one rack; the third's is another's, and the site is the whole fleet.
+    assert_eq!(not_survivable(&fleet, &layout, RACK), [0]);
+    assert_eq!(not_survivable(&fleet, &layout, RACK + 1), Vec::<u32>::new());
+    assert_eq!(not_survivable(&fleet, &layout, HOST), Vec::<u32>::new());
+    // No room outside the first rack; then room for one copy in all, which is on the first host.
+    fleet.hosts.iter_mut().skip(2).for_each(|host| host.slots = 1);
+    assert_eq!(not_survivable(&fleet, &layout, RACK), [0]);
+    fleet.hosts[1].slots = 1;
+    fleet.hosts[0].slots = 3;
+    assert_eq!(not_survivable(&fleet, &layout, HOST), [0]);
 }

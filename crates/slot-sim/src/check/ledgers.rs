@@ -109,15 +109,9 @@ impl Ledgers {
         self.outcomes.get(id).is_some_and(|all| all.contains(outcome))
     }
 
-    /// A coordinator sends an order; its term and index, if it can be read. S12: what it rests on is committed; R18: no thaw after the
+    /// A coordinator sends an order; what it is, if it can be read. S12: what it rests on is committed; R18: no thaw after the
     /// commit.
-    pub fn emitted(
-        &mut self,
-        found: &mut Found,
-        commits: &Commits,
-        host: &HostName,
-        bytes: &[u8],
-    ) -> Option<(u64, u64)> {
+    pub fn emitted(&mut self, found: &mut Found, commits: &Commits, host: &HostName, bytes: &[u8]) -> Option<Order> {
         let order: Order = match codec::decode(bytes) {
             Ok(order) => order,
             Err(error) => {
@@ -134,7 +128,7 @@ impl Ledgers {
         if !known.iter().any(|(to, o)| to == host && same_order(o, &order)) {
             known.push((host.clone(), order.clone()));
         }
-        Some((order.term.0, order.index.0))
+        Some(order)
     }
 
     /// A person at the machine asks an agent for a master.

@@ -30,10 +30,16 @@ impl Pauses {
     pub fn said(&mut self, found: &mut Found, state: &State, command: &Command) {
         match command {
             Command::PausePlan { plan, .. } => drop(self.paused.insert(*plan)),
+            // What is past its commit goes forward while the rest of the plan is given up.
+            Command::AbortPlan { plan, .. } => drop(self.paused.remove(plan)),
             Command::ResumePlan { plan, guards, .. } => {
                 self.paused.remove(plan);
-                self.begun.retain(|(of, _), _| of != plan);
                 if let Some(record) = state.plans.get(plan) {
+                    // What was frozen or past its commit went on all the while and is not begun anew: it may be paused again.
+                    let goes_on = |task: u16| {
+                        record.tasks.get(usize::from(task)).is_some_and(|run| run.state == TaskState::Running)
+                    };
+                    self.begun.retain(|(of, task), _| of != plan || goes_on(*task));
                     resumed(found, record, guards);
                 }
             }

@@ -6,6 +6,8 @@
 use super::Found;
 use slot_proto::pb::RaftEntryType;
 use slot_raft::{PersistBatch, RaftMessage, RaftMessageType, Restored};
+use slot_types::ids::OrderId;
+use slot_types::order::Order;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
@@ -16,8 +18,9 @@ const BODIES_KEPT: u64 = 4_096;
 const ROUNDS_KEPT: usize = 256;
 const ROUND_KEPT_MS: u64 = 120_000;
 
-/// Entries whose orders have not left, kept with the moment they were placed.
+/// Entries kept with the moment they were placed, and orders with the moment they were last sent.
 const PLACED_KEPT: usize = 4_096;
+const SENT_KEPT: usize = 4_096;
 
 /// Which entries a log holds.
 #[derive(Default)]
@@ -73,9 +76,9 @@ struct Node {
     applied: u64,
     /// Up to where its log is to be forgotten, once what was applied of it has been looked at.
     dropped: u64,
-    /// When it last delivered orders, in which term, and the latest moment before that.
-    delivered: (u64, u64, u64),
-    /// When it placed each entry of its own term for which no order has left yet.
+    /// When it last sent each order, and in which term.
+    sent: BTreeMap<(OrderId, u64), (u64, u64)>,
+    /// When it placed each entry of its log.
     placed: BTreeMap<u64, u64>,
 }
 
@@ -332,27 +335,27 @@ impl Raft {
     }
 
     /// S15: an order leaves only after a round of heartbeats was answered by a quorum in the sender's term, begun since the
-    /// last orders or, for one that leaves for the first time, since the sender itself placed its entry in that term.
-    pub fn delivers(&mut self, found: &mut Found, now: u64, id: u64, term: u64, index: u64) {
+    /// sender last sent that very order in that term or, for one that leaves for the first time, since it placed its entry.
+    /// Other orders may leave in between, on rounds of their own.
+    pub fn delivers(&mut self, found: &mut Found, id: u64, order: &Order) {
+        let (now, term, index) = (found.now, order.term.0, order.index.0);
         if self.leaders.get(&term).is_some_and(|leader| *leader != id) {
-            found.say("S15", format!("c{id} sends an order in term {term}, in which it does not lead"));
+            found.say("S15", format!("c{id} sends {} in term {term}, in which it does not lead", order.id));
         }
         let quorum = self.quorum;
         let Some(node) = self.nodes.get_mut(&id) else { return };
-        let (last_term, last, before) = node.delivered;
-        let since = match (last_term == term, last == now) {
-            (true, true) => before,
-            (true, false) => last,
-            (false, _) => 0,
-        };
-        node.delivered = (term, now, since);
-        let placed = node.placed.remove(&index).filter(|_| node.log.terms.get(&index) == Some(&term));
-        let since = placed.map_or(since, |placed| placed.min(since));
-        let confirmed = |(key, round): (&(u64, Vec<u8>), &Round)| {
-            key.0 == id && round.term == term && round.begun >= since && round.answered.len() + 1 >= quorum
-        };
-        if quorum > 1 && !self.rounds.iter().any(confirmed) {
-            found.say("S15", format!("c{id} sends an order in term {term} without its leadership confirmed"));
+        let last = node.sent.insert((order.id, index), (term, now)).filter(|(in_term, _)| *in_term == term);
+        while node.sent.len() > SENT_KEPT {
+            node.sent.pop_first();
+        }
+        let placed = node.placed.get(&index).filter(|_| node.log.terms.get(&index) == Some(&term)).copied();
+        let since = last.map(|(_, at)| at).or(placed).unwrap_or(0);
+        let own = |(key, round): &(&(u64, Vec<u8>), &Round)| key.0 == id && round.term == term;
+        let confirmed = |(_, round): (_, &Round)| round.begun >= since && round.answered.len() + 1 >= quorum;
+        if quorum > 1 && !self.rounds.iter().filter(own).any(confirmed) {
+            let newest = self.rounds.iter().filter(own).map(|(_, r)| (r.begun, r.answered.len() + 1)).max();
+            let wants = format!("entry {index} placed {placed:?}, a round wanted since {since}, newest {newest:?}");
+            found.say("S15", format!("c{id} sends {} in term {term}, its leadership not confirmed: {wants}", order.id));
         }
     }
 }

@@ -325,7 +325,6 @@ impl Witness {
 
     fn coordinator_did(&mut self, node: u64, state: &State, effects: &[coordinator::Effect]) {
         use coordinator::Effect;
-        let now = self.found.now;
         for effect in effects {
             if let Effect::Persist(batch) = effect {
                 self.raft.asked(&mut self.found, node, batch, state.applied.0);
@@ -345,8 +344,8 @@ impl Witness {
                 }
                 Effect::Deliver { host, order, .. } => {
                     let emitted = self.ledgers.emitted(&mut self.found, &self.commits, host, order);
-                    let Some((term, index)) = emitted else { continue };
-                    self.raft.delivers(&mut self.found, now, node, term, index);
+                    let Some(order) = emitted else { continue };
+                    self.raft.delivers(&mut self.found, node, &order);
                 }
                 Effect::WatchAgents { term, agents } if !agents.is_empty() => {
                     self.raft.leads(&mut self.found, node, term.0);

@@ -38,8 +38,14 @@ impl Toy {
     }
     fn route(&mut self, store: u8, at: u16, n: u64) {
         let address: SocketAddr = (Ipv4Addr::LOCALHOST, at).into();
-        let spec =
-            StoreSpec { engine: EngineKind::Journal, copies: 1, size_bytes: 1, spread: Spread::Host, sync_copies: 0 };
+        let spec = StoreSpec {
+            engine: EngineKind::Journal,
+            copies: 1,
+            size_bytes: 1,
+            spread: Spread::Host,
+            sync_copies: 0,
+            never: std::collections::BTreeSet::new(),
+        };
         let store_state = Store {
             spec,
             epoch: epoch(n),

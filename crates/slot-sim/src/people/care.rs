@@ -91,8 +91,13 @@ impl Crowd {
         }
         for (id, case) in &cluster.loss_cases {
             if case.state == LossState::Listed && self.may_care(Care::Case(*id), now, SETTLE_AGAIN_MS) {
-                self.count("care: reinject asked");
-                let intent = Intent::SettleLoss { case: *id, how: Settlement::Reinject };
+                // As the refusal says: what leads can follow nobody, so it hands over first.
+                let leads = cluster.stores.get(&case.store).is_some_and(|s| s.master.as_ref() == Some(&case.slot));
+                let intent = match leads {
+                    true => Intent::FailOverSlot { slot: case.slot.clone(), to: None },
+                    false => Intent::SettleLoss { case: *id, how: Settlement::Reinject },
+                };
+                self.count(if leads { "care: hand-over asked before a reinject" } else { "care: reinject asked" });
                 self.plan(now, public, who, intent, asks);
             }
         }

@@ -336,7 +336,9 @@ impl Crowd {
             }
             2 => self.one_of(&stores).cloned().map(|store| Intent::Rebuild(Scope::Store(store))),
             3 => Some(Intent::Rebuild(Scope::All)),
-            4 => self.retires(cluster, &stores).map(Intent::RetireStore).or(Some(Intent::Rebalance)),
+            4 => {
+                self.retires(cluster, &stores).map(Intent::RetireStore).or(Some(Intent::Rebalance(Default::default())))
+            }
             _ => {
                 let free: Vec<SlotId> = cluster
                     .hosts
@@ -353,7 +355,7 @@ impl Crowd {
             Intent::EmptyHost(_) => "empty asked",
             Intent::EmptyHosts(_) => "empty of two asked",
             Intent::MoveCopy { .. } => "move asked",
-            Intent::Rebalance => "rebalance asked",
+            Intent::Rebalance(_) => "rebalance asked",
             Intent::RetireStore(_) => "retire store asked",
             _ => "rebuild asked",
         });

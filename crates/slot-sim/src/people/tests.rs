@@ -25,11 +25,19 @@ fn address() -> SocketAddr {
 }
 
 fn spec() -> StoreSpec {
-    StoreSpec { engine: EngineKind::Journal, copies: 3, size_bytes: 1, spread: Spread::Host, sync_copies: 0 }
+    StoreSpec {
+        engine: EngineKind::Journal,
+        copies: 3,
+        size_bytes: 1,
+        spread: Spread::Host,
+        sync_copies: 0,
+        never: std::collections::BTreeSet::new(),
+    }
 }
 
 fn fleet() -> FleetSpec {
     FleetSpec {
+        unused: std::collections::BTreeSet::new(),
         cluster: ClusterName::new("toy").unwrap(),
         coordinators: BTreeMap::new(),
         hosts: BTreeMap::new(),

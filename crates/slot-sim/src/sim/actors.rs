@@ -105,6 +105,12 @@ impl Sim {
         self.crowd.writable(&public)
     }
 
+    /// Whether a store was given up by a person; once its last copy is gone only a tombstone is left of it.
+    pub fn is_retired(&self, name: &StoreName) -> bool {
+        let cluster = self.state().and_then(|state| state.cluster.as_ref());
+        cluster.is_some_and(|cluster| cluster.stores.get(name).is_none_or(|store| store.retired))
+    }
+
     /// Whether every store of the cluster file has a master.
     pub fn is_founded(&self) -> bool {
         let (truth, names) = (Truth::default(), self.names());

@@ -239,13 +239,23 @@ impl Sim {
         let Some(cluster) = self.state().and_then(|s| s.cluster.as_ref()) else { return false };
         cluster.stores.values().all(|store| {
             let here = |slot: &SlotId| slot.host == *host;
+            // Who was succeeded elsewhere, and is known to be dead, is gone with its disk (R28).
+            let is_over = |slot: &SlotId| here(slot) && store.master.is_some() && self.has_ended(&slot.host);
+            let possible = || store.possible_masters.keys().filter(|slot| !is_over(slot));
             let leads = store.master.as_ref().is_some_and(here)
                 || store.pending.as_ref().is_some_and(here)
-                || store.possible_masters.keys().any(here);
+                || possible().any(here);
             let served = store.master.as_ref().is_some_and(|m| self.life(&Node::Engine(m.clone())).is_some());
             let has_copy = store.copies.keys().any(here);
-            !leads && (!has_copy || (served && store.pending.is_none() && store.possible_masters.is_empty()))
+            !leads && (!has_copy || (served && store.pending.is_none() && possible().next().is_none()))
         })
+    }
+
+    /// Whether the last boot the coordinators heard of is known to have ended.
+    fn has_ended(&self, host: &HostName) -> bool {
+        let Some(state) = self.state() else { return false };
+        let known = state.cluster.as_ref().and_then(|cluster| cluster.hosts.get(host)).and_then(|known| known.boot);
+        known.is_some() && known == state.ended_boots.get(host).copied()
     }
 
     /// The host comes back with an empty disk.

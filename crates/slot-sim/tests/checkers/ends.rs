@@ -12,8 +12,14 @@ const HEAL: Heal = Heal { begun_ms: 1_000, ended_ms: 100_000, bound_ms: 60_000 }
 
 fn cluster(master: Option<SlotId>, n: u64) -> Cluster {
     let mut cluster = Cluster::new(ClusterId([9; 16]), ClusterName::new("fm1").unwrap());
-    let spec =
-        StoreSpec { engine: EngineKind::Journal, copies: 1, size_bytes: 1, spread: Spread::Host, sync_copies: 0 };
+    let spec = StoreSpec {
+        engine: EngineKind::Journal,
+        copies: 1,
+        size_bytes: 1,
+        spread: Spread::Host,
+        sync_copies: 0,
+        never: std::collections::BTreeSet::new(),
+    };
     let made = Store {
         spec,
         epoch: epoch(n),

@@ -120,7 +120,7 @@ fn fill(template: &str, n: Option<u64>, slot: Option<u16>) -> Result<String, Str
         text = text.replace("{n}", &n.to_string());
     }
     if text.contains("{slot}") {
-        let slot = slot.ok_or("{slot} has a meaning only in a slot's address")?;
+        let slot = slot.ok_or("{slot} has a meaning only in a slot's address or dir")?;
         text = text.replace("{slot}", &slot.to_string());
     }
     if text.contains(['{', '}']) {
@@ -142,6 +142,11 @@ pub(crate) fn address(template: &str, port: u16, n: Option<u64>, slot: Option<u1
     Ok(parsed)
 }
 
+/// A text with `{n}` and `{slot}` filled in.
+pub(crate) fn filled(template: &str, n: Option<u64>, slot: Option<u16>) -> Result<String, String> {
+    fill(template, n, slot)
+}
+
 /// A text with `{n}` filled in.
 pub(crate) fn text(template: &str, n: Option<u64>) -> Result<String, String> {
     fill(template, n, None)
@@ -160,8 +165,8 @@ pub(crate) fn domain(template: &str, n: Option<u64>) -> Result<Domain, String> {
     Ok(Domain(levels))
 }
 
-/// `500 GB`.
-pub(crate) fn size(text: &str) -> Result<u64, String> {
+/// Reads a size as it is written in a cluster file, `500 GB`.
+pub fn size(text: &str) -> Result<u64, String> {
     match text.parse::<bytesize::ByteSize>() {
         Ok(size) if size.as_u64() > 0 => Ok(size.as_u64()),
         Ok(_) => Err(format!("{text:?} is no room at all")),
@@ -179,9 +184,37 @@ pub(crate) fn duration_ms(text: &str) -> Result<u64, String> {
     }
 }
 
-/// `1000 records`: the journal engine counts its lag in records.
-pub(crate) fn records(text: &str) -> Result<u64, String> {
-    let wrong = || format!("{text:?} is not a lag: the journal engine counts records, as in \"1000 records\"");
-    let number = text.strip_suffix("records").or_else(|| text.strip_suffix("record")).ok_or_else(wrong)?;
-    number.trim_end().parse().map_err(|_| wrong())
+/// A lag, in the unit of whoever counts it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lag {
+    /// As the journal engine counts.
+    Records(u64),
+    /// As engines of files count.
+    Bytes(u64),
+}
+
+/// `1000 records` or `10 kB`.
+pub(crate) fn lag(text: &str) -> Result<Lag, String> {
+    let wrong = || format!("{text:?} is not a lag: write it as in \"1000 records\" or \"10 kB\"");
+    match text.strip_suffix("records").or_else(|| text.strip_suffix("record")) {
+        Some(number) => number.trim_end().parse().map(Lag::Records).map_err(|_| wrong()),
+        // A bare number would be bytes to one reader and records to another.
+        None if text.chars().all(|c| c.is_ascii_digit()) => Err(wrong()),
+        None => text.parse::<bytesize::ByteSize>().map(|size| Lag::Bytes(size.as_u64())).map_err(|_| wrong()),
+    }
+}
+
+/// `200 MB/s`, in bytes a second.
+pub(crate) fn rate(text: &str) -> Result<u64, String> {
+    let wrong = || format!("{text:?} is not a rate: write it as in \"200 MB/s\"");
+    size(text.strip_suffix("/s").ok_or_else(wrong)?.trim_end()).map_err(|_| wrong())
+}
+
+/// `10%`, or a size.
+pub(crate) fn share(text: &str) -> Result<(), String> {
+    let wrong = || format!("{text:?} is neither a part nor a size: write it as in \"10%\" or \"50 GB\"");
+    match text.strip_suffix('%') {
+        Some(part) => part.trim_end().parse::<u8>().ok().filter(|part| *part < 100).map(drop).ok_or_else(wrong),
+        None => size(text).map(drop).map_err(|_| wrong()),
+    }
 }

@@ -1,29 +1,19 @@
 //! The cluster file as it is written, before names are expanded and values are read.
 //!
-//! What always holds: every field of the file's language is here; those that only a later version carries out are read
-//! and refused by name, so that no one believes they are in force.
+//! What always holds: every field of the file's language is here; what no build carries out yet is read, checked, and said
+//! with every diff ([`super::later`]), and values that would promise something else are refused by name.
 
-use super::expand::{self, Ranges};
+use super::expand::{self, Lag, Ranges};
 use super::fence::{RawFence, RawFenceOptions};
 use super::frontends::RawFrontEnd;
+use super::later::{self, RawAlarm, RawEngines, Unused};
 use super::{Fault, FileProblem};
-use crate::cluster::{EngineKind, Policy, Spread};
+use crate::cluster::{EngineKind, HostSpec, Policy, Spread, Weights};
+use crate::ids::HostName;
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use toml::Spanned;
-
-/// A field of a later version.
-type Later = Option<Spanned<toml::Value>>;
-
-fn refuse(fields: &[(&Later, &str)]) -> Result<(), Fault> {
-    for (value, field) in fields {
-        if let Some(value) = value {
-            return Err((value.span(), FileProblem::NotYet { field: field.to_string() }));
-        }
-    }
-    Ok(())
-}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -41,7 +31,8 @@ pub(crate) struct RawFile {
     pub(crate) policy: Option<RawPolicy>,
     #[serde(default)]
     pub(crate) fence_options: RawFenceOptions,
-    engine: Later,
+    #[serde(default)]
+    pub(crate) engine: RawEngines,
     #[serde(default)]
     pub(crate) frontends: Ranges<RawFrontEnd>,
 }
@@ -68,7 +59,7 @@ pub(crate) struct RawKind {
 pub(crate) struct RawSlot {
     pub(crate) size: Spanned<String>,
     pub(crate) address: Spanned<String>,
-    dir: Later,
+    pub(crate) dir: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
@@ -79,7 +70,7 @@ pub(crate) struct RawStore {
     pub(crate) spread: Option<Spanned<String>>,
     pub(crate) size: Option<Spanned<String>>,
     pub(crate) sync_copies: Option<Spanned<i64>>,
-    pin: Later,
+    pub(crate) pin: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
@@ -91,7 +82,34 @@ pub(crate) struct RawPolicy {
     approval: Option<RawApproval>,
     everyday: Option<RawEveryday>,
     copy: Option<RawCopy>,
-    alarm: Later,
+    placement: Option<RawPlacement>,
+    alarm: Option<RawAlarm>,
+}
+
+/// Weights; what is left out weighs nothing.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawPlacement {
+    domain: Option<Spanned<i64>>,
+    survivor: Option<Spanned<i64>>,
+    masters: Option<Spanned<i64>>,
+    bytes: Option<Spanned<i64>>,
+    moved: Option<Spanned<i64>>,
+}
+
+impl RawPlacement {
+    fn read(&self) -> Result<Weights, Fault> {
+        let weight = |value: &Option<Spanned<i64>>, what| {
+            value.as_ref().map_or(Ok(0), |value| bounded(value, what, 0, WEIGHT_MAX))
+        };
+        Ok(Weights {
+            domain: weight(&self.domain, "domain")?,
+            survivor: weight(&self.survivor, "survivor")?,
+            masters: weight(&self.masters, "masters")?,
+            bytes: weight(&self.bytes, "bytes")?,
+            moved: weight(&self.moved, "moved")?,
+        })
+    }
 }
 
 #[derive(Deserialize)]
@@ -134,34 +152,14 @@ struct RawCopy {
     at_once: Option<Spanned<i64>>,
     per_host: Option<Spanned<i64>>,
     per_domain: Option<Spanned<i64>>,
-    rate: Later,
-    keep_free: Later,
+    rate: Option<Spanned<String>>,
+    keep_free: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawEveryday {
     per_minute: Option<Spanned<i64>>,
-}
-
-impl RawFile {
-    /// Refuses what only a later version carries out.
-    pub(crate) fn refuse_later(&self) -> Result<(), Fault> {
-        refuse(&[(&self.engine, "[engine]")])?;
-        for kind in self.kind.values() {
-            refuse(&[(&kind.slot.dir, "dir of a slot")])?;
-        }
-        for store in self.stores.values() {
-            refuse(&[(&store.pin, "pin of a store")])?;
-        }
-        if let Some(policy) = &self.policy {
-            refuse(&[(&policy.alarm, "policy alarm")])?;
-            if let Some(copy) = &policy.copy {
-                refuse(&[(&copy.rate, "rate of policy copy"), (&copy.keep_free, "keep_free of policy copy")])?;
-            }
-        }
-        Ok(())
-    }
 }
 
 /// A whole number within bounds.
@@ -193,14 +191,35 @@ pub(crate) fn duration(value: &Spanned<String>, what: &'static str, bounds: Rang
 pub(crate) fn engine(value: &Spanned<String>) -> Result<EngineKind, Fault> {
     match value.get_ref().as_str() {
         "journal" => Ok(EngineKind::Journal),
-        word @ ("cyrus" | "exec" | "postgres" | "redis") => {
+        "cyrus" => Ok(EngineKind::Cyrus),
+        word @ ("exec" | "postgres" | "redis") => {
             Err((value.span(), FileProblem::NotYet { field: format!("engine {word:?}") }))
         }
         word => {
-            let detail = format!("{word:?} is not an engine: this version has \"journal\"");
+            let detail = format!("{word:?} is not an engine: write \"journal\" or \"cyrus\"");
             Err((value.span(), FileProblem::Value { what: "engine", detail }))
         }
     }
+}
+
+/// `never imap11`, or several hosts with spaces between them.
+pub(crate) fn pin(value: &Spanned<String>, hosts: &BTreeMap<HostName, HostSpec>) -> Result<BTreeSet<HostName>, Fault> {
+    let wrong = |detail: String| (value.span(), FileProblem::Value { what: "pin", detail });
+    let text = value.get_ref().as_str();
+    let mut words = text.split_ascii_whitespace();
+    let names: Vec<&str> = match words.next() {
+        Some("never") => words.collect(),
+        _ => Vec::new(),
+    };
+    if names.is_empty() {
+        return Err(wrong(format!("{text:?} is not a pin: write \"never HOST\", as in \"never imap11\"")));
+    }
+    let name = |word: &str| {
+        let name = HostName::new(word).map_err(|e| wrong(e.to_string()))?;
+        let known = hosts.contains_key(&name);
+        if known { Ok(name) } else { Err(wrong(format!("host {name} is not in this file: write one of its hosts"))) }
+    };
+    names.into_iter().map(name).collect()
 }
 
 /// What two copies may not share.
@@ -215,16 +234,17 @@ pub(crate) fn spread(value: &Spanned<String>) -> Result<Spread, Fault> {
     }
 }
 
+const WEIGHT_MAX: u16 = 1_000;
 const SECOND: u64 = 1_000;
 const MINUTE: u64 = 60 * SECOND;
 const DAY: u64 = 24 * 60 * MINUTE;
 
 impl RawPolicy {
     /// The policy, with the defaults for what the file leaves out.
-    pub(crate) fn read(&self) -> Result<Policy, Fault> {
+    pub(crate) fn read(&self, unused: &mut Unused) -> Result<Policy, Fault> {
         let mut policy = Policy::default();
         if let Some(handover) = &self.handover {
-            handover.read(&mut policy)?;
+            handover.read(&mut policy, unused)?;
         }
         if let Some(failover) = &self.failover {
             failover.read(&mut policy)?;
@@ -250,7 +270,12 @@ impl RawPolicy {
             if let Some(count) = &copy.per_domain {
                 policy.copy_per_domain = bounded(count, "per_domain", 1, 1_000)?;
             }
+            later::copy(copy.rate.as_ref(), copy.keep_free.as_ref(), unused)?;
         }
+        if let Some(alarm) = &self.alarm {
+            later::alarm(alarm, unused)?;
+        }
+        policy.weights = self.placement.as_ref().map(RawPlacement::read).transpose()?;
         if let Some(rate) = self.everyday.as_ref().and_then(|e| e.per_minute.as_ref()) {
             policy.everyday_per_minute = bounded(rate, "per_minute", 1, 60_000)?;
         }
@@ -259,7 +284,7 @@ impl RawPolicy {
 }
 
 impl RawHandover {
-    fn read(&self, policy: &mut Policy) -> Result<(), Fault> {
+    fn read(&self, policy: &mut Policy, unused: &mut Unused) -> Result<(), Fault> {
         if let Some(count) = &self.at_once {
             policy.handover_at_once = bounded(count, "at_once", 1, 1_000)?;
         }
@@ -270,8 +295,15 @@ impl RawHandover {
             policy.handover_per_domain = bounded(count, "per_domain", 1, 1_000)?;
         }
         if let Some(lag) = &self.max_lag {
-            policy.max_lag_records = expand::records(lag.get_ref())
+            let read = expand::lag(lag.get_ref())
                 .map_err(|detail| (lag.span(), FileProblem::Value { what: "max_lag", detail }))?;
+            match read {
+                Lag::Records(records) => policy.max_lag_records = records,
+                Lag::Bytes(_) => unused.say(format!(
+                    "policy handover max_lag in bytes: the journal engine counts records, {} are allowed",
+                    policy.max_lag_records
+                )),
+            }
         }
         if let Some(age) = &self.max_stamp_age {
             policy.max_stamp_age_ms = duration(age, "max_stamp_age", SECOND..=365 * DAY)?;

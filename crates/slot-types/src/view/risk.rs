@@ -3,7 +3,7 @@
 //! What always holds: nothing here is a plan and nothing is promised; it is the planner's own choice on what is seen at one
 //! moment, so it changes with what is seen.
 
-use crate::cluster::Domain;
+use crate::cluster::{Cluster, Domain, Host};
 use crate::evidence::Seen;
 use crate::ids::*;
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 
 /// What is lost at once.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
@@ -27,6 +28,17 @@ impl Lost {
             Self::Host(host) => host == name,
             Self::Domain(domain) => at.0.starts_with(&domain.0),
         }
+    }
+    /// The coordinators that go with it: those with the address of a host that is lost.
+    pub fn coordinators<'a>(
+        &self,
+        cluster: &Cluster,
+        all: impl Iterator<Item = (&'a CoordinatorName, &'a SocketAddr)>,
+    ) -> Vec<CoordinatorName> {
+        let hosts = cluster.hosts.iter().filter(|(name, host)| self.takes(name, &host.at));
+        let hosts: Vec<&Host> = hosts.map(|(_, host)| host).collect();
+        let gone = all.filter(|(_, address)| hosts.iter().any(|host| host.address.ip() == address.ip()));
+        gone.map(|(name, _)| name.clone()).collect()
     }
     /// Its name alone.
     pub fn name(&self) -> String {

@@ -1,7 +1,11 @@
 //! What `offline` takes.
 
+use super::asks::{Ask, ExplainOf, Input, Whatif};
 use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
+
+/// How full the fullest host may be over its share when nothing is said.
+const DISK_PERCENT: f64 = 101.0;
 
 /// What to plan for a fleet in a file.
 #[derive(Debug, Subcommand)]
@@ -39,6 +43,45 @@ pub enum Offline {
         #[command(flatten)]
         budget: Budget,
     },
+    /// What the loss of each host, of each rack and of any two hosts would do.
+    Risk {
+        /// From where.
+        #[command(flatten)]
+        input: Input,
+    },
+    /// How many more stores fit while one host or one rack may still be lost.
+    Capacity {
+        /// From where.
+        #[command(flatten)]
+        input: Input,
+        /// Which stores.
+        #[command(flatten)]
+        ask: Ask,
+    },
+    /// The fleet as it would be.
+    Whatif {
+        /// From where.
+        #[command(flatten)]
+        input: Input,
+        /// What changes.
+        #[command(subcommand)]
+        change: Whatif,
+    },
+    /// Which hosts may be down together with every store still on a live copy.
+    ServiceGroups {
+        /// From where.
+        #[command(flatten)]
+        input: Input,
+    },
+    /// Why a master is where it is, and why each other copy was not chosen or would not be.
+    Explain {
+        /// From where.
+        #[command(flatten)]
+        input: Input,
+        /// What.
+        #[command(subcommand)]
+        what: ExplainOf,
+    },
 }
 
 /// From where to where.
@@ -59,6 +102,12 @@ pub struct Files {
     /// The moves as JSON lines in their order, with the wave of each.
     #[arg(long, value_name = "FILE")]
     pub moves: Option<PathBuf>,
+    /// Bytes a second from one host to another, for how long it takes.
+    #[arg(long, value_name = "SIZE", default_value = "100MB", value_parser = slot_types::file::size)]
+    pub rate: u64,
+    /// Say of each wave what the fleet could lose when it is over; looks at the whole fleet once for each.
+    #[arg(long)]
+    pub during: bool,
     /// Replay every part of every move against the hard rules, and say so.
     #[arg(long)]
     pub check: bool,
@@ -69,13 +118,15 @@ pub struct Files {
 pub enum Format {
     /// Ganeti's htools text format.
     Htools,
+    /// What `slotctl snapshot` saved.
+    Snapshot,
 }
 
 /// How far to go.
 #[derive(Debug, Args)]
 pub struct Budget {
     /// How full the fullest host may be over its fair share of bytes, in per cent.
-    #[arg(long, value_name = "PERCENT", default_value_t = 101.0, value_parser = percent)]
+    #[arg(long, value_name = "PERCENT", default_value_t = DISK_PERCENT, value_parser = percent)]
     pub disk: f64,
     /// At most so many bytes are copied.
     #[arg(long, value_name = "BYTES")]
@@ -97,6 +148,17 @@ pub struct Budget {
     pub in_all: Option<u32>,
 }
 
+impl Budget {
+    /// The part that a plan of a cluster knows, and whether any other part was given.
+    pub fn of_plan(&self) -> (slot_types::plan::Budget, bool) {
+        let Budget { disk, max_bytes, max_moves, min_gain, per_host, per_domain, in_all } = self;
+        let other = per_domain.is_some() || in_all.is_some() || *disk != DISK_PERCENT || *per_host != 1;
+        let max_moves = max_moves.map(|moves| u32::try_from(moves).unwrap_or(u32::MAX));
+        let bounds = super::Bounds { max_bytes: *max_bytes, max_moves, min_gain: *min_gain };
+        (bounds.into(), other)
+    }
+}
+
 fn percent(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(percent) if (100.0..=1000.0).contains(&percent) => Ok(percent),
@@ -104,7 +166,7 @@ fn percent(text: &str) -> Result<f64, String> {
     }
 }
 
-fn ratio(text: &str) -> Result<f64, String> {
+pub(super) fn ratio(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(ratio) if (0.0..=1.0).contains(&ratio) => Ok(ratio),
         _ => Err("a number from 0 to 1".to_owned()),

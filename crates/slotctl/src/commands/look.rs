@@ -52,22 +52,16 @@ pub async fn hosts(client: &mut Client, console: &mut Console) -> Result<Exit, F
     Ok(Exit::Done)
 }
 
-/// `risk`: one loss, or all of them.
-pub async fn risk(client: &mut Client, console: &mut Console, lost: Option<Lost>) -> Result<Exit, Failure> {
-    let subject = lost.as_ref().map_or("any host or rack".to_string(), ToString::to_string);
-    let task = Task::look("say what is lost with", subject);
-    let query = lost.clone().map_or(Query::Risks, Query::Risk);
-    let answer = client.view(&task, &query, false).await?;
+/// `risk host` and `risk domain`.
+pub async fn risk(client: &mut Client, console: &mut Console, lost: Lost) -> Result<Exit, Failure> {
+    let task = Task::look("say what is lost with", &lost);
+    let answer = client.view(&task, &Query::Risk(lost.clone()), false).await?;
+    let View::Risk(risk) = &answer.view else { return Err(unexpected(&task)) };
     if console.json {
         console.document(&json::view(&answer.view, answer.confirmed));
-        return Ok(Exit::Done);
+    } else {
+        console.text(&text::risk::one(risk, &lost));
     }
-    let text = match (&answer.view, lost) {
-        (View::Risks(risks), None) => text::risk::table(risks, answer.confirmed),
-        (View::Risk(risk), Some(lost)) => text::risk::one(risk, &lost),
-        _ => return Err(unexpected(&task)),
-    };
-    console.text(&text);
     Ok(Exit::Done)
 }
 
@@ -91,7 +85,13 @@ pub async fn look(client: &mut Client, console: &mut Console, task: &Task, query
         View::Explain(explain) => text::explain::explain(explain),
         View::Evidence(evidence) => text::evidence::evidence(evidence),
         View::Slots(slots) => text::fleet::slots(slots, answer.confirmed),
-        View::Backup(_) | View::Status(_) | View::Plan(_) | View::Risks(_) | View::Risk(_) | View::NotFound { .. } => {
+        View::Backup(_)
+        | View::Status(_)
+        | View::Plan(_)
+        | View::Risks(_)
+        | View::Risk(_)
+        | View::Snapshot(_)
+        | View::NotFound { .. } => {
             return Err(unexpected(task));
         }
     };

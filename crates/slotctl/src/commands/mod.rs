@@ -3,6 +3,7 @@
 //! What always holds: what is only looked at goes through [`look`], what changes something through [`change`]; nothing
 //! else dials a coordinator.
 
+mod asks;
 pub mod audit;
 pub mod backup;
 pub mod change;
@@ -64,13 +65,13 @@ pub async fn dispatch(cli: Cli, console: &mut Console) -> Result<Exit, Failure> 
         Command::Hosts => look::hosts(client, console).await,
         Command::Stores(what) => stores(client, console, what).await,
         Command::Slots(what) => slots(client, console, what).await,
-        Command::Risk { of } => {
-            let lost = of.map(|of| match of {
-                Risk::Host { host } => Lost::Host(host),
-                Risk::Domain { domain } => Lost::Domain(domain),
-            });
-            look::risk(client, console, lost).await
-        }
+        Command::Risk { of: None } => asks::risk(client, console).await,
+        Command::Risk { of: Some(Risk::Host { host }) } => look::risk(client, console, Lost::Host(host)).await,
+        Command::Risk { of: Some(Risk::Domain { domain }) } => look::risk(client, console, Lost::Domain(domain)).await,
+        Command::Whatif(change) => asks::whatif(client, console, &change).await,
+        Command::Capacity(ask) => asks::capacity(client, console, &ask).await,
+        Command::ServiceGroups => asks::groups(client, console).await,
+        Command::Snapshot { out } => asks::snapshot(client, console, &out).await,
         Command::Evidence(Evidence::Host { host }) => {
             let task = Task::look("show the evidence of host", &host);
             look::look(client, console, &task, &Query::Evidence(host)).await
@@ -176,7 +177,9 @@ async fn copies(client: &mut Client, console: &mut Console, command: Command) ->
             };
             (Task::change("rebuild", &scope), Intent::Rebuild(scope), change)
         }
-        Command::Rebalance { change } => (Task::change("rebalance", "the hosts"), Intent::Rebalance, change),
+        Command::Rebalance { budget, change } => {
+            (Task::change("rebalance", "the hosts"), Intent::Rebalance(budget.into()), change)
+        }
         Command::Retire(Retire::Store { store, change }) => {
             (Task::change("retire store", &store), Intent::RetireStore(store), change)
         }

@@ -1,239 +1,148 @@
-//! `offline`: plans for a fleet in a file.
+//! `offline`: plans and answers for a fleet in a file.
 //!
-//! What always holds: the file that was read is never written to; what is written is complete or the command fails.
+//! What always holds: the file that was read is never written to; what is written is complete or the command fails; of a
+//! snapshot the planner of the cluster is asked, so that a plan is the one its leader would make.
 
-use crate::args::{Budget, Files, Offline};
+mod cluster;
+mod fleet;
+
+pub use cluster::Planned;
+pub use fleet::{Look, Stats};
+
+use super::asks::{print, put_wrongly};
+use crate::args::{ExplainOf, Format, Input, Offline};
+use crate::asks;
+use crate::client::Task;
 use crate::console::Console;
 use crate::failure::{Exit, Failure};
-use crate::json;
-use crate::offline::{Loaded, htools};
+use crate::json::{self, Document, Of, Schema};
+use crate::offline::{Loaded, Source, htools, snapshot};
+use crate::text;
 use serde::Serialize;
-use slot_planner::layout::*;
-use std::io::Write;
 use std::path::Path;
 
-/// What was planned, in figures.
-#[derive(Debug, Serialize)]
-pub struct Stats {
-    /// `rebalance`, `drain` or `place`.
-    operation: &'static str,
-    hosts: usize,
-    active: u32,
-    stores: usize,
-    /// Moves with a copy.
-    copies: usize,
-    /// Moves without one.
-    hand_overs: usize,
-    /// Stores whose master is on another host afterwards.
-    master_changes: usize,
-    /// Masters above each host's share before: no plan changes fewer.
-    master_changes_floor: u64,
-    bytes_copied: u64,
-    waves: u32,
-    figures_before: Side,
-    figures_after: Side,
-    /// Whether every part of every move was replayed against the hard rules.
-    checked: bool,
-}
-
-/// The figures of a layout. Loads are in masters of an ordinary host.
-#[derive(Debug, Serialize)]
-pub struct Side {
-    masters_max: u32,
-    masters_min: u32,
-    load_max: f64,
-    load_bound: f64,
-    worst_survivor: f64,
-    worst_survivor_bound: f64,
-    bytes_max_over_share: f64,
-    violations: u64,
-}
-
-impl Side {
-    fn of(figures: &Figures) -> Side {
-        let thousandths = |level: u64| level as f64 / 1e3;
-        Side {
-            masters_max: figures.masters_max,
-            masters_min: figures.masters_min,
-            load_max: thousandths(figures.load_max),
-            load_bound: thousandths(figures.load_bound),
-            worst_survivor: thousandths(figures.worst_survivor),
-            worst_survivor_bound: thousandths(figures.worst_survivor_bound),
-            bytes_max_over_share: figures.bytes_max_ppm as f64 / 1e6,
-            violations: figures.violations.total(),
+/// Carries `offline` out.
+pub fn offline(what: Offline, console: &mut Console) -> Result<Exit, Failure> {
+    match &what {
+        Offline::Rebalance { files, budget } => plan(&what, ("rebalance", files, budget), console),
+        Offline::Drain { files, budget, .. } => plan(&what, ("drain", files, budget), console),
+        Offline::Place { files, budget } => plan(&what, ("place", files, budget), console),
+        Offline::Risk { input } => risk(input, console),
+        Offline::Explain { input, what } => explain(input, what, console),
+        Offline::ServiceGroups { input } => {
+            let loaded = read(&input.from, input.format)?;
+            answer(input, (Schema::ServiceGroups, &asks::groups(&loaded), of(&loaded)), text::asks::groups, console)
+        }
+        Offline::Capacity { input, ask } => {
+            let loaded = read(&input.from, input.format)?;
+            let task = Task::look("count the room of", input.from.display());
+            let room = asks::capacity(&loaded, ask).map_err(|why| put_wrongly(&task, &why))?;
+            answer(input, (Schema::Capacity, &room, of(&loaded)), text::asks::capacity, console)
+        }
+        Offline::Whatif { input, change } => {
+            let loaded = read(&input.from, input.format)?;
+            let task = Task::look("say what would be of", input.from.display());
+            let then = asks::whatif(&loaded, change).map_err(|why| put_wrongly(&task, &why))?;
+            answer(input, (Schema::Whatif, &then, of(&loaded)), text::asks::whatif, console)
         }
     }
 }
 
-impl Stats {
-    /// The figures of an outcome for a loaded fleet.
-    pub fn of(operation: &'static str, loaded: &Loaded, outcome: &Outcome, checked: bool) -> Stats {
-        stats(operation, loaded, outcome, checked)
+fn plan(
+    what: &Offline,
+    how: (&'static str, &crate::args::Files, &crate::args::Budget),
+    console: &mut Console,
+) -> Result<Exit, Failure> {
+    let loaded = read(&how.1.from, how.1.format)?;
+    match &loaded.source {
+        Source::Htools(_) => fleet::plan(&loaded, what, how, console),
+        Source::Snapshot { view, .. } => cluster::plan(&loaded, view, what, how, console),
     }
 }
 
-/// Carries `offline` out.
-pub fn offline(what: Offline, console: &mut Console) -> Result<Exit, Failure> {
-    let (operation, files, budget) = match &what {
-        Offline::Rebalance { files, budget } => ("rebalance", files, budget),
-        Offline::Drain { files, budget, .. } => ("drain", files, budget),
-        Offline::Place { files, budget } => ("place", files, budget),
+fn read(from: &Path, format: Format) -> Result<Loaded, Failure> {
+    let (read, next) = match format {
+        Format::Htools => (
+            htools::read(from).map_err(|error| error.to_string()),
+            "give a file in Ganeti's htools text format, as `gnt-…` or `hscan` write it, or say --format snapshot",
+        ),
+        Format::Snapshot => (
+            snapshot::read(from).map_err(|error| error.to_string()),
+            "give a file that this version's slotctl snapshot --out FILE wrote",
+        ),
     };
-    let subject = files.from.display().to_string();
-    let loaded = htools::read(&files.from).map_err(|error| {
-        let next = "give a file in Ganeti's htools text format, as `gnt-…` or `hscan` write it";
-        Failure::new("read", &subject, error.to_string(), next)
-    })?;
-    let goal = match &what {
-        Offline::Rebalance { .. } => Goal::Rebalance,
-        Offline::Place { .. } => Goal::Rebuild,
-        Offline::Drain { hosts, empty, .. } => Goal::Drain { hosts: numbers(&loaded, hosts)?, empty: *empty },
+    read.map_err(|cause| Failure::new("read", from.display().to_string(), cause, next))
+}
+
+/// Of what an answer from a file is.
+fn of(loaded: &Loaded) -> Of {
+    let revision = match &loaded.source {
+        Source::Htools(_) => None,
+        Source::Snapshot { view, .. } => Some(view.revision),
     };
-    let outcome = solve(&loaded.fleet, &loaded.layout, &goal, &wish(budget))
-        .map_err(|no| refused(&loaded, operation, &subject, &no))?;
-    if files.check {
-        replay(&loaded.fleet, &loaded.layout, &outcome).map_err(|fault| {
-            let next = "this is a mistake of the planner: please report it with the file";
-            Failure::new(operation, &subject, fault.to_string(), next)
-        })?;
-    }
-    let stats = stats(operation, &loaded, &outcome, files.check);
-    write(&loaded, &outcome, files, &stats)?;
+    Of { revision, confirmed: None }
+}
+
+fn answer<T: Serialize>(
+    input: &Input,
+    (schema, answer, of): (Schema, &T, Of),
+    say: impl Fn(&T) -> String,
+    console: &mut Console,
+) -> Result<Exit, Failure> {
+    also(input.json.as_deref(), &json::answer(schema, answer, of))?;
+    Ok(print(console, (schema, answer, of), say))
+}
+
+/// Writes the document where `--json` says.
+fn also(path: Option<&Path>, document: &Document) -> Result<(), Failure> {
+    let Some(path) = path else { return Ok(()) };
+    std::fs::write(path, format!("{document}\n")).map_err(|error| unwritable(path, &error))
+}
+
+fn risk(input: &Input, console: &mut Console) -> Result<Exit, Failure> {
+    let loaded = read(&input.from, input.format)?;
+    let Source::Snapshot { view, .. } = &loaded.source else {
+        return answer(input, (Schema::OfflineRisk, &asks::risk(&loaded), of(&loaded)), text::asks::risk, console);
+    };
+    let (risks, pairs) = (cluster::risks(view), asks::pairs(&loaded));
+    let document = json::risks(&risks, &pairs, None);
+    also(input.json.as_deref(), &document)?;
     if console.json {
-        console.document(&json::offline(&stats));
+        console.document(&document);
     } else {
-        console.text(&text(&stats));
+        console.text(&text::risk::table(&risks, &pairs, None));
     }
     Ok(Exit::Done)
 }
 
-fn numbers(loaded: &Loaded, names: &[String]) -> Result<Vec<u32>, Failure> {
-    let number = |name: &String| match loaded.hosts.binary_search(name) {
-        Ok(number) => Ok(number as u32),
-        Err(_) => {
-            let next = "name a host of the file";
-            Err(Failure::new("drain", name, "the file has no host of this name", next).usage())
-        }
+fn explain(input: &Input, what: &ExplainOf, console: &mut Console) -> Result<Exit, Failure> {
+    let loaded = read(&input.from, input.format)?;
+    let subject = match what {
+        ExplainOf::Store { store } => store.to_string(),
+        ExplainOf::Slot { slot } => slot.to_string(),
     };
-    names.iter().map(number).collect()
-}
-
-fn wish(budget: &Budget) -> Wish {
-    Wish {
-        bytes_ppm: (budget.disk * 10_000.0) as u64,
-        max_bytes: budget.max_bytes.unwrap_or(u64::MAX),
-        max_moves: budget.max_moves.unwrap_or(usize::MAX),
-        min_gain_ppm: (budget.min_gain * 1e6) as u64,
-        per_host: budget.per_host,
-        per_domain: budget.per_domain.unwrap_or(u32::MAX),
-        in_all: budget.in_all.unwrap_or(u32::MAX),
-    }
-}
-
-fn refused(loaded: &Loaded, operation: &str, subject: &str, no: &No) -> Failure {
-    let (cause, next) = match no {
-        No::DoesNotFit(stores) => {
-            let named =
-                stores.iter().take(5).map(|(store, bytes)| format!("{} ({bytes} bytes)", loaded.source.store(*store)));
-            let named = named.collect::<Vec<_>>().join(", ");
-            (format!("{no}: {named}"), "free room on another host, or leave hosts out of the drain")
-        }
-        No::NoOtherCopy(stores) => {
-            let named = stores.iter().take(5).map(|store| loaded.source.store(*store)).collect::<Vec<_>>().join(", ");
-            (format!("{no}: {named}"), "empty the host (--empty), or leave it out")
-        }
-        No::UnknownHost(_) | No::NoActiveHost => (no.to_string(), "look at the nodes of the file"),
+    let failure = |cause: &str, next: &str| Failure::new("explain", &subject, cause, next);
+    let Source::Snapshot { view, .. } = &loaded.source else {
+        let cause = "a file of htools does not say what runs, nor how far";
+        return Err(failure(cause, "give a snapshot of a cluster: --format snapshot").usage());
     };
-    Failure::new(operation, subject, cause, next)
-}
-
-fn stats(operation: &'static str, loaded: &Loaded, outcome: &Outcome, checked: bool) -> Stats {
-    let fleet = &loaded.fleet;
-    let master = |layout: &Layout, store: u32| layout.master(fleet, store);
-    let stores = 0..fleet.stores.len() as u32;
-    let changed = stores.filter(|store| master(&loaded.layout, *store) != master(&outcome.layout, *store)).count();
-    let tally = Tally::of(fleet, &loaded.layout);
-    let share = outcome.after.load_bound.div_ceil(1000);
-    let active = |host: usize| fleet.hosts[host].is_active();
-    let over =
-        tally.load.iter().enumerate().map(|(host, load)| if active(host) { load.saturating_sub(share) } else { *load });
-    let copies = outcome.moves.iter().filter(|one| one.to != NOWHERE).count();
-    Stats {
-        operation,
-        hosts: fleet.hosts.len(),
-        active: outcome.after.hosts,
-        stores: fleet.stores.len(),
-        copies,
-        hand_overs: outcome.moves.len() - copies,
-        master_changes: changed,
-        master_changes_floor: over.sum(),
-        bytes_copied: outcome.bytes,
-        waves: outcome.waves.last().map_or(0, |last| last + 1),
-        figures_before: Side::of(&outcome.before),
-        figures_after: Side::of(&outcome.after),
-        checked,
+    let explained = cluster::explain(view, what)
+        .ok_or_else(|| failure("the snapshot has no such thing", "name a store or a slot that it has"))?;
+    let document = json::view(&slot_types::view::View::Explain(Box::new(explained.clone())), false);
+    also(input.json.as_deref(), &document)?;
+    if console.json {
+        console.document(&document);
+    } else {
+        console.text(&text::explain::explain(&explained));
     }
-}
-
-fn write(loaded: &Loaded, outcome: &Outcome, files: &Files, stats: &Stats) -> Result<(), Failure> {
-    if let Some(path) = &files.out {
-        let mut text = Vec::with_capacity(loaded.fleet.stores.len() * 40);
-        let data = path.extension().is_some_and(|ending| ending == "data");
-        let written = if data {
-            htools::write_data(loaded, &outcome.layout, &mut text)
-        } else {
-            htools::write_csv(loaded, &outcome.layout, &mut text)
-        };
-        written.and_then(|()| std::fs::write(path, &text)).map_err(|error| unwritable(path, &error))?;
-    }
-    if let Some(path) = &files.json {
-        std::fs::write(path, format!("{}\n", json::offline(stats))).map_err(|error| unwritable(path, &error))?;
-    }
-    if let Some(path) = &files.moves {
-        let mut text = Vec::new();
-        let host = |host: u32| if host == NOWHERE { "" } else { &loaded.hosts[host as usize] };
-        for (one, wave) in outcome.moves.iter().zip(&outcome.waves) {
-            let line = serde_json::json!({
-                "wave": wave, "store": loaded.source.store(one.store), "from": host(one.from), "to": host(one.to),
-                "master": host(one.master),
-            });
-            writeln!(text, "{line}").map_err(|error| unwritable(path, &error))?;
-        }
-        std::fs::write(path, text).map_err(|error| unwritable(path, &error))?;
-    }
-    Ok(())
+    Ok(Exit::Done)
 }
 
 fn unwritable(path: &Path, error: &std::io::Error) -> Failure {
     Failure::new("write", path.display().to_string(), error.to_string(), "name a file you may write to")
 }
 
-fn text(stats: &Stats) -> String {
-    let Stats { figures_before: before, figures_after: after, .. } = stats;
-    let row =
-        |name: &str, was: String, is: String, bound: String| format!("  {name:<26}{was:>12}{is:>12}{bound:>12}\n");
-    let ratio = |side: &Side| format!("{:.4}", side.bytes_max_over_share);
-    let mut text = format!(
-        "{} hosts, {} stores: {} copies of {:.1} GiB in all, {} hand-overs, {} waves\n",
-        stats.hosts,
-        stats.stores,
-        stats.copies,
-        stats.bytes_copied as f64 / (1u64 << 30) as f64,
-        stats.hand_overs,
-        stats.waves
-    );
-    text += &row("", "before".into(), "after".into(), "bound".into());
-    text += &row("most masters", before.load_max.to_string(), after.load_max.to_string(), after.load_bound.to_string());
-    let bound = after.worst_survivor_bound.to_string();
-    text +=
-        &row("worst survivor of a loss", before.worst_survivor.to_string(), after.worst_survivor.to_string(), bound);
-    text += &row("fullest over its share", ratio(before), ratio(after), "1.0000".into());
-    text += &row("violations", before.violations.to_string(), after.violations.to_string(), "0".into());
-    text += &row(
-        "masters that change host",
-        String::new(),
-        stats.master_changes.to_string(),
-        stats.master_changes_floor.to_string(),
-    );
-    text
+/// A host that the file has not.
+fn wrong(operation: &str, name: &str) -> Failure {
+    Failure::new(operation, name, "the file has no host of this name", "name a host of the file").usage()
 }

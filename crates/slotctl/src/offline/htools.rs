@@ -111,7 +111,8 @@ pub fn parse(text: String) -> Result<Loaded, Unreadable> {
     let layout = Layout::of(&mut fleet, lines.iter().map(|one| (store(one), &one.at[..usize::from(one.copies())])));
     let stores = lines.iter().map(|one| one.line).collect();
     let hosts = rows.iter().map(|row| row.name.to_owned()).collect();
-    Ok(Loaded { fleet, layout, hosts, source: Source { stores, sections, text } })
+    let racks = places.iter().map(|place| (*place).to_owned()).collect();
+    Ok(Loaded { fleet, layout, hosts, racks, source: super::Source::Htools(Source { stores, sections, text }) })
 }
 
 /// Where groups, nodes, instances and cluster tags begin, and where the tags end.
@@ -215,21 +216,27 @@ impl<'a> Names<'a> {
     }
 }
 
-/// Writes where the copies are as `store,primary,secondary`.
-pub fn write_csv(loaded: &Loaded, layout: &Layout, out: &mut impl Write) -> io::Result<()> {
-    for store in 0..loaded.fleet.stores.len() as u32 {
-        let copies = layout.copies(&loaded.fleet, store);
-        let name = |nth: usize| copies.get(nth).filter(|h| **h != NOWHERE).map_or("", |h| &loaded.hosts[*h as usize]);
-        for part in [loaded.source.store(store), ",", name(0), ",", name(1), "\n"] {
-            out.write_all(part.as_bytes())?;
+/// Writes where the copies are as `store,primary,secondary`, with as many secondaries as there are.
+pub fn write_csv(loaded: &Loaded, fleet: &Fleet, layout: &Layout, out: &mut impl Write) -> io::Result<()> {
+    for store in 0..fleet.stores.len() as u32 {
+        let copies = layout.copies(fleet, store);
+        out.write_all(loaded.store(store).as_bytes())?;
+        for nth in 0..copies.len().max(2) {
+            let name = copies.get(nth).filter(|h| **h != NOWHERE).map_or("", |h| &loaded.hosts[*h as usize]);
+            out.write_all(b",")?;
+            out.write_all(name.as_bytes())?;
         }
+        out.write_all(b"\n")?;
     }
     Ok(())
 }
 
 /// Writes the file again, with the copies where they are now.
 pub fn write_data(loaded: &Loaded, layout: &Layout, out: &mut impl Write) -> io::Result<()> {
-    let (source, fleet) = (&loaded.source, &loaded.fleet);
+    let super::Source::Htools(source) = &loaded.source else {
+        return Err(io::Error::other("only what was read as htools text is written as htools text"));
+    };
+    let fleet = &loaded.fleet;
     let [_, nodes, instances, tags, _] = source.sections;
     let hosts = fleet.hosts.len();
     let (mut disk, mut memory) = (vec![0i64; hosts], vec![0i64; hosts]);

@@ -3,6 +3,7 @@
 //! What always holds: at most 100 columns; the verdict first; pure functions of the view, the clock included, so that the
 //! same view is the same text; nothing is left out because it is unknown, it is said to be unknown.
 
+pub mod asks;
 pub mod audit;
 pub mod evidence;
 pub mod explain;

@@ -7,7 +7,7 @@ use super::layout::*;
 use crate::failure::Exit;
 use slot_types::cluster::{HostState, Role};
 use slot_types::ids::*;
-use slot_types::plan::{Intent, Plan, Scope, Settlement, Task, TaskKind};
+use slot_types::plan::{Budget, Intent, Plan, Scope, Settlement, Task, TaskKind};
 use slot_types::position::ShortDigest;
 use slot_types::view::*;
 
@@ -157,6 +157,13 @@ pub fn complaint(task: &TaskLine) -> String {
     wrap(&format!("  {}   {}: ", task.title, task.state), why)
 }
 
+fn bounds(budget: &Budget) -> String {
+    let bytes = budget.max_bytes.map(|bytes| format!(" --max-bytes {bytes}"));
+    let moves = budget.max_moves.map(|moves| format!(" --max-moves {moves}"));
+    let gain = (budget.min_gain_ppm > 0).then(|| format!(" --min-gain {}", f64::from(budget.min_gain_ppm) / 1e6));
+    [bytes, moves, gain].into_iter().flatten().collect()
+}
+
 /// The command that asks for the same thing again.
 pub fn ask_again(intent: &Intent) -> String {
     match intent {
@@ -169,7 +176,7 @@ pub fn ask_again(intent: &Intent) -> String {
         Intent::Rebuild(Scope::Store(store)) => format!("slotctl rebuild store {store} -m REASON"),
         Intent::Rebuild(Scope::Host(host)) => format!("slotctl rebuild host {host} -m REASON"),
         Intent::Rebuild(Scope::All) => "slotctl rebuild all -m REASON".into(),
-        Intent::Rebalance => "slotctl rebalance -m REASON".into(),
+        Intent::Rebalance(budget) => format!("slotctl rebalance{} -m REASON", bounds(budget)),
         Intent::RetireStore(store) => format!("slotctl retire store {store} -m REASON"),
         Intent::RetireHost(host) => format!("slotctl retire host {host} -m REASON"),
         Intent::UndrainHost(host) => format!("slotctl undrain host {host} -m REASON"),

@@ -3,20 +3,26 @@
 //! What always holds: stores that stop come first; a loss that stops nothing says so; what is not known is not called safe.
 
 use super::layout::*;
+use crate::asks::Pairs;
 use slot_types::evidence::Seen;
 use slot_types::ids::{HostName, StoreName};
 use slot_types::view::*;
 use std::collections::BTreeMap;
 
-/// The worst host and the worst rack, then every one of them.
-pub fn table(view: &RisksView, confirmed: bool) -> String {
+/// The worst host, the worst rack and the worst two hosts, then every single one.
+pub fn table(view: &RisksView, pairs: &Pairs, confirmed: Option<bool>) -> String {
     let losses = match &view.losses {
         Seen::Known { value, .. } => value,
         Seen::Unknown { reason } => return wrap("risk  ", &format!("NOT KNOWN: {reason}")),
     };
     let worst = [LossLine::worst(&losses.hosts), LossLine::worst(&losses.racks)];
     let mut text = lines(worst.into_iter().flatten());
-    let sure = if confirmed { "read confirmed" } else { "NOT CONFIRMED" };
+    text += &super::asks::pairs(pairs);
+    let sure = match confirmed {
+        Some(true) => "read confirmed",
+        Some(false) => "NOT CONFIRMED",
+        None => "from a snapshot",
+    };
     text += &join("as seen at     ", &[format!("revision {}", view.revision), sure.into()]);
     text.push('\n');
     let mut table = Table::new(&["IF LOST", ">MASTERS", ">STOP", ">NO WRITES", ">1 COPY", "FULLEST THEN", "ALSO LOST"]);

@@ -187,20 +187,16 @@ pub fn store(view: &StoreView) -> String {
     let mut text = join(&format!("{}   ", view.store), &[master, format!("epoch {}", view.epoch)]);
     text.push('\n');
     let spec = &view.spec;
-    let engine = match spec.engine {
-        EngineKind::Journal => "journal",
-    };
-    let spread = match spec.spread {
-        Spread::Host => "host",
-        Spread::Rack => "rack",
-    };
-    let asked = [
-        format!("engine {engine}"),
+    let mut asked = vec![
+        format!("engine {}", spec.engine),
         count(u64::from(spec.copies), "copy"),
-        format!("one per {spread}"),
+        format!("one per {}", spec.spread),
         format!("{} each", bytes(spec.size_bytes)),
         format!("acknowledged after {}", count(u64::from(spec.sync_copies), "replica")),
     ];
+    if !spec.never.is_empty() {
+        asked.push(format!("never on {}", spec.never.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")));
+    }
     text += &join("asked    ", &asked);
     text += &match &view.route {
         Some(route) => format!("route    {} (epoch {})\n", route.address, route.epoch),

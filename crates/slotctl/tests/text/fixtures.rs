@@ -293,6 +293,7 @@ pub fn store_view() -> StoreView {
             size_bytes: 500_000_000_000,
             spread: Spread::Rack,
             sync_copies: 1,
+            never: std::collections::BTreeSet::new(),
         },
         epoch: epoch(9),
         master: Some(slot(7, 31)),

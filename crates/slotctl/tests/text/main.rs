@@ -26,6 +26,7 @@ macro_rules! golden {
     }};
 }
 
+mod clusters;
 mod evidence;
 mod explain;
 mod fleet;
@@ -33,6 +34,7 @@ mod offline;
 mod progress;
 mod risk;
 mod schema;
+mod snapshots;
 
 #[test]
 fn status_on_a_quiet_day() {

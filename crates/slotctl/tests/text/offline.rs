@@ -1,8 +1,9 @@
 //! `offline`: what is read from a file, what comes out, and what is refused.
 
 use slot_planner::layout::*;
-use slotctl::commands::offline::Stats;
+use slotctl::commands::offline::{Look, Stats};
 use slotctl::offline::{Loaded, htools};
+use slotctl::text;
 
 /// Three hosts in two racks; four stores of which one has both copies in one rack.
 const FLEET: &str = "group|id|preferred||
@@ -20,19 +21,19 @@ htools:nlocation:rack
 policy
 ";
 
-fn loaded() -> Loaded {
+pub fn loaded() -> Loaded {
     htools::parse(FLEET.to_owned()).unwrap()
 }
 
 pub fn stats() -> Stats {
     let loaded = loaded();
     let outcome = solve(&loaded.fleet, &loaded.layout, &Goal::Rebalance, &Wish::default()).unwrap();
-    Stats::of("rebalance", &loaded, &outcome, true)
+    Stats::of("rebalance", &loaded, &Goal::Rebalance, &outcome, Look { rate: 100, during: true, checked: true })
 }
 
 fn csv(loaded: &Loaded, layout: &Layout) -> String {
     let mut text = Vec::new();
-    htools::write_csv(loaded, layout, &mut text).unwrap();
+    htools::write_csv(loaded, &loaded.fleet, layout, &mut text).unwrap();
     String::from_utf8(text).unwrap()
 }
 
@@ -79,4 +80,26 @@ fn what_is_not_understood_is_named_with_its_line() {
     insta::assert_snapshot!(refused("h2|1000", "h1|1000"), @"in the section of nodes, line 2: a node of this name is there already");
     let text = htools::parse("a|b".to_owned()).unwrap_err().to_string();
     insta::assert_snapshot!(text, @"it has 1 sections of the 3 that are needed, parted by empty lines: groups, nodes, instances");
+}
+
+#[test]
+fn a_drain_that_does_not_fit_names_the_stores_and_their_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("fleet.data").display().to_string();
+    // s2 and s3 can go from h1 to h2. s1 has its other copy in that rack, and h3 is full.
+    let small = FLEET.replace("h3|1000|0|1000|500", "h3|1000|0|1000|45");
+    std::fs::write(&path, small).unwrap();
+    let failure = super::snapshots::run(&format!("slotctl offline drain --host h1 --empty --from {path}"), false);
+    let cause = failure.unwrap_err().cause;
+    insta::assert_snapshot!(cause, @"1 copy of 31.4 MB in all fits on no other host: s1 (31.4 MB)");
+}
+
+#[test]
+fn a_plan_says_how_long_it_takes_and_what_could_be_lost_meanwhile() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("fleet.data").display().to_string();
+    std::fs::write(&path, FLEET).unwrap();
+    let line = format!("slotctl offline rebalance --from {path} --during --rate 1MiB --check");
+    let text = super::snapshots::run(&line, false).unwrap();
+    golden!(text);
 }

@@ -4,6 +4,7 @@ use super::fixtures::*;
 use slot_types::cluster::Domain;
 use slot_types::ids::*;
 use slot_types::view::*;
+use slotctl::asks::{Full, PairRow, Pairs};
 use slotctl::text;
 use std::collections::BTreeMap;
 
@@ -29,6 +30,16 @@ pub fn risks_view() -> RisksView {
     RisksView {
         revision: Revision(48_211),
         losses: known(Losses { hosts: vec![stops, empty, loss_line(Lost::Host(host(7)), 20)], racks }, 0),
+    }
+}
+
+pub fn pairs() -> Pairs {
+    let full = Full { host: "imap9".into(), load: 31 };
+    let hosts = ["imap3".to_owned(), "imap7".to_owned()];
+    Pairs {
+        looked_at: 66,
+        worst: Some(PairRow { hosts, stops: 2, single: 31, moves: 38, fullest: Some(full) }),
+        not_looked: None,
     }
 }
 
@@ -66,7 +77,7 @@ pub fn risk_view() -> RiskView {
 
 #[test]
 fn table() {
-    golden!(text::risk::table(&risks_view(), true));
+    golden!(text::risk::table(&risks_view(), &pairs(), Some(true)));
 }
 
 #[test]
@@ -102,7 +113,7 @@ fn what_is_not_known_is_not_called_safe() {
     let text = text::risk::one(&view, &Lost::Host(host(3)));
     assert_eq!(text, "if host imap3 is lost   NOT KNOWN: only the leader hears agents\n");
     let view = RisksView { losses: unknown("no agent was heard"), ..risks_view() };
-    assert_eq!(text::risk::table(&view, true), "risk  NOT KNOWN: no agent was heard\n");
+    assert_eq!(text::risk::table(&view, &pairs(), Some(true)), "risk  NOT KNOWN: no agent was heard\n");
     let mut view = quiet();
     view.worst_losses = unknown("no agent was heard");
     assert!(text::status::status(&view, true).contains("one host dies  not known: no agent was heard"));

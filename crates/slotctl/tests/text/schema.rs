@@ -13,8 +13,9 @@ use slot_types::ids::*;
 use slot_types::position::Digest;
 use slot_types::view::*;
 use slotctl::args::Cli;
+use slotctl::asks::Pairs;
 use slotctl::failure::{Exit, Failure};
-use slotctl::json::{self, Document, Schema};
+use slotctl::json::{self, Document, Of, Schema};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -119,6 +120,9 @@ impl Shape {
     }
 }
 
+const LIVE: Of = Of { revision: Some(Revision(7)), confirmed: Some(true) };
+const FILE: Of = Of { revision: None, confirmed: None };
+
 fn looked_at(view: View) -> Document {
     json::view(&view, true)
 }
@@ -151,7 +155,9 @@ fn documents(schema: Schema) -> Vec<Document> {
         }
         Schema::Risks => {
             let unknown = RisksView { losses: unknown("only the leader hears agents"), ..super::risk::risks_view() };
-            [super::risk::risks_view(), unknown].map(|v| looked_at(View::Risks(Box::new(v)))).into()
+            let no_pairs = Pairs { looked_at: 0, worst: None, not_looked: Some("too many".into()) };
+            let known = json::risks(&super::risk::risks_view(), &super::risk::pairs(), Some(true));
+            vec![known, json::risks(&unknown, &no_pairs, None)]
         }
         Schema::Risk => {
             let unknown = RiskView { loss: unknown("only the leader hears agents"), ..super::risk::risk_view() };
@@ -199,8 +205,25 @@ fn documents(schema: Schema) -> Vec<Document> {
         ],
         Schema::Backup => vec![json::backup(&super::backup_head(), Path::new("fm1.backup"), 48_213)],
         Schema::Init => vec![json::initialized(&initialized())],
-        Schema::Offline => vec![json::offline(&super::offline::stats())],
         Schema::Error => vec![json::error(&Failure::new("drain host", "imap3", "it is silent", "start it"))],
+        _ => asked(schema),
+    }
+}
+
+/// Of whole fleets.
+fn asked(schema: Schema) -> Vec<Document> {
+    match schema {
+        Schema::Offline => vec![json::offline(&super::offline::stats())],
+        Schema::OfflinePlan => vec![json::offline_plan(&super::snapshots::planned())],
+        Schema::OfflineRisk => vec![json::answer(schema, &super::snapshots::htools_risk(), FILE)],
+        Schema::Whatif => super::snapshots::whatifs().iter().map(|then| json::answer(schema, then, LIVE)).collect(),
+        Schema::Capacity => super::snapshots::rooms().iter().map(|room| json::answer(schema, room, FILE)).collect(),
+        Schema::ServiceGroups => vec![json::answer(schema, &super::snapshots::groups(), LIVE)],
+        Schema::Snapshot => {
+            let well = super::clusters::snapshot(&super::clusters::world::World::running(3, 2, 2, 2));
+            vec![json::snapshot(&super::clusters::with_everything()), json::snapshot(&well)]
+        }
+        other => panic!("no document of {}", other.name()),
     }
 }
 

@@ -93,6 +93,7 @@ impl Eyes<'_> {
             Query::Explain(what) => fleet.explain(what).map(|v| View::Explain(Box::new(v))),
             Query::Evidence(host) => fleet.evidence(host).map(|v| View::Evidence(Box::new(v))),
             Query::Risks => Some(View::Risks(Box::new(fleet.risks()))),
+            Query::Snapshot => Some(View::Snapshot(Box::new(fleet.snapshot()))),
             Query::Risk(lost) => fleet.risk(lost).map(|v| View::Risk(Box::new(v))),
         };
         found.unwrap_or_else(|| View::NotFound { subject: subject(query) })
@@ -162,7 +163,7 @@ fn subject(query: &Query) -> String {
             format!("host {host}")
         }
         Query::Risk(lost) => lost.to_string(),
-        Query::Stores(_) | Query::Slots(_) | Query::Risks => "nothing".into(),
+        Query::Stores(_) | Query::Slots(_) | Query::Risks | Query::Snapshot => "nothing".into(),
         Query::Status
         | Query::Plans
         | Query::LossCases

@@ -2,7 +2,6 @@
 
 use super::Fleet;
 use slot_planner::{Inputs, WhatIf};
-use slot_types::cluster::Host;
 use slot_types::evidence::Seen;
 use slot_types::ids::*;
 use slot_types::view::*;
@@ -67,12 +66,25 @@ impl Fleet<'_> {
         Some(RiskView { revision: self.eyes.state.revision, loss, coordinators: self.coordinators_on(lost), voters })
     }
 
-    /// Coordinators with the address of a host that is lost.
     fn coordinators_on(&self, lost: &Lost) -> Vec<CoordinatorName> {
-        let hosts = self.cluster.hosts.iter().filter(|(name, host)| lost.takes(name, &host.at));
-        let hosts: Vec<&Host> = hosts.map(|(_, host)| host).collect();
-        let members = self.eyes.config.members.values();
-        let gone = members.filter(|(_, address)| hosts.iter().any(|host| host.address.ip() == address.ip()));
-        gone.map(|(name, _)| name.clone()).collect()
+        lost.coordinators(self.cluster, self.eyes.config.members.values().map(|(name, address)| (name, address)))
+    }
+
+    /// Everything a plan would be made from now.
+    pub(super) fn snapshot(&self) -> SnapshotView {
+        let (eyes, inputs) = (self.eyes, self.inputs());
+        SnapshotView {
+            revision: inputs.revision,
+            log_time: inputs.now,
+            wall: inputs.wall,
+            cluster: self.cluster.clone(),
+            evidence: eyes.evidence.clone(),
+            not_seen: self.sees().err(),
+            busy_stores: inputs.busy_stores,
+            busy_hosts: inputs.busy_hosts,
+            busy_slots: inputs.busy_slots,
+            fleet_version: inputs.fleet_version,
+            coordinators: eyes.config.members.values().cloned().collect(),
+        }
     }
 }

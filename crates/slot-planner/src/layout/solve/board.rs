@@ -118,10 +118,7 @@ impl<'a> Board<'a> {
             }
             if host == NOWHERE {
                 found.push(copy);
-            } else if leaves
-                && matches!(self.fleet.hosts[host as usize].state, State::Leaving | State::Down | State::Retired)
-                && !self.is_pinned(copy)
-            {
+            } else if leaves && !self.fleet.hosts[host as usize].state.keeps() && !self.is_pinned(copy) {
                 self.lift(copy);
                 found.push(copy);
             }
@@ -133,6 +130,7 @@ impl<'a> Board<'a> {
         let level = self.store(copy).level;
         self.fleet.hosts[host as usize].is_active()
             && self.slots[host as usize] < self.fleet.hosts[host as usize].slots
+            && self.size(copy) <= self.fleet.hosts[host as usize].largest
             && self.siblings(copy).all(|other| !self.fleet.share(level, other, host))
             && !self.fleet.is_excluded(self.owner[copy as usize], host)
     }

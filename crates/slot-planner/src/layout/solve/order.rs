@@ -44,8 +44,7 @@ pub(super) fn outcome(
 fn give_up(fleet: &Fleet, before: &Layout, after: &mut Layout, stuck: &[Move], strict: bool) -> Result<(), No> {
     let mut homeless = Vec::new();
     for one in stuck {
-        let keeps =
-            one.from != NOWHERE && matches!(fleet.hosts[one.from as usize].state, State::Active | State::Draining);
+        let keeps = one.from != NOWHERE && fleet.hosts[one.from as usize].state.keeps();
         if strict && !keeps && one.to != NOWHERE {
             homeless.push((one.store, fleet.stores[one.store as usize].size));
         }
@@ -105,7 +104,7 @@ fn rank(fleet: &Fleet, before: &Layout, tally: &Tally, aims: &Aims, one: &Move) 
     let copies = before.copies(fleet, one.store);
     let level = fleet.stores[one.store as usize].level;
     let mends = one.from == NOWHERE
-        || !matches!(fleet.hosts[one.from as usize].state, State::Active | State::Draining)
+        || !fleet.hosts[one.from as usize].state.keeps()
         || fleet.is_excluded(one.store, one.from)
         || copies.iter().any(|host| *host != NOWHERE && *host != one.from && fleet.share(level, *host, one.from));
     let over = if one.from == NOWHERE { 0 } else { above(tally, aims, one.from) };

@@ -71,8 +71,8 @@ impl<'a> Roles<'a> {
         for store in 0..self.fleet.stores.len() as u32 {
             let range = self.fleet.range(store);
             range.clone().for_each(|copy| self.owner[copy] = store);
-            let same =
-                range.clone().find(|copy| self.at[*copy] == self.was[store as usize] && self.active(self.at[*copy]));
+            let stays = |host: u32| self.active(host) || host != NOWHERE && self.fleet.keeps_master(store);
+            let same = range.clone().find(|copy| self.at[*copy] == self.was[store as usize] && stays(self.at[*copy]));
             self.lead.push(same.map_or(NOWHERE, |copy| copy as u32));
             if let Some(copy) = same {
                 self.book(store, copy as u32);
@@ -83,7 +83,10 @@ impl<'a> Roles<'a> {
         let mut none = Vec::new();
         for store in open {
             let copies = self.fleet.range(store).map(|copy| copy as u32);
-            let may = copies.filter(|copy| self.active(self.at[*copy as usize]));
+            let may = copies.filter(|copy| {
+                let host = self.at[*copy as usize];
+                self.active(host) && self.fleet.may_become_master(store, host)
+            });
             let room = |copy: u32| {
                 let host = self.at[copy as usize] as usize;
                 self.load[host] as i64 - self.aims.load[host] as i64
@@ -146,6 +149,9 @@ impl<'a> Roles<'a> {
     /// Whether a store's master may go to this copy without any pair sharing too much.
     fn may_lead(&self, store: u32, copy: u32) -> bool {
         let host = self.at[copy as usize];
+        if !self.fleet.may_become_master(store, host) {
+            return false;
+        }
         let load = u64::from(self.load_of(store));
         let others = self.fleet.range(store).filter(|other| *other != copy as usize && self.at[*other] != NOWHERE);
         let mut others = others.map(|other| self.at[other]);

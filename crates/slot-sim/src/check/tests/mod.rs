@@ -197,8 +197,14 @@ fn state(n: u64, master: Option<&str>, pending: Option<&str>, tasks: Vec<Task>) 
         true => (slot(host), copy(Role::Master, None)),
         false => (slot(host), copy(Role::Replica, follows.clone())),
     });
-    let spec =
-        StoreSpec { engine: EngineKind::Journal, copies: 2, size_bytes: 10, spread: Spread::Rack, sync_copies: 0 };
+    let spec = StoreSpec {
+        engine: EngineKind::Journal,
+        copies: 2,
+        size_bytes: 10,
+        spread: Spread::Rack,
+        sync_copies: 0,
+        never: std::collections::BTreeSet::new(),
+    };
     let made = Store {
         spec,
         epoch: epoch(n),

@@ -147,7 +147,7 @@ fn emptied(sim: &mut Sim, _: &mut Stream) {
     through(sim, Intent::EmptyHost(a.host.clone()));
     sim.run_for(3_000);
     through(sim, Intent::UndrainHost(a.host));
-    through(sim, Intent::Rebalance);
+    through(sim, Intent::Rebalance(Default::default()));
 }
 
 /// R16: a host's disk is wiped, a person admits the new one, and its copies are built anew.

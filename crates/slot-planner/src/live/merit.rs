@@ -1,0 +1,76 @@
+//! What makes one fleet better than another: the aims of placement in their order, or weighed as the cluster file says.
+//!
+//! What always holds: a merit is counted from the layout alone and what was copied for it; no plan is made that does not lower it,
+//! so asking again and again ends.
+
+use crate::layout::room::not_survivable;
+use crate::layout::{Figures, Fleet, LEVELS, Layout, NOWHERE, RACK, Wish, figures};
+use slot_types::cluster::{Policy, Weights};
+
+/// One store on an ordinary host, as figures count load.
+const ONE_STORE: u64 = 1_000;
+/// One per cent, as figures count bytes.
+const ONE_PER_CENT: u64 = 10_000;
+
+/// Lower is better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Merit([u64; 7]);
+
+/// A fleet's figures, with the failure domains that could not be lost.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Standing {
+    pub figures: Figures,
+    /// Racks and sites that could not be lost, each alone.
+    pub domains: usize,
+    /// Bytes of all copies.
+    bytes: u64,
+}
+
+impl Standing {
+    pub fn of(fleet: &Fleet, layout: &Layout) -> Standing {
+        let levels = (RACK..).take(LEVELS - 1);
+        let named = |level: &u8| fleet.hosts.iter().any(|host| host.domain[usize::from(*level)] != NOWHERE);
+        let domains = levels.filter(named).map(|level| not_survivable(fleet, layout, level).len()).sum();
+        let bytes = (0..).zip(&fleet.stores).map(|(store, spec)| {
+            let copies = layout.copies(fleet, store).iter().filter(|host| **host != NOWHERE).count();
+            spec.size.saturating_mul(copies as u64)
+        });
+        Standing { figures: figures(fleet, layout), domains, bytes: bytes.fold(0, u64::saturating_add) }
+    }
+
+    /// With so many bytes copied to reach it.
+    pub fn merit(&self, policy: &Policy, copied: u64) -> Merit {
+        match &policy.weights {
+            Some(weights) => self.weighed(weights, copied),
+            None => self.in_order(),
+        }
+    }
+
+    /// Bytes within the engine's aim, and a worst survivor one store above what no layout can avoid, count as reached before what is
+    /// better still.
+    fn in_order(&self) -> Merit {
+        let Standing { figures, domains, .. } = self;
+        let near = figures.worst_survivor.max(figures.worst_survivor_bound + ONE_STORE);
+        let bytes = figures.bytes_max_ppm.max(Wish::default().bytes_ppm);
+        let least = u64::from(u32::MAX - figures.masters_min);
+        let (broken, domains) = (figures.violations.total(), *domains as u64);
+        Merit([broken, domains, figures.load_max, least, bytes, near, figures.worst_survivor])
+    }
+
+    /// In thousandths of a weight.
+    fn weighed(&self, weights: &Weights, copied: u64) -> Merit {
+        let Standing { figures, domains, bytes } = self;
+        let copied = u128::from(copied) * 100_000 / u128::from((*bytes).max(1));
+        let parts = [
+            (weights.domain, *domains as u64 * 1_000),
+            (weights.survivor, figures.worst_survivor.saturating_sub(figures.worst_survivor_bound) * 1_000 / ONE_STORE),
+            (weights.masters, figures.load_max.saturating_sub(figures.load_bound) * 1_000 / ONE_STORE),
+            (weights.bytes, figures.bytes_max_ppm.saturating_sub(100 * ONE_PER_CENT) * 1_000 / ONE_PER_CENT),
+            (weights.moved, u64::try_from(copied).unwrap_or(u64::MAX)),
+        ];
+        let sum = parts
+            .into_iter()
+            .fold(0u64, |sum, (weight, units)| sum.saturating_add(u64::from(weight).saturating_mul(units)));
+        Merit([figures.violations.total(), sum, 0, 0, 0, 0, 0])
+    }
+}

@@ -1,0 +1,270 @@
+//! Copies that have no place get one, by the engine; everything else stays.
+//!
+//! What always holds: each copy ends on the host that is best for it while all else is as the plan leaves it, so that why it is there
+//! can be told copy by copy; what gets no place has none on any host, each for the reason that is told.
+
+use super::{Arrival, Chart, Slots};
+use crate::layout::choice::{Rank, Seats};
+use crate::layout::refine::refine;
+use crate::layout::{Goal, Layout, NOWHERE, Outcome, WhyNotHere, Wish, figures, solve};
+use crate::refusal::WhyNot;
+use crate::view::View;
+use slot_types::cluster::HostState;
+use slot_types::ids::*;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// So often a problem is put to the engine anew where what it proposed found no slot.
+const ROUNDS_MAX: usize = 16;
+/// So often all copies are looked at again once one of them has found a better place.
+const PASSES_MAX: usize = 8;
+
+/// Copies that got a place, and those that did not.
+pub(crate) struct Placed {
+    slots: BTreeMap<u32, Vec<SlotId>>,
+    beside: BTreeMap<SlotId, SlotId>,
+    without: BTreeMap<u32, BTreeMap<HostName, WhyNot>>,
+}
+
+impl Placed {
+    /// The slots of a store's new copies, its master's first if that is one of them.
+    pub fn of(&self, store: u32) -> &[SlotId] {
+        self.slots.get(&store).map_or(&[], Vec::as_slice)
+    }
+    /// The lost copy in whose domain this slot is, if it is in one.
+    pub fn beside(&self, slot: &SlotId) -> Option<&SlotId> {
+        self.beside.get(slot)
+    }
+    /// Why each host may not have the copy of a store that has no place.
+    pub fn why_not(&self, store: u32) -> Option<&BTreeMap<HostName, WhyNot>> {
+        self.without.get(&store)
+    }
+}
+
+impl Chart<'_> {
+    /// Places what has no place.
+    pub fn place(&mut self, view: &View<'_>) -> Placed {
+        let proposal = self.propose();
+        let mut layout = self.layout.clone();
+        if let Some(outcome) = proposal {
+            self.accept(&outcome.layout, &mut layout);
+        }
+        let new = self.new_stores();
+        if self.is_uniform(&new) {
+            refine(&self.fleet, &mut layout, &new);
+        }
+        let mut table = Table::of(self, &layout);
+        let open = table.open();
+        table.name_slots(&open);
+        for &(store, nth) in &open {
+            if table.at(store, nth) == NOWHERE {
+                table.settle(store, nth);
+            }
+        }
+        // Of new stores all copies were placed together, and may be together better than each alone.
+        let alone: Vec<&(u32, usize)> = open.iter().filter(|(store, _)| new.binary_search(store).is_err()).collect();
+        for _ in 0..PASSES_MAX {
+            let moved = alone.iter().filter(|(store, nth)| table.settle(*store, *nth)).count();
+            if moved == 0 {
+                break;
+            }
+        }
+        table.finish(view, &open)
+    }
+
+    /// Whether the nth copy of a store, which has no place, may be on this very slot.
+    pub fn may_take(&self, view: &View<'_>, (store, nth): (u32, usize), slot: &SlotId) -> Result<(), WhyNot> {
+        let table = Table::of(self, &self.layout);
+        let host = self.hosts.binary_search(&&slot.host).map_err(|_| WhyNot::NoCopy)?;
+        let host = u32::try_from(host).map_err(|_| WhyNot::NoCopy)?;
+        table.rank(store, nth, NOWHERE, host).map_err(|why| table.named(view, store, host, why))?;
+        let size = self.fleet.stores[store as usize].size;
+        let fits = self.free[host as usize].iter().any(|(bytes, number)| *number == slot.number && *bytes >= size);
+        if fits { Ok(()) } else { Err(WhyNot::NoFreeSlot) }
+    }
+
+    /// Takes from a proposal where copies go that had no place; all else stays as it is.
+    fn accept(&self, proposal: &Layout, layout: &mut Layout) {
+        for store in 0..u32::try_from(self.stores.len()).unwrap_or(u32::MAX) {
+            let range = self.fleet.range(store);
+            let (held, found) = (&self.layout.at[range.clone()], &proposal.at[range.clone()]);
+            let mut new = found.iter().copied().filter(|host| *host != NOWHERE && !held.contains(host));
+            // Of a new store the engine chose the master as well: it is the first.
+            for copy in range.filter(|copy| self.layout.at[*copy] == NOWHERE) {
+                layout.at[copy] = new.next().unwrap_or(NOWHERE);
+            }
+        }
+    }
+
+    /// Stores of which nothing has a place yet.
+    fn new_stores(&self) -> Vec<u32> {
+        let all = 0..u32::try_from(self.stores.len()).unwrap_or(u32::MAX);
+        all.filter(|store| self.layout.copies(&self.fleet, *store).iter().all(|host| *host == NOWHERE)).collect()
+    }
+
+    /// Whether every free slot is large enough for each of these stores.
+    fn is_uniform(&self, stores: &[u32]) -> bool {
+        let largest = stores.iter().map(|store| self.fleet.stores[*store as usize].size).max().unwrap_or(0);
+        self.free.iter().flatten().all(|(size, _)| *size >= largest)
+    }
+
+    /// All slots of a new store, its master's first: those it has and those it got.
+    pub fn slots_of(&self, store: u32, placed: &Placed) -> Vec<SlotId> {
+        let held = self.layout.copies(&self.fleet, store).iter().filter_map(|host| self.slot(store, *host));
+        held.chain(placed.of(store)).cloned().collect()
+    }
+
+    /// What the engine says, a copy without a slot being kept away from the host where there is none for it.
+    fn propose(&mut self) -> Option<Outcome> {
+        let mut last = None;
+        for _ in 0..ROUNDS_MAX {
+            let outcome = solve(&self.fleet, &self.layout, &Goal::Place, &Wish::default()).ok()?;
+            let (_, without) = self.arrivals(&outcome);
+            let stop = without.is_empty();
+            last = Some(outcome);
+            if stop {
+                break;
+            }
+            without.into_iter().for_each(|(store, host)| self.exclude(store, host));
+        }
+        last
+    }
+}
+
+/// The copies to be placed, while they are.
+struct Table<'c, 'a> {
+    chart: &'c Chart<'a>,
+    seats: Seats<'c>,
+    free: Vec<BTreeSet<(u64, u16)>>,
+    given: Slots,
+    /// The host of the lost copy beside which one is built.
+    beside: BTreeMap<Arrival, u32>,
+}
+
+impl<'c, 'a> Table<'c, 'a> {
+    fn of(chart: &'c Chart<'a>, layout: &Layout) -> Table<'c, 'a> {
+        let seats = Seats::of(&chart.fleet, layout, &figures(&chart.fleet, layout));
+        Table { chart, seats, free: chart.free.clone(), given: Slots::new(), beside: BTreeMap::new() }
+    }
+
+    /// The copies that have no place before, in order: (store, which of its copies).
+    fn open(&self) -> Vec<(u32, usize)> {
+        let (fleet, before) = (&self.chart.fleet, &self.chart.layout);
+        let mut open = Vec::new();
+        for store in 0..u32::try_from(self.chart.stores.len()).unwrap_or(u32::MAX) {
+            let held = before.copies(fleet, store);
+            if held.contains(&NOWHERE) {
+                let now = self.seats.layout.copies(fleet, store).iter().enumerate();
+                open.extend(
+                    now.filter(|(_, host)| **host == NOWHERE || !held.contains(host)).map(|(nth, _)| (store, nth)),
+                );
+            }
+        }
+        open
+    }
+
+    fn at(&self, store: u32, nth: usize) -> u32 {
+        self.seats.layout.copies(&self.chart.fleet, store)[nth]
+    }
+
+    fn size(&self, store: u32) -> u64 {
+        self.chart.fleet.stores[store as usize].size
+    }
+
+    /// The slots of what the engine placed; what finds none is taken up again.
+    fn name_slots(&mut self, open: &[(u32, usize)]) {
+        let placed =
+            open.iter().map(|(store, nth)| (*store, self.at(*store, *nth))).filter(|(_, host)| *host != NOWHERE);
+        self.given = self.chart.slots(&placed.collect::<Vec<_>>());
+        for ((_, host), slot) in &self.given {
+            self.free[*host as usize].retain(|(_, number)| *number != slot.number);
+        }
+        for &(store, nth) in open {
+            let host = self.at(store, nth);
+            if host != NOWHERE && !self.given.contains_key(&(store, host)) {
+                self.seats.lift(store, nth);
+            }
+        }
+    }
+
+    /// Puts one copy where it is best; answers whether that is another host than before.
+    fn settle(&mut self, store: u32, nth: usize) -> bool {
+        let before = self.seats.lift(store, nth);
+        if let Some(slot) = self.given.remove(&(store, before)) {
+            let size = self.slot_size(&slot, before);
+            self.free[before as usize].insert((size, slot.number));
+            self.beside.remove(&(store, before));
+        }
+        let lost = self.chart.lost.get(&store).map_or(&[][..], Vec::as_slice).iter().copied();
+        let found =
+            std::iter::once(NOWHERE).chain(lost).find_map(|instead| Some((self.best(store, nth, instead)?, instead)));
+        let Some((rank, instead)) = found else { return before != NOWHERE };
+        let host = rank.host;
+        if let Some((size, number)) = self.free[host as usize].range((self.size(store), 0)..).next().copied() {
+            self.free[host as usize].remove(&(size, number));
+            self.given.insert((store, host), SlotId::new(self.chart.host(host).clone(), number));
+        }
+        if instead != NOWHERE {
+            self.beside.insert((store, host), instead);
+        }
+        self.seats.put(store, nth, host);
+        host != before
+    }
+
+    fn slot_size(&self, slot: &SlotId, host: u32) -> u64 {
+        let all = &self.chart.free[host as usize];
+        all.iter().find(|(_, number)| *number == slot.number).map_or(0, |(size, _)| *size)
+    }
+
+    fn hosts(&self) -> std::ops::Range<u32> {
+        0..u32::try_from(self.chart.hosts.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Whether a host may have a copy, and how good it is for it.
+    fn rank(&self, store: u32, nth: usize, instead: u32, host: u32) -> Result<Rank, WhyNotHere> {
+        let rank = self.seats.rank(store, nth, instead, host)?;
+        let fits = self.free[host as usize].range((self.size(store), 0)..).next().is_some();
+        if fits { Ok(rank) } else { Err(WhyNotHere::Slots) }
+    }
+
+    fn best(&self, store: u32, nth: usize, instead: u32) -> Option<Rank> {
+        self.hosts().filter_map(|host| self.rank(store, nth, instead, host).ok()).min()
+    }
+
+    fn finish(self, view: &View<'_>, open: &[(u32, usize)]) -> Placed {
+        let mut placed = Placed { slots: BTreeMap::new(), beside: BTreeMap::new(), without: BTreeMap::new() };
+        for &(store, nth) in open {
+            let host = self.at(store, nth);
+            match self.given.get(&(store, host)) {
+                Some(slot) => {
+                    let lost = self.beside.get(&(store, host)).and_then(|lost| self.chart.slot(store, *lost));
+                    placed.beside.extend(lost.map(|lost| (slot.clone(), lost.clone())));
+                    placed.slots.entry(store).or_default().push(slot.clone());
+                }
+                None => drop(placed.without.entry(store).or_insert_with(|| self.why_not(view, store, nth))),
+            }
+        }
+        placed
+    }
+
+    fn why_not(&self, view: &View<'_>, store: u32, nth: usize) -> BTreeMap<HostName, WhyNot> {
+        let why = |host| {
+            Some((
+                self.chart.host(host).clone(),
+                self.named(view, store, host, self.rank(store, nth, NOWHERE, host).err()?),
+            ))
+        };
+        self.hosts().filter_map(why).collect()
+    }
+
+    fn named(&self, view: &View<'_>, store: u32, host: u32, why: WhyNotHere) -> WhyNot {
+        let name = self.chart.host(host);
+        let held = |by: u32| self.chart.slot(store, by).or_else(|| self.given.get(&(store, by))).cloned();
+        match why {
+            WhyNotHere::State(_) => view.takes_copies(name).err().unwrap_or(WhyNot::HostState(HostState::Draining)),
+            WhyNotHere::HasCopy => held(host).map_or(WhyNot::NoFreeSlot, WhyNot::SameDomain),
+            WhyNotHere::SharesDomain { with } => held(with).map_or(WhyNot::NoFreeSlot, WhyNot::SameDomain),
+            WhyNotHere::Excluded if self.chart.never_on.contains(&(store, host)) => WhyNot::Pinned,
+            WhyNotHere::Excluded | WhyNotHere::Bytes { .. } | WhyNotHere::Slots => WhyNot::NoFreeSlot,
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! Hosts made even on a live cluster: what a plan gains, what bounds it, and that nothing is left to do after it.
+
+use crate::world::*;
+use proptest::prelude::*;
+use slot_planner::{CheckedPlan, Nothing, Refusal};
+use slot_types::cluster::*;
+use slot_types::hold::{Hold, HoldOn};
+use slot_types::ids::*;
+use slot_types::plan::*;
+use std::collections::{BTreeMap, BTreeSet};
+
+fn all() -> Intent {
+    Intent::Rebalance(Budget::default())
+}
+
+/// Two hosts that came later, without anything.
+fn grown(hosts: usize, slots: u16, stores: usize, copies: u8) -> World {
+    let mut world = World::running(hosts, slots, stores, copies);
+    world.add_hosts(&file(hosts + 2, slots, 1, copies));
+    world.see_all();
+    world
+}
+
+fn on(world: &World) -> (Vec<usize>, Vec<usize>) {
+    let hosts = world.cluster.hosts.keys();
+    let copies = hosts.clone().map(|host| world.cluster.copies_on(host).count()).collect();
+    (copies, hosts.map(|host| world.cluster.masters_on(host).count()).collect())
+}
+
+fn spread(counts: &[usize]) -> usize {
+    counts.iter().max().unwrap() - counts.iter().min().unwrap()
+}
+
+fn built(plan: &Plan) -> usize {
+    plan.tasks.iter().filter(|task| matches!(task.kind, TaskKind::BuildCopy { .. })).count()
+}
+
+#[test]
+fn new_hosts_get_their_share_of_copies_and_masters() {
+    let mut world = grown(6, 20, 48, 2);
+    let plan = world.plan(all()).unwrap();
+    world.complete(plan.plan());
+    let (copies, masters) = on(&world);
+    assert!(spread(&copies) <= 1, "{copies:?}");
+    assert!(masters.iter().all(|masters| *masters == 6), "{masters:?}");
+    // Two eighths of the copies had to move, and no more did.
+    assert_eq!(built(plan.plan()), 24);
+    assert_eq!(world.plan(all()), Err(Refusal::NothingToDo(Nothing::Even)));
+}
+
+#[test]
+fn masters_alone_are_handed_over_where_copies_are_even() {
+    let mut world = World::running(4, 8, 12, 2);
+    for name in world.cluster.stores.keys().cloned().collect::<Vec<_>>() {
+        let slots: Vec<SlotId> = world.cluster.stores[&name].copies.keys().cloned().collect();
+        // Every store is led from the first of its hosts by name.
+        let spec = world.cluster.stores[&name].spec.clone();
+        world.add_store(&name, &spec, &slots);
+    }
+    world.see_all();
+    let before = on(&world).1;
+    assert!(spread(&before) > 1, "{before:?}");
+    let plan = world.plan(all()).unwrap();
+    assert_eq!(built(plan.plan()), 0);
+    world.complete(plan.plan());
+    let after = on(&world).1;
+    assert!(spread(&after) <= 1, "{after:?}");
+}
+
+#[test]
+fn a_budget_bounds_bytes_and_moves_and_what_gains_most_comes_first() {
+    let mut world = grown(6, 20, 48, 2);
+    let names: Vec<StoreName> = world.cluster.stores.keys().cloned().collect();
+    for (n, name) in names.iter().enumerate() {
+        world.store_mut(name).spec.size_bytes = 100 + 50 * (n as u64 % 5);
+    }
+    world.see_all();
+    let spread_of_bytes = |world: &World| {
+        let mut bytes: BTreeMap<&HostName, u64> = world.cluster.hosts.keys().map(|host| (host, 0)).collect();
+        for store in world.cluster.stores.values() {
+            store.copies.keys().for_each(|slot| *bytes.get_mut(&slot.host).unwrap() += store.spec.size_bytes);
+        }
+        bytes.values().max().unwrap() - bytes.values().min().unwrap()
+    };
+    let begin = spread_of_bytes(&world);
+    let mut reached = Vec::new();
+    for max_bytes in [0, 300, 1_000, 2_000, u64::MAX] {
+        let budget = Budget { max_bytes: Some(max_bytes), ..Budget::default() };
+        let mut then = world.clone();
+        if let Ok(plan) = world.plan(Intent::Rebalance(budget)) {
+            let size = |task: &Task| match task.kind {
+                TaskKind::BuildCopy { .. } => world.cluster.stores[task.store.as_ref().unwrap()].spec.size_bytes,
+                _ => 0,
+            };
+            assert!(plan.plan().tasks.iter().map(size).sum::<u64>() <= max_bytes);
+            then.complete(plan.plan());
+        }
+        reached.push(spread_of_bytes(&then));
+    }
+    assert_eq!(reached[0], begin, "without bytes no copy moves");
+    assert!(reached.is_sorted_by(|less, more| less >= more), "more bytes leave it no less even: {reached:?}");
+    assert!(reached.last().unwrap() * 10 < begin, "{reached:?}");
+    let plan = world.plan(Intent::Rebalance(Budget { max_moves: Some(3), ..Budget::default() })).unwrap();
+    let stores: BTreeSet<&StoreName> = plan.plan().stores();
+    assert!(stores.len() <= 3, "{stores:?}");
+    // The checker holds a plan to what was asked for.
+    let mut mutant = world.plan(all()).unwrap().plan().clone();
+    mutant.intent = Intent::Rebalance(Budget { max_bytes: Some(300), ..Budget::default() });
+    assert!(slot_planner::check::check(&world.cluster, &world.evidence, world.inputs.fleet_version, mutant).is_err());
+    let none = Budget { min_gain_ppm: 1_000_000, max_moves: Some(0), ..Budget::default() };
+    assert_eq!(world.plan(Intent::Rebalance(none)), Err(Refusal::NothingToDo(Nothing::Even)));
+}
+
+#[test]
+fn what_is_busy_in_doubt_or_not_whole_stays_where_it_is() {
+    let mut world = grown(6, 20, 24, 2);
+    let names: Vec<StoreName> = world.cluster.stores.keys().cloned().collect();
+    world.inputs.busy_stores.insert(names[0].clone());
+    let master = world.cluster.stores[&names[1]].master.clone().unwrap();
+    let replica = world.cluster.stores[&names[1]].copies.keys().find(|slot| **slot != master).unwrap().clone();
+    world.said(&replica, |status| status.behind = Some(1_000_000));
+    let known = world.store_mut(&names[2]);
+    let slot = known.copies.iter().find(|(_, copy)| copy.role == Role::Replica).map(|(slot, _)| slot.clone()).unwrap();
+    known.copies.get_mut(&slot).unwrap().state = CopyState::Stopped;
+    world.silent(&host(3), 60_000);
+    let plan = world.plan(all()).unwrap();
+    let touched = plan.plan().stores();
+    let on_silent = |store: &Store| store.copies.keys().any(|slot| slot.host == host(3));
+    for name in &names[..3] {
+        assert!(!touched.contains(name), "{name}");
+    }
+    for name in touched {
+        assert!(!on_silent(&world.cluster.stores[name]), "{name}");
+    }
+    assert!(plan.plan().tasks.iter().all(|task| match &task.kind {
+        TaskKind::BuildCopy { slot, .. } => slot.host != host(3),
+        _ => true,
+    }));
+}
+
+#[test]
+fn what_a_person_holds_stays_and_a_hold_on_everything_is_a_refusal() {
+    let mut world = grown(6, 20, 24, 2);
+    let hold = Hold { by: OperatorName::new("ben").unwrap(), reason: "why".into(), at: LogTime(1), wall: WallTime(2) };
+    world.cluster.holds.insert(HoldOn::Host(host(2)), hold.clone());
+    world.cluster.holds.insert(HoldOn::Store(store(3)), hold.clone());
+    let plan = world.plan(all()).unwrap();
+    let touched = plan.plan().stores();
+    assert!(!touched.contains(&store(3)));
+    assert!(touched.iter().all(|name| world.cluster.stores[*name].copies.keys().all(|slot| slot.host != host(2))));
+    world.cluster.holds.insert(HoldOn::All, hold);
+    assert!(matches!(world.plan(all()), Err(Refusal::Held(_))));
+}
+
+#[test]
+fn nothing_goes_where_the_file_says_never() {
+    let mut world = grown(6, 20, 24, 2);
+    for name in world.cluster.stores.keys().cloned().collect::<Vec<_>>() {
+        world.store_mut(&name).spec.never.insert(host(8));
+    }
+    let plan = world.plan(all()).unwrap();
+    world.complete(plan.plan());
+    assert_eq!(world.cluster.copies_on(&host(8)).count(), 0);
+    assert!(world.cluster.copies_on(&host(7)).count() > 0);
+}
+
+#[test]
+fn weights_decide_between_even_bytes_and_few_bytes_copied() {
+    let mut world = grown(6, 20, 48, 2);
+    let weigh = |world: &mut World, weights| world.cluster.policy.weights = Some(weights);
+    weigh(&mut world, Weights { masters: 1, bytes: 1, moved: 1_000, ..Weights::default() });
+    let thrifty = world.plan(all());
+    let copied = |plan: &Result<CheckedPlan, Refusal>| plan.as_ref().map_or(0, |plan| built(plan.plan()));
+    assert_eq!(copied(&thrifty), 0, "{thrifty:?}");
+    weigh(&mut world, Weights { bytes: 1_000, moved: 1, ..Weights::default() });
+    let even = world.plan(all());
+    assert_eq!(copied(&even), 24);
+    // Something between: less even, and less copied.
+    weigh(&mut world, Weights { bytes: 10, masters: 1_000, moved: 10, ..Weights::default() });
+    world.complete(world.plan(all()).unwrap().plan());
+    assert!(on(&world).1.iter().max() < Some(&8));
+}
+
+/// Two hosts in each rack, every store on the two of one rack, and stores ask for different hosts only.
+#[test]
+fn copies_go_further_apart_where_a_rack_could_not_be_lost() {
+    let mut world = World::running(6, 20, 12, 2);
+    for n in 1..=6 {
+        world.host_mut(&host(n)).at = Domain(vec!["ny".into(), format!("r{}", (n - 1) / 2)]);
+    }
+    for n in 0..12 {
+        let mut spec = world.cluster.stores[&store(n + 1)].spec.clone();
+        spec.spread = Spread::Host;
+        let (rack, slot) = (n % 3, u16::try_from(n / 3 + 1).unwrap());
+        let (a, b) = if n % 2 == 0 { (1, 2) } else { (2, 1) };
+        let slots = [a, b].map(|one| SlotId::new(host(rack * 2 + one), slot));
+        world.add_store(&store(n + 1), &spec, &slots);
+    }
+    world.see_all();
+    let plan = world.plan(all()).unwrap();
+    let notes: Vec<&str> = plan.plan().notes.iter().map(|note| note.text.as_str()).collect();
+    assert!(
+        notes.contains(&"racks and sites that could not be lost: no copy left, or no room for what was there: 3 -> 0"),
+        "{notes:?}"
+    );
+    world.complete(plan.plan());
+    for (name, store) in &world.cluster.stores {
+        let racks: BTreeSet<&Domain> = store.copies.keys().map(|slot| &world.cluster.hosts[&slot.host].at).collect();
+        assert_eq!(racks.len(), 2, "{name}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Slots are larger than what moves, so each plan finds its room; then the next has nothing to do.
+    #[test]
+    fn asking_again_ends(hosts in 3usize..7, stores in 1usize..30, copies in 1u8..4, sizes in prop::collection::vec(1u64..1000, 30)) {
+        let mut world = grown(hosts, 64, stores, copies);
+        let names: Vec<StoreName> = world.cluster.stores.keys().cloned().collect();
+        for (name, size) in names.iter().zip(&sizes) {
+            world.store_mut(name).spec.size_bytes = *size;
+        }
+        world.see_all();
+        let mut plans = 0;
+        while let Ok(plan) = world.plan(all()) {
+            prop_assert_eq!(world.plan(all()).unwrap().digest(), plan.digest(), "the same inputs give the same bytes");
+            world.complete(plan.plan());
+            plans += 1;
+            prop_assert!(plans <= 6, "a plan is made again and again: {:?}", plan.plan().tasks.len());
+        }
+        let (_, masters) = on(&world);
+        prop_assert!(copies == 1 || masters.iter().max().unwrap() <= &(stores.div_ceil(masters.len()) + 1), "{masters:?}");
+    }
+}

@@ -1,0 +1,69 @@
+//! What the cluster file's line of a store says.
+//!
+//! What always holds: it is what was asked for, not what there is; no field of it names a master.
+
+use crate::ids::HostName;
+use borsh::{BorshDeserialize, BorshSerialize};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::fmt;
+
+/// What the cluster file says of a store.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub struct StoreSpec {
+    /// Which engine serves it.
+    pub engine: EngineKind,
+    /// How many copies, the master included.
+    pub copies: u8,
+    /// Bytes reserved on each slot.
+    pub size_bytes: u64,
+    /// How many levels of the domain path must differ between copies: 0 host only, 1 the innermost level (rack), and so on.
+    pub spread: Spread,
+    /// Replicas that must hold a record before it is acknowledged; committed configuration of the epoch (R24).
+    pub sync_copies: u8,
+    /// Hosts that never hold a copy of it.
+    pub never: BTreeSet<HostName>,
+}
+
+/// What two copies of a store may not share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub enum Spread {
+    /// A host.
+    Host,
+    /// The whole domain path, so a rack when domains are `site/rack`.
+    Rack,
+}
+impl fmt::Display for Spread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Spread::Host => "host",
+            Spread::Rack => "rack",
+        })
+    }
+}
+
+/// Which engine.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize, Serialize, Deserialize,
+)]
+pub enum EngineKind {
+    /// The embedded record store: for trial, tests and simulation.
+    Journal,
+    /// Cyrus IMAP. The file may name it; no agent of this build has it, so no store of it is made.
+    Cyrus,
+}
+
+impl EngineKind {
+    /// Whether agents of this build can serve it.
+    pub fn is_here(self) -> bool {
+        self == Self::Journal
+    }
+}
+impl fmt::Display for EngineKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            EngineKind::Journal => "journal",
+            EngineKind::Cyrus => "cyrus",
+        })
+    }
+}

@@ -1,0 +1,148 @@
+//! Plans and explanations for a cluster in a snapshot, by the planner of its leader.
+//!
+//! What always holds: the plan is the one that the leader would have made at the moment of the snapshot, but for who asks; what has
+//! no meaning for a cluster's plan is refused, never left out.
+
+use super::{also, unwritable};
+use crate::args::{self, ExplainOf, Files, Offline};
+use crate::asks::Side;
+use crate::console::Console;
+use crate::failure::{Exit, Failure};
+use crate::json;
+use crate::offline::{Loaded, htools};
+use slot_planner::layout::cluster::after_plan;
+use slot_planner::layout::figures;
+use slot_planner::{CheckedPlan, Inputs, Refusal, WhatIf, explain_store};
+use slot_types::evidence::Seen;
+use slot_types::ids::{HostName, OperatorName};
+use slot_types::plan::{Budget, Intent, Scope};
+use slot_types::render::render_plan;
+use slot_types::view::*;
+use std::collections::BTreeSet;
+
+/// What was planned, with the figures of the fleet before and after.
+#[derive(Debug)]
+pub struct Planned {
+    /// `rebalance`, `drain` or `place`.
+    pub operation: &'static str,
+    /// The plan.
+    pub plan: CheckedPlan,
+    /// Before.
+    pub before: Side,
+    /// With everything in it done.
+    pub after: Side,
+}
+
+/// What nobody in particular asks for, from a file.
+fn inputs(view: &SnapshotView) -> Inputs {
+    Inputs::of(view, OperatorName::new("offline").ok(), "planned from a snapshot")
+}
+
+/// Plans, and writes where the copies would be.
+pub(super) fn plan(
+    loaded: &Loaded,
+    view: &SnapshotView,
+    what: &Offline,
+    (operation, files, budget): (&'static str, &Files, &args::Budget),
+    console: &mut Console,
+) -> Result<Exit, Failure> {
+    let (bounds, other) = budget.of_plan();
+    let only_rebalances = !matches!(what, Offline::Rebalance { .. }) && bounds != Default::default();
+    refuse_what_has_no_meaning(operation, files, other || only_rebalances)?;
+    let intent = intent(what, bounds)?;
+    let subject = files.from.display().to_string();
+    let plan = match slot_planner::plan(&view.cluster, &view.evidence, intent, inputs(view)) {
+        Ok(plan) => plan,
+        Err(refusal) => {
+            let failure = Failure::new(operation, &subject, refusal.to_string(), "put that right, or ask for less");
+            let done = matches!(refusal, Refusal::NothingToDo(_));
+            return Err(if done { Failure { exit: Exit::Done, ..failure } } else { failure });
+        }
+    };
+    let (fleet, layout) = after_plan(&view.cluster, &view.evidence, &inputs(view), plan.plan());
+    let planned = Planned {
+        operation,
+        before: Side::of(&figures(&loaded.fleet, &loaded.layout)),
+        after: Side::of(&figures(&fleet, &layout)),
+        plan,
+    };
+    if let Some(path) = &files.out {
+        let mut text = Vec::new();
+        htools::write_csv(loaded, &fleet, &layout, &mut text)
+            .and_then(|()| std::fs::write(path, &text))
+            .map_err(|error| unwritable(path, &error))?;
+    }
+    let document = json::offline_plan(&planned);
+    also(files.json.as_deref(), &document)?;
+    if console.json {
+        console.document(&document);
+    } else {
+        console.text(&render_plan(None, planned.plan.plan(), &planned.plan.digest()));
+    }
+    Ok(Exit::Done)
+}
+
+fn refuse_what_has_no_meaning(operation: &str, files: &Files, budget: bool) -> Result<(), Failure> {
+    let data = files.out.as_ref().is_some_and(|path| path.extension().is_some_and(|ending| ending == "data"));
+    let given = [
+        (data, "--out NAME.data", "say --out NAME.csv"),
+        (files.moves.is_some(), "--moves", "take the tasks of --json"),
+        (
+            budget,
+            "a budget of this kind",
+            "only rebalance has bounds, and the cluster's policy says how many copies move at once",
+        ),
+    ];
+    match given.into_iter().find(|(is, ..)| *is) {
+        None => Ok(()),
+        Some((_, what, next)) => {
+            let cause = format!("{what} is for files of htools");
+            Err(Failure::new(operation, files.from.display().to_string(), cause, next).usage())
+        }
+    }
+}
+
+fn intent(what: &Offline, bounds: Budget) -> Result<Intent, Failure> {
+    let Offline::Drain { hosts, empty, .. } = what else {
+        return Ok(match what {
+            Offline::Place { .. } => Intent::Rebuild(Scope::All),
+            _ => Intent::Rebalance(bounds),
+        });
+    };
+    let name = |text: &String| {
+        HostName::new(text.as_str())
+            .map_err(|error| Failure::new("drain", text, error.to_string(), "name a host of the snapshot").usage())
+    };
+    let hosts = hosts.iter().map(name).collect::<Result<BTreeSet<HostName>, Failure>>()?;
+    Ok(match (hosts.len(), hosts.first().cloned(), empty) {
+        (1, Some(host), true) => Intent::EmptyHost(host),
+        (1, Some(host), false) => Intent::DrainHost(host),
+        (_, _, true) => Intent::EmptyHosts(hosts),
+        (_, _, false) => Intent::DrainHosts(hosts),
+    })
+}
+
+/// Each single loss, as the leader would have said it.
+pub(super) fn risks(view: &SnapshotView) -> RisksView {
+    let inputs = inputs(view);
+    let mut losses = WhatIf::new(&view.cluster, &view.evidence, &inputs).each();
+    for line in losses.hosts.iter_mut().chain(&mut losses.racks) {
+        line.coordinators = line.lost.coordinators(&view.cluster, view.coordinators.iter());
+    }
+    RisksView { revision: view.revision, losses: Seen::Known { value: losses, age_ms: 0 } }
+}
+
+/// Why things are where they are; [`None`] when there is no such thing. Which plan made them so is not in a snapshot.
+pub(super) fn explain(view: &SnapshotView, what: &ExplainOf) -> Option<ExplainView> {
+    let inputs = inputs(view);
+    let of_store = |name| explain_store(&view.cluster, &view.evidence, &inputs, name);
+    let explained = match what {
+        ExplainOf::Store { store } => Explained::Store(of_store(store)?),
+        ExplainOf::Slot { slot } => {
+            view.cluster.slot(slot)?;
+            let store = view.cluster.copy_on(slot).and_then(|(name, ..)| of_store(name));
+            Explained::Slot { slot: slot.clone(), claimed_by: None, store }
+        }
+    };
+    Some(ExplainView { revision: view.revision, explained: Seen::Known { value: explained, age_ms: 0 } })
+}

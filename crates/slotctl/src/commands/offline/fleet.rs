@@ -1,0 +1,269 @@
+//! Plans of the placement engine for a fleet in a file of htools.
+
+use super::{unwritable, wrong};
+use crate::args::{Budget, Files, Offline};
+use crate::asks::Side;
+use crate::console::Console;
+use crate::failure::{Exit, Failure};
+use crate::json;
+use crate::offline::{Loaded, htools};
+use crate::text::layout::{bytes, count, span};
+use serde::Serialize;
+use slot_planner::layout::*;
+use std::io::Write;
+
+/// So many of the copies that fit nowhere are named.
+const NAMES_MAX: usize = 100;
+
+/// What was planned, in figures.
+#[derive(Debug, Serialize)]
+pub struct Stats {
+    /// `rebalance`, `drain` or `place`.
+    operation: &'static str,
+    hosts: usize,
+    active: u32,
+    stores: usize,
+    /// Moves with a copy.
+    copies: usize,
+    /// Moves without one.
+    hand_overs: usize,
+    /// Stores whose master is on another host afterwards.
+    master_changes: usize,
+    /// Masters above each host's share before: no plan changes fewer.
+    master_changes_floor: u64,
+    bytes_copied: u64,
+    waves: u32,
+    /// How long all waves take, one after the other.
+    copy_ms: u64,
+    /// At so many bytes a second on each link.
+    bytes_per_second: u64,
+    /// Each wave.
+    legs: Vec<Wave>,
+    figures_before: Side,
+    /// The worst survivor of a loss between any two waves; null when nobody asked.
+    worst_survivor_during: Option<f64>,
+    figures_after: Side,
+    /// Whether every part of every move was replayed against the hard rules.
+    checked: bool,
+}
+
+/// One wave.
+#[derive(Debug, Serialize)]
+pub struct Wave {
+    /// Moves with a copy.
+    copies: u32,
+    /// Moves without one.
+    hand_overs: u32,
+    bytes_copied: u64,
+    copy_ms: u64,
+    /// When it is over; null when nobody asked.
+    worst_survivor: Option<f64>,
+}
+
+/// How an outcome is looked at.
+#[derive(Clone, Copy, Debug)]
+pub struct Look {
+    /// Bytes a second on each link.
+    pub rate: u64,
+    /// Whether it is said what could be lost between the waves.
+    pub during: bool,
+    /// Whether it was replayed.
+    pub checked: bool,
+}
+
+impl Stats {
+    /// The figures of an outcome for a loaded fleet.
+    pub fn of(operation: &'static str, loaded: &Loaded, goal: &Goal, outcome: &Outcome, look: Look) -> Stats {
+        stats(operation, loaded, goal, outcome, look)
+    }
+}
+
+/// The waves, with hosts in the states that the goal asks for.
+fn waves(loaded: &Loaded, goal: &Goal, outcome: &Outcome, look: Look) -> Vec<Wave> {
+    let mut fleet = loaded.fleet.clone();
+    if let Goal::Drain { hosts, empty } = goal {
+        for host in hosts.iter().map(|host| *host as usize).filter(|host| loaded.fleet.hosts[*host].is_readable()) {
+            fleet.hosts[host].state = if *empty { State::Leaving } else { State::Draining };
+        }
+    }
+    let wave = |leg: &course::Leg| Wave {
+        copies: leg.copies,
+        hand_overs: leg.hand_overs,
+        bytes_copied: leg.bytes,
+        copy_ms: leg.ms(look.rate),
+        worst_survivor: leg.worst_survivor.map(|level| level as f64 / 1e3),
+    };
+    course::legs(&fleet, &loaded.layout, outcome, look.during).iter().map(wave).collect()
+}
+
+/// Plans for a fleet, and writes what was planned.
+pub(super) fn plan(
+    loaded: &Loaded,
+    what: &Offline,
+    (operation, files, budget): (&'static str, &Files, &Budget),
+    console: &mut Console,
+) -> Result<Exit, Failure> {
+    let subject = files.from.display().to_string();
+    let goal = match what {
+        Offline::Place { .. } => Goal::Rebuild,
+        Offline::Drain { hosts, empty, .. } => Goal::Drain { hosts: numbers(loaded, hosts)?, empty: *empty },
+        _ => Goal::Rebalance,
+    };
+    let outcome = solve(&loaded.fleet, &loaded.layout, &goal, &wish(budget))
+        .map_err(|no| refused(loaded, operation, &subject, &no))?;
+    if files.check {
+        replay(&loaded.fleet, &loaded.layout, &outcome).map_err(|fault| {
+            let next = "this is a mistake of the planner: please report it with the file";
+            Failure::new(operation, &subject, fault.to_string(), next)
+        })?;
+    }
+    let look = Look { rate: files.rate, during: files.during, checked: files.check };
+    let stats = stats(operation, loaded, &goal, &outcome, look);
+    write(loaded, &outcome, files, &stats)?;
+    if console.json {
+        console.document(&json::offline(&stats));
+    } else {
+        console.text(&text(&stats));
+    }
+    Ok(Exit::Done)
+}
+
+fn numbers(loaded: &Loaded, names: &[String]) -> Result<Vec<u32>, Failure> {
+    let number = |name: &String| loaded.number(name).ok_or_else(|| wrong("drain", name));
+    names.iter().map(number).collect()
+}
+
+fn wish(budget: &Budget) -> Wish {
+    Wish {
+        bytes_ppm: (budget.disk * 10_000.0) as u64,
+        max_bytes: budget.max_bytes.unwrap_or(u64::MAX),
+        max_moves: budget.max_moves.unwrap_or(usize::MAX),
+        min_gain_ppm: (budget.min_gain * 1e6) as u64,
+        per_host: budget.per_host,
+        per_domain: budget.per_domain.unwrap_or(u32::MAX),
+        in_all: budget.in_all.unwrap_or(u32::MAX),
+    }
+}
+
+fn refused(loaded: &Loaded, operation: &str, subject: &str, no: &No) -> Failure {
+    let (cause, next) = match no {
+        No::DoesNotFit(stores) => {
+            let mut named: Vec<String> = stores
+                .iter()
+                .take(NAMES_MAX)
+                .map(|(store, size)| format!("{} ({})", loaded.store(*store), bytes(*size)))
+                .collect();
+            named.extend(stores.len().checked_sub(NAMES_MAX + 1).map(|more| format!("and {} more", more + 1)));
+            let all: u64 = stores.iter().map(|(_, size)| *size).sum();
+            let next = "free room on another host, or leave hosts out of the drain";
+            let fit = if stores.len() == 1 { "fits" } else { "fit" };
+            let copies = count(stores.len() as u64, "copy");
+            (format!("{copies} of {} in all {fit} on no other host: {}", bytes(all), named.join(", ")), next)
+        }
+        No::NoOtherCopy(stores) => {
+            let named = stores.iter().take(5).map(|store| loaded.store(*store)).collect::<Vec<_>>().join(", ");
+            (format!("{no}: {named}"), "empty the host (--empty), or leave it out")
+        }
+        No::UnknownHost(_) | No::NoActiveHost => (no.to_string(), "look at the nodes of the file"),
+    };
+    Failure::new(operation, subject, cause, next)
+}
+
+fn stats(operation: &'static str, loaded: &Loaded, goal: &Goal, outcome: &Outcome, look: Look) -> Stats {
+    let legs = waves(loaded, goal, outcome, look);
+    let fleet = &loaded.fleet;
+    let master = |layout: &Layout, store: u32| layout.master(fleet, store);
+    let stores = 0..fleet.stores.len() as u32;
+    let changed = stores.filter(|store| master(&loaded.layout, *store) != master(&outcome.layout, *store)).count();
+    let tally = Tally::of(fleet, &loaded.layout);
+    let share = outcome.after.load_bound.div_ceil(1000);
+    let active = |host: usize| fleet.hosts[host].is_active();
+    let over =
+        tally.load.iter().enumerate().map(|(host, load)| if active(host) { load.saturating_sub(share) } else { *load });
+    let copies = outcome.moves.iter().filter(|one| one.to != NOWHERE).count();
+    Stats {
+        operation,
+        hosts: fleet.hosts.len(),
+        active: outcome.after.hosts,
+        stores: fleet.stores.len(),
+        copies,
+        hand_overs: outcome.moves.len() - copies,
+        master_changes: changed,
+        master_changes_floor: over.sum(),
+        bytes_copied: outcome.bytes,
+        waves: outcome.waves.last().map_or(0, |last| last + 1),
+        copy_ms: legs.iter().map(|leg| leg.copy_ms).sum(),
+        bytes_per_second: look.rate,
+        worst_survivor_during: legs.iter().filter_map(|leg| leg.worst_survivor).reduce(f64::max),
+        legs,
+        figures_before: Side::of(&outcome.before),
+        figures_after: Side::of(&outcome.after),
+        checked: look.checked,
+    }
+}
+
+fn write(loaded: &Loaded, outcome: &Outcome, files: &Files, stats: &Stats) -> Result<(), Failure> {
+    if let Some(path) = &files.out {
+        let mut text = Vec::with_capacity(loaded.fleet.stores.len() * 40);
+        let data = path.extension().is_some_and(|ending| ending == "data");
+        let written = if data {
+            htools::write_data(loaded, &outcome.layout, &mut text)
+        } else {
+            htools::write_csv(loaded, &loaded.fleet, &outcome.layout, &mut text)
+        };
+        written.and_then(|()| std::fs::write(path, &text)).map_err(|error| unwritable(path, &error))?;
+    }
+    if let Some(path) = &files.json {
+        std::fs::write(path, format!("{}\n", json::offline(stats))).map_err(|error| unwritable(path, &error))?;
+    }
+    if let Some(path) = &files.moves {
+        let mut text = Vec::new();
+        let host = |host: u32| if host == NOWHERE { "" } else { &loaded.hosts[host as usize] };
+        for (one, wave) in outcome.moves.iter().zip(&outcome.waves) {
+            let line = serde_json::json!({
+                "wave": wave, "store": loaded.store(one.store), "from": host(one.from), "to": host(one.to),
+                "master": host(one.master),
+            });
+            writeln!(text, "{line}").map_err(|error| unwritable(path, &error))?;
+        }
+        std::fs::write(path, text).map_err(|error| unwritable(path, &error))?;
+    }
+    Ok(())
+}
+
+fn text(stats: &Stats) -> String {
+    let Stats { figures_before: before, figures_after: after, .. } = stats;
+    let row =
+        |name: &str, was: String, is: String, bound: String| format!("  {name:<26}{was:>12}{is:>12}{bound:>12}\n");
+    let ratio = |side: &Side| format!("{:.4}", side.bytes_max_over_share);
+    let mut text = format!(
+        "{}, {}: {} of {} in all, {}, {}\n",
+        count(stats.hosts as u64, "host"),
+        count(stats.stores as u64, "store"),
+        count(stats.copies as u64, "copy"),
+        bytes(stats.bytes_copied),
+        count(stats.hand_overs as u64, "hand-over"),
+        count(stats.waves.into(), "wave")
+    );
+    if stats.copies > 0 {
+        text +=
+            &format!("copied in {} at {} a second on each link\n", span(stats.copy_ms), bytes(stats.bytes_per_second));
+    }
+    if let Some(during) = stats.worst_survivor_during {
+        text += &format!("worst survivor of a loss between two waves: {during}\n");
+    }
+    text += &row("", "before".into(), "after".into(), "bound".into());
+    text += &row("most masters", before.load_max.to_string(), after.load_max.to_string(), after.load_bound.to_string());
+    let bound = after.worst_survivor_bound.to_string();
+    text +=
+        &row("worst survivor of a loss", before.worst_survivor.to_string(), after.worst_survivor.to_string(), bound);
+    text += &row("fullest over its share", ratio(before), ratio(after), "1.0000".into());
+    text += &row("violations", before.violations.to_string(), after.violations.to_string(), "0".into());
+    text += &row(
+        "masters that change host",
+        String::new(),
+        stats.master_changes.to_string(),
+        stats.master_changes_floor.to_string(),
+    );
+    text
+}
