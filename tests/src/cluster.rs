@@ -234,6 +234,27 @@ impl Cluster {
         (1..=self.shape.coordinators).try_for_each(|n| self.start_coordinator(n))
     }
 
+    /// Every coordinator's disk is gone, as after a fire; they must be dead.
+    pub fn lose_coordinator_disks(&self) -> Outcome<()> {
+        Ok(fs::remove_dir_all(self.folder.join("coordinators"))?)
+    }
+
+    /// Restores every coordinator's disk from a backup (`slotd restore`); none is started.
+    pub fn restore_coordinators(&self, from: &str, generation: Option<u32>) -> Outcome<()> {
+        for n in 1..=self.shape.coordinators {
+            let name = format!("c{n}");
+            let mut command = Command::new(&self.programs.slotd);
+            command.arg("--folder").arg(self.identity(&format!("coordinator-{name}")));
+            command.arg("--dir").arg(self.folder.join("coordinators").join(&name));
+            command.args(["restore", "--from", from]);
+            if let Some(generation) = generation {
+                command.arg("--generation").arg(generation.to_string());
+            }
+            Said::of(command, format!("{name}# slotd restore --from {from}"))?.expect(DONE)?;
+        }
+        Ok(())
+    }
+
     /// Kills coordinator `n` (`kill -9`).
     pub fn kill_coordinator(&mut self, n: u8) -> Outcome<()> {
         end(self.coordinators.remove(&n))

@@ -5,7 +5,7 @@
 
 use crate::command::{Answer, Command, Proposal, Refused};
 use crate::state::{FEATURE_LEVEL_SUPPORTED, State};
-use crate::{aside, by_hand, holds, hosts, pause, plans, sessions, steps, verified};
+use crate::{aside, by_hand, holds, hosts, pause, plans, restore, sessions, steps, verified};
 use slot_planted::planted;
 use slot_types::cluster::Cluster;
 use slot_types::ids::*;
@@ -47,6 +47,11 @@ pub fn apply(state: &mut State, index: LogIndex, term: Term, proposal: &Proposal
 }
 
 fn dispatch(state: &mut State, stamp: Stamp, command: &Command) -> Result<Answer, Refused> {
+    if let Some(restoring) = &state.restoring
+        && !restore::is_taken(command)
+    {
+        return Err(restoring.refusal());
+    }
     match command {
         Command::Found { cluster, name } => found(state, stamp, *cluster, name),
         Command::NewLeader { node } => Ok(new_leader(state, stamp, node)),
@@ -82,6 +87,10 @@ fn dispatch(state: &mut State, stamp: Stamp, command: &Command) -> Result<Answer
             by_hand::seen(state, stamp, slot, store, *generation, starts)
         }
         Command::Verified { slot, generation, of } => verified::verified(state, stamp, slot, *generation, of),
+        Command::AdoptHost { host, incarnation, high_water, by, reason } => {
+            restore::adopt(state, stamp, host, *incarnation, *high_water, by, reason)
+        }
+        Command::HostAdopted { host, said } => restore::adopted(state, stamp, host, said),
         Command::Hold { on, by, reason } => holds::hold(state, stamp, on, by, reason),
         Command::Release { on, by, reason } => holds::release(state, stamp, on, by, reason),
         Command::RaiseFeatureLevel { level } => raise_feature_level(state, stamp, *level),
@@ -156,6 +165,7 @@ fn person(command: &Command) -> Option<(&str, String)> {
         Command::ResumePlan { plan, by, .. } => Some((by.as_str(), format!("resume {plan}"))),
         Command::Attest { host, by, .. } => Some((by.as_str(), format!("attest that {host} is off"))),
         Command::AdmitHost { host, by, .. } => Some((by.as_str(), format!("admit {host}"))),
+        Command::AdoptHost { host, by, .. } => Some((by.as_str(), format!("re-adopt {host}"))),
         Command::Hold { on, by, .. } => Some((by.as_str(), format!("hold {on}"))),
         Command::Release { on, by, .. } => Some((by.as_str(), format!("release {on}"))),
         Command::TrimAudit { by, through, .. } => Some((by.as_str(), format!("trim audit through {through}"))),

@@ -3,6 +3,7 @@
 //! What always holds: a command carries everything `apply` needs, the time and the observations included; `apply` never
 //! asks. The encoding is versioned, and a build that cannot read a command stops instead of skipping it (R20).
 
+use crate::restore::AdoptedHost;
 use borsh::{BorshDeserialize, BorshSerialize};
 use slot_types::cluster::HostQuarantine;
 use slot_types::codec::Versioned;
@@ -250,6 +251,26 @@ pub enum Command {
         /// Which, the oldest first.
         starts: Vec<HandStart>,
     },
+    /// After a restore: a person's word that a host belongs to this cluster (R10).
+    AdoptHost {
+        /// The host.
+        host: HostName,
+        /// Its disk.
+        incarnation: Incarnation,
+        /// Its ledger's highest order index, as heard then.
+        high_water: LogIndex,
+        /// Who.
+        by: OperatorName,
+        /// Why.
+        reason: String,
+    },
+    /// After a restore: a host's agent has adopted this generation, and says what it holds (R10).
+    HostAdopted {
+        /// The host.
+        host: HostName,
+        /// What it said.
+        said: AdoptedHost,
+    },
 }
 
 /// What applying a command answered.
@@ -421,6 +442,14 @@ pub enum Refused {
     /// Unknown store.
     #[error("store {0} does not exist; slotctl status lists those that do")]
     UnknownStore(StoreName),
+    /// R10: a restore is not finished.
+    #[error(
+        "the coordinators were restored, and nothing moves until these hosts are re-adopted: {hosts}; slotctl status says how"
+    )]
+    Restoring {
+        /// Which, as text.
+        hosts: String,
+    },
     /// A person holds what the plan touches, or what another wants to hold.
     #[error("refused: {0}")]
     Held(Box<Held>),

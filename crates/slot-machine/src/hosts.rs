@@ -122,6 +122,9 @@ pub(crate) fn admit(
         Some(HostQuarantine::OlderDisk { .. }) => {
             return Err(Refused::Precondition(format!("{name} presents an older copy of its disk; give it a new one")));
         }
+        Some(HostQuarantine::Restored) => {
+            return Err(Refused::Precondition(format!("{name} is to be re-adopted, not admitted")));
+        }
         _ => return Err(Refused::Precondition(format!("{name} does not present disk {incarnation}"))),
     }
     // R27: nothing was ordered there in any later boot than the last one heard of the old disk.

@@ -17,6 +17,7 @@ mod hosts;
 pub mod pause;
 pub mod plans;
 mod ready;
+pub mod restore;
 mod retire;
 pub mod runnable;
 mod sessions;

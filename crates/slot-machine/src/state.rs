@@ -6,6 +6,7 @@
 use crate::audit::Audit;
 use crate::by_hand::Noted;
 use crate::command::{Answer, StepRef};
+use crate::restore::Restoring;
 use borsh::{BorshDeserialize, BorshSerialize};
 use slot_planted::planted;
 use slot_types::cluster::Cluster;
@@ -71,6 +72,8 @@ pub struct State {
     pub everyday: Vec<LogTime>,
     /// Per host, the last boot its agent said has ended (R27): it is waited for another one, and never goes back.
     pub ended_boots: BTreeMap<HostName, BootId>,
+    /// What is still to be learnt after a restore; until then nothing moves (R10).
+    pub restoring: Option<Restoring>,
     /// Per slot, the latest start by hand that is in the audit (R19).
     pub by_hand: BTreeMap<SlotId, Noted>,
 }
@@ -102,6 +105,7 @@ impl Default for State {
             audit: Audit::default(),
             everyday: Vec::new(),
             ended_boots: BTreeMap::new(),
+            restoring: None,
             by_hand: BTreeMap::new(),
         }
     }

@@ -24,11 +24,17 @@ impl Restored {
     /// The first state of a new group: every one of the first voters must be given the same. It is a snapshot at index
     /// 1, so that a node added later always begins with a snapshot and never with an empty list of members.
     pub fn bootstrap(voters: &[u64], data: Vec<u8>) -> Self {
+        Self::at(voters, 1, 1, data)
+    }
+
+    /// The first state of a group that goes on from a state it is given, at this index and term: every voter must be given the
+    /// same.
+    pub fn at(voters: &[u64], index: u64, term: u64, data: Vec<u8>) -> Self {
         let conf_state = RaftConfState { voters: voters.to_vec(), ..Default::default() };
         Self {
-            hard_state: RaftHardState { term: 1, vote: 0, commit: 1 },
-            snapshot: Some(RaftSnapshot { index: 1, term: 1, conf_state: Some(conf_state), data }),
-            log_start: RaftLogStart { index: 1, term: 1 },
+            hard_state: RaftHardState { term, vote: 0, commit: index },
+            snapshot: Some(RaftSnapshot { index, term, conf_state: Some(conf_state), data }),
+            log_start: RaftLogStart { index, term },
             entries: Vec::new(),
         }
     }

@@ -117,6 +117,8 @@ pub enum HostQuarantine {
         /// What it had acknowledged.
         acknowledged: LogIndex,
     },
+    /// The coordinators were restored, and this host was not re-adopted since (R10).
+    Restored,
 }
 
 /// Master or replica.

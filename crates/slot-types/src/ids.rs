@@ -181,6 +181,23 @@ counter!(
     WallTime, u64, ""
 );
 
+/// Where a generation begins: a log restored with generation `g` goes on at `g << GENERATION_SHIFT`, so that every index and
+/// term of it is above whatever was given before, in logs nobody has any more too (R10).
+pub const GENERATION_SHIFT: u32 = 40;
+/// The highest generation there can be.
+pub const GENERATION_MAX: u32 = (1 << 23) - 1;
+
+impl LogIndex {
+    /// The generation of the log that it is of.
+    pub fn generation(self) -> u32 {
+        u32::try_from(self.0 >> GENERATION_SHIFT).unwrap_or(u32::MAX)
+    }
+    /// The first index of a generation.
+    pub fn first_of(generation: u32) -> Self {
+        Self(u64::from(generation) << GENERATION_SHIFT)
+    }
+}
+
 impl LogTime {
     /// Milliseconds from `earlier` to this; 0 when it is not later.
     pub fn since(self, earlier: LogTime) -> u64 {

@@ -3,6 +3,7 @@
 //! What always holds: nothing here does I/O, reads a clock, draws a random number or logs; every collection is ordered;
 //! every byte that is replicated, stored or hashed goes through [`codec`].
 
+pub mod backup;
 pub mod cluster;
 pub mod codec;
 pub mod engine;

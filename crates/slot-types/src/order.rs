@@ -106,6 +106,8 @@ pub enum Action {
         /// The present master.
         to: Source,
     },
+    /// Take orders of this order's generation from now on, and of none before it (R10); the subject is `None`.
+    Adopt,
     /// Write and read back a canary in `store` through its route; the subject is `None`.
     Canary {
         /// The store.
@@ -151,6 +153,7 @@ impl Action {
             Self::Stop => "stop",
             Self::ListStranded { .. } => "list-stranded",
             Self::Reinject { .. } => "reinject",
+            Self::Adopt => "adopt",
             Self::Canary { .. } => "canary",
             Self::Destroy => "destroy",
             Self::ConfirmStopped => "confirm-stopped",
@@ -309,6 +312,8 @@ pub struct SlotReport {
     pub ledger_epoch: Epoch,
     /// Whether the last finished role order left it as master (intact ledger: R25).
     pub ledger_master: bool,
+    /// Whether its latest role order was to be master, done or not: what a restore must count as a possible master (R10).
+    pub ledger_promoted: bool,
     /// Starts of this copy by hand (R19), the oldest first.
     pub by_hand: Vec<HandStart>,
     /// The engine process.

@@ -80,6 +80,8 @@ pub enum Query {
         /// At most so many entries; [`AUDIT_LINES_MAX`] at most.
         limit: u32,
     },
+    /// The whole state, to be kept in a file (R10).
+    Backup,
     /// Everything the planner looks at, to be asked without the cluster.
     Snapshot,
 }
@@ -91,6 +93,8 @@ impl Versioned for Query {
 /// What is answered.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
 pub enum View {
+    /// To [`Query::Backup`].
+    Backup(Box<crate::backup::BackupView>),
     /// To [`Query::Status`].
     Status(Box<StatusView>),
     /// To [`Query::Host`].

@@ -214,6 +214,12 @@ pub enum Command {
         #[arg(long, default_value_t = 200, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=500))]
         limit: u32,
     },
+    /// The coordinators' state in a file, for slotd restore.
+    Backup {
+        /// The file; it must not exist.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
     /// Plan for a fleet in a file: nothing is dialled.
     #[command(subcommand)]
     Offline(Offline),

@@ -11,11 +11,13 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use slot_net::Initialized;
 use slot_proto::pb;
+use slot_types::backup::BackupHead;
 use slot_types::ids::{Epoch, PlanId, Revision};
 use slot_types::plan::Plan;
 use slot_types::position::Digest;
 use slot_types::view::*;
 use std::fmt;
+use std::path::Path;
 
 macro_rules! schemas {
     ($($(#[$doc:meta])* $name:ident = $text:literal, $version:literal;)*) => {
@@ -90,6 +92,8 @@ schemas! {
     RoutesChange = "routes-change", 1;
     /// A change that has nothing more to tell.
     Done = "done", 1;
+    /// `backup`.
+    Backup = "backup", 1;
     /// `init`.
     Init = "init", 1;
     /// `offline rebalance`, `offline drain`, `offline place` of a file of htools.
@@ -143,6 +147,14 @@ fn value(of: &impl Serialize) -> Value {
 /// What was planned for a fleet in a file.
 pub fn offline(stats: &crate::commands::offline::Stats) -> Document {
     Document::new(Schema::Offline, value(stats))
+}
+
+/// A backup that was taken.
+pub fn backup(head: &BackupHead, file: &Path, bytes: usize) -> Document {
+    let mut body = value(head);
+    body["file"] = file.display().to_string().into();
+    body["bytes"] = bytes.into();
+    Document::new(Schema::Backup, body)
 }
 
 /// What was planned for a cluster in a file.
@@ -312,6 +324,7 @@ fn loss_case(view: &LossCaseView) -> Value {
 /// Any view that is not a plan; `confirmed` says whether it is surely the present state.
 pub fn view(of: &View, confirmed: bool) -> Document {
     let (schema, mut value) = match of {
+        View::Backup(backup) => (Schema::Backup, value(&backup.head)),
         View::Status(status) => (Schema::Status, value(status)),
         View::Host(host) => (Schema::Host, value(host)),
         View::Store(store) => (Schema::Store, value(store)),

@@ -22,7 +22,10 @@ pub enum Judgement {
 
 /// Whether the action is about one slot's copy; the others are about the host.
 pub fn is_about_a_slot(action: &Action) -> bool {
-    !matches!(action, Action::Canary { .. } | Action::ConfirmStopped | Action::Cancel { .. } | Action::Fence { .. })
+    !matches!(
+        action,
+        Action::Adopt | Action::Canary { .. } | Action::ConfirmStopped | Action::Cancel { .. } | Action::Fence { .. }
+    )
 }
 
 /// S15: cluster, disk and term, before anything else is looked at.
@@ -34,6 +37,17 @@ pub fn sender(image: &LedgerImage, order: &Order) -> Result<(), String> {
     // S2: a wiped or restored disk has another incarnation, so nothing that was meant for the old one is done on it.
     if order.incarnation != meta.incarnation && !planted("s15-incarnation-unchecked") {
         return Err(format!("the order is for disk {}, {} has {}", order.incarnation, meta.host, meta.incarnation));
+    }
+    // R10: a restored cluster is obeyed once its Adopt was taken; one from before it never again.
+    let (own, of) = (meta.highest.generation(), order.index.generation());
+    if of < own {
+        return Err(format!("the order is of generation {of}, {} was adopted by generation {own}", meta.host));
+    }
+    if of > own && order.action != Action::Adopt {
+        return Err(format!(
+            "the order is of generation {of}, {} was not re-adopted since generation {own}",
+            meta.host
+        ));
     }
     if order.term < meta.term && !planted("s15-older-term-taken") {
         return Err(format!("the order is of term {}, {} has seen term {}", order.term, meta.host, meta.term));
@@ -207,6 +221,7 @@ fn may_follow(entry: &CopyEntry, action: &Action) -> bool {
         | Action::Stop
         | Action::ListStranded { .. }
         | Action::Reinject { .. }
+        | Action::Adopt
         | Action::Canary { .. }
         | Action::ConfirmStopped
         | Action::Cancel { .. }

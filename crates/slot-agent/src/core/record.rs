@@ -263,6 +263,7 @@ impl AgentCore {
             generation: key.generation,
             ledger_epoch: entry.epoch,
             ledger_master: entry.role == LedgerRole::Master && entry.settled,
+            ledger_promoted: entry.role == LedgerRole::Master,
             by_hand: entry.by_hand.clone(),
             engine: self.engine_seen(key.slot),
         });
@@ -276,6 +277,7 @@ impl AgentCore {
                     generation: engine.serving.generation,
                     ledger_epoch: Epoch::ZERO,
                     ledger_master: false,
+                    ledger_promoted: false,
                     by_hand: Vec::new(),
                     engine: self.engine_seen(*slot),
                 });

@@ -354,6 +354,7 @@ fn engine_call(order: &Order, subject: &Subject, catching_up: CatchingUp) -> Opt
         Action::Reinject { to } => EngineCall::Reinject { epoch, to: to.clone() },
         Action::Provision
         | Action::Destroy
+        | Action::Adopt
         | Action::Canary { .. }
         | Action::ConfirmStopped
         | Action::Cancel { .. }

@@ -267,3 +267,33 @@ fn s8_stopped_is_confirmed_only_when_nothing_runs() {
     assert_eq!(world.done(&host_order(6, Action::ConfirmStopped)), Done::Plain);
     assert!(world.disk.copies.values().all(|entry| entry.stopped && entry.role == LedgerRole::Master));
 }
+
+/// R10, S16: a restored cluster is refused until its Adopt was taken, and whoever coordinated before it ever after.
+#[test]
+fn r10_orders_of_another_generation_are_refused_until_it_is_adopted() {
+    let mut world = World::with_master();
+    let first = LogIndex::first_of(1);
+    let restored = |index: u64, action: Action| {
+        let id = OrderId { plan: PlanId(1_000_000_000 + index), ..order_id(1, 1) };
+        Order { index: LogIndex(first.0 + index), term: Term(first.0 + 1), id, ..order(0, 2, action) }
+    };
+    let before = world.disk.clone();
+    let Answer::Refused { why } = world.deliver(&restored(5, Action::Demote)) else { panic!("taken") };
+    assert!(why.contains("was not re-adopted"), "{why}");
+    assert_eq!(world.disk, before, "not even its term is noted");
+    let adopt = Order { subject: None, ..restored(0, Action::Adopt) };
+    assert_eq!(world.done(&adopt), Done::Plain);
+    assert_eq!(world.disk.meta.highest, first);
+    // A leader from before, whatever its term.
+    let old = Order { term: Term(first.0 + 9), ..order(40, 2, Action::Demote) };
+    let Answer::Refused { why } = world.deliver(&old) else { panic!("taken") };
+    assert!(why.contains("was adopted by generation 1"), "{why}");
+    world.restart();
+    assert!(matches!(world.deliver(&old), Answer::Refused { .. }));
+    world.done(&restored(6, Action::Demote));
+    // Adopt again, by a new leader, is answered and nothing more.
+    assert_eq!(world.done(&Order { term: Term(first.0 + 2), ..adopt }), Done::Plain);
+    let further = LogIndex::first_of(2);
+    let index = Order { index: further, term: Term(further.0 + 1), ..order(0, 3, Action::Raise) };
+    assert!(matches!(world.deliver(&index), Answer::Refused { .. }));
+}

@@ -3,8 +3,8 @@
 #[cfg(slot_planted)]
 compile_error!("a shipped program never has planted bugs: build it without --cfg slot_planted");
 
-use clap::Parser;
-use slot_coordinator::shell::{Options, StartupError, prepare, run};
+use clap::{Parser, Subcommand};
+use slot_coordinator::shell::{Options, StartupError, prepare, restore, run};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -15,17 +15,32 @@ use tokio::signal::unix::{SignalKind, signal};
 #[command(name = "slotd", version)]
 struct Arguments {
     /// Identity folder of this coordinator, as `slotctl init` made it
-    #[arg(long, value_name = "DIR")]
-    folder: PathBuf,
+    #[arg(long, value_name = "DIR", global = true)]
+    folder: Option<PathBuf>,
     /// Data folder; made when it is not there
-    #[arg(long, value_name = "DIR")]
-    dir: PathBuf,
+    #[arg(long, value_name = "DIR", global = true)]
+    dir: Option<PathBuf>,
     /// Where to listen, if not where cluster.json in the identity folder says
     #[arg(long, value_name = "ADDR")]
     listen: Option<SocketAddr>,
     /// Check identity, data and address, say what was found, and end
     #[arg(long)]
     check: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Write this coordinator's disk from a backup, when a majority of the disks is gone; the same on every coordinator
+    Restore {
+        /// The file that slotctl backup made
+        #[arg(long, value_name = "FILE")]
+        from: PathBuf,
+        /// The generation to begin; one above the backup's if it is not said, higher if that one was used already
+        #[arg(long, value_name = "NUMBER")]
+        generation: Option<u32>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -48,7 +63,12 @@ fn main() -> ExitCode {
 }
 
 async fn serve(arguments: Arguments) -> Result<(), StartupError> {
-    let options = Options { folder: arguments.folder, dir: arguments.dir, listen: arguments.listen };
+    let (Some(folder), Some(dir)) = (arguments.folder, arguments.dir) else { return Err(StartupError::Folders) };
+    let options = Options { folder, dir, listen: arguments.listen };
+    if let Some(Command::Restore { from, generation }) = &arguments.command {
+        eprintln!("slotd: {}", restore(&options, from, *generation)?);
+        return Ok(());
+    }
     let prepared = prepare(&options).await?;
     if arguments.check {
         eprintln!("slotd: {}", prepared.summary());

@@ -121,6 +121,10 @@ impl CoordinatorCore {
                 })?;
                 (request, Command::Attest { host, boot, how, by: who })
             }
+            ControlRequest::AdmitHost { request, host, incarnation, reason } if self.state.restoring.is_some() => {
+                reason_given(&reason)?;
+                (request, self.adopt_host(host, incarnation, who, reason).map_err(Failure::Refused)?)
+            }
             ControlRequest::AdmitHost { request, host, incarnation, reason } => {
                 reason_given(&reason)?;
                 (request, Command::AdmitHost { host, incarnation, by: who, reason })

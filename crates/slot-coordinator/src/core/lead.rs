@@ -118,6 +118,10 @@ impl CoordinatorCore {
         if !lead.observer.report(cluster, host, report, self.now) || !lead.ready {
             return;
         }
+        if self.state.restoring.is_some() {
+            // R10: nothing moves before every host has said what it holds.
+            return self.adopt(host);
+        }
         let seen = lead.observer.host_seen(cluster, host, self.now, self.state.applied);
         let signs = lead.observer.signs_of_life(cluster, host, log_now);
         let aside = lead.observer.asides(cluster, host);
@@ -139,6 +143,7 @@ impl CoordinatorCore {
             self.propose(command, Purpose::Verified(host.clone()));
         }
         self.propose_signs(signs);
+        self.adopt(host);
         self.everyday(Some(host));
     }
 
@@ -158,11 +163,16 @@ impl CoordinatorCore {
         for (slot, name, result) in began {
             lead.verifier.began(&slot, name, result);
         }
-        self.propose_signs(signs);
+        if self.state.restoring.is_none() {
+            self.propose_signs(signs);
+        }
     }
 
     /// Proposes what everyday recovery asks for (R25).
     pub(super) fn everyday(&mut self, host: Option<&HostName>) {
+        if self.state.restoring.is_some() {
+            return;
+        }
         let Some(lead) = self.lead.as_deref_mut() else { return };
         for (store, intents) in lead.everyday.wanted(&self.state, &lead.observer, self.now, host) {
             let planned = intents.into_iter().find_map(|intent| {
@@ -206,6 +216,9 @@ impl CoordinatorCore {
         let (Some(lead), Some(cluster)) = (self.lead.as_deref(), &self.state.cluster) else {
             return Err("this node does not lead".into());
         };
+        if let Some(restoring) = &self.state.restoring {
+            return Err(restoring.refusal().to_string());
+        }
         // R18: what is undone is what the record says, whatever a client sent along.
         let intent = match intent {
             Intent::Undo(asked) => Intent::Undo(Box::new(reverse(&self.state, asked.plan).map_err(|e| e.to_string())?)),

@@ -9,6 +9,7 @@
 //! - What only a leader does hangs on [`Leading`], which ends with the term it began in: nothing observed, proposed or
 //!   delivered is carried over.
 
+mod adopt;
 mod control;
 mod entry;
 mod everyday;
@@ -355,6 +356,7 @@ impl CoordinatorCore {
             Purpose::HostSeen(_)
             | Purpose::SignOfLife(_)
             | Purpose::Aside(_)
+            | Purpose::Adopt(_)
             | Purpose::ByHand(_)
             | Purpose::Verified(_) => {}
             Purpose::Everyday(store) => {
@@ -393,6 +395,7 @@ impl CoordinatorCore {
             | Purpose::HostSeen(_)
             | Purpose::SignOfLife(_)
             | Purpose::Aside(_)
+            | Purpose::Adopt(_)
             | Purpose::ByHand(_)
             | Purpose::Verified(_) => {}
         }
@@ -416,7 +419,10 @@ impl CoordinatorCore {
             self.watch_agents();
         }
         if let (Some(lead), Some(cluster)) = (&mut self.lead, &self.state.cluster) {
-            lead.front_ends.act(cluster, self.now, &mut self.out);
+            // R10: while the state is an old one, front ends keep the map they have.
+            if self.state.restoring.is_none() {
+                lead.front_ends.act(cluster, self.now, &mut self.out);
+            }
         }
         let mut confirm = None;
         self.with_hands(|executor, hands| confirm = executor.act(hands));

@@ -59,6 +59,7 @@ pub(super) enum Topic {
     Aside,
     ByHand,
     Verified,
+    Adopt,
 }
 
 impl Observer {
@@ -117,6 +118,11 @@ impl Observer {
     pub(super) fn slots(&self, name: &HostName, host: &Host) -> &[SlotReport] {
         let heard = self.heard.get(name).filter(|heard| host.incarnation == Some(heard.report.incarnation));
         heard.map(|heard| heard.report.slots.as_slice()).unwrap_or_default()
+    }
+
+    /// The last report of a host.
+    pub(super) fn last(&self, name: &HostName) -> Option<&AgentReport> {
+        self.heard.get(name).map(|heard| &heard.report)
     }
 
     /// Whether the admitted disk of a host was heard no longer ago than this, and nothing speaks against sending there.
@@ -192,6 +198,8 @@ impl Observer {
         let known_quarantine = match &host.quarantined {
             Some(HostQuarantine::OtherDisk { presented }) => *presented == report.incarnation,
             Some(HostQuarantine::OlderDisk { .. }) => host.incarnation == Some(report.incarnation),
+            // R10: nothing that it shows is judged before it was re-adopted.
+            Some(HostQuarantine::Restored) => return None,
             None => false,
         };
         let other_disk = host.incarnation != Some(report.incarnation);

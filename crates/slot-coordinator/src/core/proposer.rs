@@ -36,6 +36,8 @@ pub(super) enum Purpose {
     ByHand(HostName),
     /// To record what a comparison found.
     Verified(HostName),
+    /// To record what a host holds, after a restore.
+    Adopt(HostName),
     /// To void an attestation.
     SignOfLife(HostName),
     /// An everyday plan.

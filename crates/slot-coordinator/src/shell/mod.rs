@@ -7,9 +7,11 @@ mod agents;
 mod disk;
 mod front_ends;
 mod peers;
+mod restore;
 mod service;
 mod start;
 
+pub use self::restore::restore;
 pub use self::start::{Options, Prepared, StartupError, prepare};
 
 use self::agents::Agents;

@@ -36,6 +36,9 @@ pub struct Options {
 /// Why `slotd` did not start, or ended.
 #[derive(Debug, thiserror::Error)]
 pub enum StartupError {
+    /// Not said where.
+    #[error("starting slotd: --folder and --dir are both needed; slotd --help says what they are")]
+    Folders,
     /// The identity folder can't be used.
     #[error("loading the identity folder: {0}")]
     Folder(#[from] FolderError),
@@ -73,6 +76,14 @@ pub enum StartupError {
     /// The state can't be used.
     #[error("starting from the raft log: {0}")]
     Core(#[from] StartError),
+    /// A backup can't be restored.
+    #[error("restoring {file}: {why}; nothing was written")]
+    Backup {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        why: String,
+    },
     /// The address can't be had.
     #[error("listening on {address}: {cause}; stop what else uses it, or give another --listen")]
     Listen {
@@ -117,8 +128,17 @@ impl Prepared {
     }
 }
 
-/// Checks and opens everything.
-pub async fn prepare(options: &Options) -> Result<Prepared, StartupError> {
+/// Whose folder it is, and its place among the coordinators.
+pub(super) struct Identified {
+    pub folder: IdentityFolder,
+    pub node: CoordinatorName,
+    pub node_id: u64,
+    pub members: Members,
+    advertised: SocketAddr,
+}
+
+/// Checks the identity, and makes the data folder.
+pub(super) fn identify(options: &Options) -> Result<Identified, StartupError> {
     let folder = IdentityFolder::load(&options.folder)?;
     let identity = folder.identity();
     if identity.role() != Role::Coordinator {
@@ -134,6 +154,19 @@ pub async fn prepare(options: &Options) -> Result<Prepared, StartupError> {
     };
     let dir_error = |cause| StartupError::Dir { dir: options.dir.clone(), cause };
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&options.dir).map_err(dir_error)?;
+    Ok(Identified { folder, node, node_id, members, advertised })
+}
+
+/// Where a coordinator's log lies.
+pub(super) fn store_path(options: &Options) -> PathBuf {
+    options.dir.join(STORE_FILE)
+}
+
+/// Checks and opens everything.
+pub async fn prepare(options: &Options) -> Result<Prepared, StartupError> {
+    let Identified { folder, node, node_id, members, advertised } = identify(options)?;
+    let membership = folder.membership();
+    let dir_error = |cause| StartupError::Dir { dir: options.dir.clone(), cause };
     let voters: Vec<u64> = members.keys().copied().collect();
     let mut store = open_store(options, membership.cluster_id.0.to_vec(), node_id, &voters)?;
     let restored = store.load()?;
@@ -156,7 +189,7 @@ pub async fn prepare(options: &Options) -> Result<Prepared, StartupError> {
 }
 
 fn open_store(options: &Options, cluster: Vec<u8>, node_id: u64, voters: &[u64]) -> Result<RedbStore, StoreError> {
-    let path = options.dir.join(STORE_FILE);
+    let path = store_path(options);
     if path.exists() {
         return RedbStore::open(&path, &cluster, node_id);
     }

@@ -86,6 +86,7 @@ impl FakeAgent {
                 generation: copy.generation,
                 ledger_epoch: copy.epoch,
                 ledger_master: copy.role == EngineRole::Master || !copy.running,
+                ledger_promoted: copy.role == EngineRole::Master,
                 by_hand: Vec::new(),
                 engine: if copy.running { EngineSeen::Running(Box::new(status)) } else { EngineSeen::NotRunning },
             }

@@ -14,6 +14,7 @@ mod lines;
 mod pause;
 mod plans;
 mod random;
+mod restore;
 mod retire;
 mod rules;
 mod rules_more;

@@ -33,7 +33,7 @@ impl Watch {
         }
         self.demotes(before, proposal, answer);
         self.power(before, after, proposal, answer);
-        self.epochs(after);
+        self.epochs(after, before.restoring.is_some());
         self.starts(before, after, proposal);
         self.promotes(before, after);
         loss_cases(before, after);
@@ -148,7 +148,7 @@ impl Watch {
     }
 
     /// S3, and one master at most.
-    fn epochs(&mut self, after: &State) {
+    fn epochs(&mut self, after: &State, restoring: bool) {
         for (name, store) in after.cluster.iter().flat_map(|c| &c.stores) {
             assert!(store.master.is_none() || store.pending.is_none(), "{name} has a master and a pending one");
             let masters: Vec<_> = store.copies.iter().filter(|(_, c)| c.role == Role::Master).map(|(s, _)| s).collect();
@@ -158,7 +158,11 @@ impl Watch {
             match self.allocated.get(&key) {
                 Some((slot, index)) => assert_eq!(slot, holder, "S3: {name} {} of {index}", store.epoch),
                 None => {
-                    assert!(store.pending.is_some(), "S3: {name} has a master at an epoch nobody allocated");
+                    // R10: after a restore epochs are learnt from who holds them.
+                    assert!(
+                        store.pending.is_some() || restoring,
+                        "S3: {name} has a master at an epoch nobody allocated"
+                    );
                     let last =
                         self.allocated.range((name.clone(), Epoch::ZERO)..).take_while(|(k, _)| k.0 == *name).last();
                     if let Some(((_, last), _)) = last {

@@ -98,7 +98,7 @@ impl Commits {
                 match host.and_then(|h| h.quarantined.as_ref()) {
                     Some(HostQuarantine::OtherDisk { .. }) => self.reached.at("S2: another disk was quarantined"),
                     Some(HostQuarantine::OlderDisk { .. }) => self.reached.at("S2: an old disk was quarantined"),
-                    None => {}
+                    Some(HostQuarantine::Restored) | None => {}
                 }
             }
             Command::ByHandSeen { store, starts, .. } => {

@@ -17,7 +17,12 @@ const EVENTS_LATEST: u64 = 50;
 /// How often new events are asked for.
 const FOLLOW_EVERY: Duration = Duration::from_secs(1);
 
-async fn page(client: &mut Client, task: &Task, query: &Query, stale: bool) -> Result<(AuditView, String), Failure> {
+pub(super) async fn page(
+    client: &mut Client,
+    task: &Task,
+    query: &Query,
+    stale: bool,
+) -> Result<(AuditView, String), Failure> {
     let answer = client.view(task, query, stale).await?;
     match answer.view {
         View::Audit(audit) => Ok((audit, answer.answered_by)),

@@ -85,7 +85,8 @@ pub async fn look(client: &mut Client, console: &mut Console, task: &Task, query
         View::Explain(explain) => text::explain::explain(explain),
         View::Evidence(evidence) => text::evidence::evidence(evidence),
         View::Slots(slots) => text::fleet::slots(slots, answer.confirmed),
-        View::Status(_)
+        View::Backup(_)
+        | View::Status(_)
         | View::Plan(_)
         | View::Risks(_)
         | View::Risk(_)

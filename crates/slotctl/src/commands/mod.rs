@@ -5,6 +5,7 @@
 
 mod asks;
 pub mod audit;
+pub mod backup;
 pub mod change;
 pub mod generate;
 pub mod init;
@@ -112,6 +113,7 @@ pub async fn dispatch(cli: Cli, console: &mut Console) -> Result<Exit, Failure> 
         Command::Audit { what: None, after, limit } => {
             look::look(client, console, &Task::look("read", "the audit"), &Query::Audit { after, limit }).await
         }
+        Command::Backup { out } => backup::backup(client, console, &out).await,
         Command::Routes { watch: false } => {
             look::look(client, console, &Task::look("read", "the routes"), &Query::Routes).await
         }

@@ -60,6 +60,10 @@ fn trouble(view: &HostView) -> String {
             );
             text += &wrap("QUARANTINED  ", &why);
         }
+        Some(HostQuarantine::Restored) => {
+            let why = "the coordinators were restored, and it was not re-adopted since: nothing is ordered there";
+            text += &wrap("QUARANTINED  ", why);
+        }
         None => {}
     }
     if let Some(word) = &view.attestation {
@@ -76,6 +80,7 @@ fn next(view: &HostView) -> String {
         (Some(HostQuarantine::OtherDisk { presented }), _, _) => {
             format!("slotctl admit host {host} --incarnation {presented} -m REASON")
         }
+        (Some(HostQuarantine::Restored), _, _) => "slotctl status".to_string(),
         (_, HostState::Maintenance, _) => format!("slotctl undrain host {host} -m REASON"),
         (_, _, true) if masters => format!("slotctl failover host {host} -m REASON"),
         _ => return String::new(),

@@ -312,6 +312,31 @@ fn events() {
     golden!(all.iter().map(|entry| events.line(entry)).collect::<String>());
 }
 
+fn backup_head() -> slot_types::backup::BackupHead {
+    slot_types::backup::BackupHead {
+        cluster: ClusterId([0xc1; 16]),
+        name: ClusterName::new("fm1").unwrap(),
+        generation: 0,
+        revision: Revision(1_204),
+        applied: LogIndex(5_310),
+        wall: WallTime(1_795_600_000_000),
+        audit_last: 412,
+        audit_head: Digest([7; 32]),
+    }
+}
+
+#[test]
+fn backup_taken() {
+    golden!(slotctl::commands::backup::text(&backup_head(), std::path::Path::new("/backup/fm1-2026-11-28"), 48_213));
+}
+
+#[test]
+fn a_host_that_was_not_re_adopted() {
+    let mut view = host_view();
+    view.quarantined = Some(slot_types::cluster::HostQuarantine::Restored);
+    golden!(text::show::host(&view));
+}
+
 fn verified(broken: Option<ChainBreak>) -> Verified {
     let end = ChainEnd { number: 412, hash: Digest([7; 32]) };
     Verified { archived_through: 40, end, broken, noted: Some(100), answered_by: "c2".into() }

@@ -16,6 +16,7 @@ use super::CoreConfig;
 use super::io::Now;
 use slot_machine::audit::AuditEntry;
 use slot_machine::state::State;
+use slot_types::backup::{BackupHead, BackupView};
 use slot_types::cluster::*;
 use slot_types::engine::EngineRole;
 use slot_types::evidence::{CopyEvidence, Evidence, Seen};
@@ -47,6 +48,23 @@ pub(super) struct Fleet<'a> {
 }
 
 impl Eyes<'_> {
+    /// R10: the whole state, but for what a restore voids and for the audit, which is read apart.
+    fn backup(&self, cluster: &Cluster) -> BackupView {
+        let audit = &self.state.audit;
+        let head = BackupHead {
+            cluster: cluster.id,
+            name: cluster.name.clone(),
+            generation: cluster.generation,
+            revision: self.state.revision,
+            applied: self.state.applied,
+            wall: self.now.wall,
+            audit_last: audit.last_number(),
+            audit_head: audit.head(),
+        };
+        let (audit_trimmed, audit_trimmed_hash) = (audit.trimmed_through, audit.trimmed_hash);
+        BackupView { head, audit_trimmed, audit_trimmed_hash, state: self.state.for_backup() }
+    }
+
     /// Answers a query.
     pub fn view(&self, query: &Query) -> View {
         let Some(cluster) = &self.state.cluster else {
@@ -69,6 +87,7 @@ impl Eyes<'_> {
             Query::Audit { after, limit } => Some(View::Audit(self.audit(*after, *limit))),
             Query::AuditSince { wall, limit } => Some(View::Audit(self.audit(self.before(*wall), *limit))),
             Query::Routes => Some(View::Routes(self.routes(cluster))),
+            Query::Backup => Some(View::Backup(Box::new(self.backup(cluster)))),
             Query::Stores(filter) => fleet.stores(filter).map(View::Stores),
             Query::Slots(filter) => fleet.slots(filter).map(View::Slots),
             Query::Explain(what) => fleet.explain(what).map(|v| View::Explain(Box::new(v))),
@@ -150,6 +169,7 @@ fn subject(query: &Query) -> String {
         | Query::LossCases
         | Query::Audit { .. }
         | Query::AuditSince { .. }
+        | Query::Backup
         | Query::Routes => "nothing".into(),
     }
 }

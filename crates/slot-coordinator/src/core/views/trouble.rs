@@ -141,9 +141,20 @@ impl Fleet<'_> {
                     format!("slotctl admit host {name} --incarnation {presented} -m REASON")
                 }
                 HostQuarantine::OlderDisk { .. } => format!("slotctl show host {name}"),
+                HostQuarantine::Restored => self.how_to_readopt(name),
             };
             let hurts = vec!["nothing is ordered there until a person decides".to_string()];
             all.push(Trouble { subject: name.to_string(), what: quarantine(why), hurts, seen: Vec::new(), next });
+        }
+    }
+
+    /// R10: with the disk that it presents now, so that a person names what is meant.
+    fn how_to_readopt(&self, name: &HostName) -> String {
+        match self.eyes.evidence.hosts.get(name).map(|seen| &seen.agent) {
+            Some(Seen::Known { value, .. }) => {
+                format!("slotctl admit host {name} --incarnation {} -m REASON", value.incarnation)
+            }
+            _ => format!("start the agent of {name}; then slotctl status says how to re-adopt it"),
         }
     }
 
@@ -215,6 +226,7 @@ impl Fleet<'_> {
 pub(super) fn quarantine(why: &HostQuarantine) -> String {
     match why {
         HostQuarantine::OtherDisk { presented } => format!("presents disk {presented}, which is not the admitted one"),
+        HostQuarantine::Restored => "NOT RE-ADOPTED since the coordinators were restored: nothing moves".to_string(),
         HostQuarantine::OlderDisk { presented, acknowledged } => {
             format!("its disk is older than it was: it knows order {presented}, it had acknowledged {acknowledged}")
         }
