@@ -37,6 +37,8 @@ fn the_example_parses() {
     assert_eq!((store7.engine, store7.copies, store7.spread), (EngineKind::Journal, 2, Spread::Rack));
     assert_eq!((store7.size_bytes, store7.sync_copies), (100_000_000_000, 1));
     assert_eq!(spec.stores[&store("store8")].sync_copies, 0);
+    assert_eq!(spec.stores[&store("store5")].never, [host("imap4")].into());
+    assert_eq!(spec.front_ends.len(), 2);
     // The example writes out what holds when nothing is said.
     assert_eq!(spec.policy, Policy::default());
 }

@@ -64,15 +64,8 @@ impl Haproxy {
     }
 }
 
-/// Checks the whole configuration, then starts a process with it, which takes the listeners over and tells the old one to finish.
-const HOOK: &str = r#"set -eu
-cd "$1"
-/usr/sbin/haproxy -q -c -f "$1/base.cfg" -f "$1/map.cfg"
-if [ -s pid ] && [ -S stats.sock ] && kill -0 "$(cat pid)" 2>/dev/null; then
-    exec /usr/sbin/haproxy -q -D -f "$1/base.cfg" -f "$1/map.cfg" -p "$1/pid" -x "$1/stats.sock" -sf "$(cat pid)"
-fi
-exec /usr/sbin/haproxy -q -D -f "$1/base.cfg" -f "$1/map.cfg" -p "$1/pid"
-"#;
+/// The hook that `docs/front-ends.md` recommends.
+const HOOK: &str = include_str!("../../../docs/examples/haproxy-reload");
 
 impl Drop for Haproxy {
     fn drop(&mut self) {
