@@ -78,7 +78,10 @@ pub(super) fn refine(task: &Task<'_>, before: &Layout, start: &Layout, aims: &Ai
 fn led(fleet: &Fleet, before: &Layout, mut layout: Layout) -> Layout {
     for store in 0..fleet.stores.len() as u32 {
         let (was, is) = (before.master(fleet, store), layout.master(fleet, store));
-        if is != was && (is == NOWHERE || !fleet.hosts[is as usize].is_active()) {
+        let may = |host: u32| {
+            host != NOWHERE && fleet.hosts[host as usize].is_active() && fleet.may_become_master(store, host)
+        };
+        if is != was && !may(is) {
             layout.at[fleet.range(store)].copy_from_slice(before.copies(fleet, store));
         }
     }
@@ -233,10 +236,12 @@ impl<'a> Search<'a> {
             _ => self.open[self.dice.below(self.open.len())],
         };
         let home = home.filter(|home| !self.scope.is_drained(*home));
-        (self.fill.may_take(copy, to) || (Some(to) == home && self.fill.may_return(copy, to))) && {
-            self.fill.place(copy, to);
-            true
-        }
+        self.may_go(copy, to)
+            && (self.fill.may_take(copy, to) || (Some(to) == home && self.fill.may_return(copy, to)))
+            && {
+                self.fill.place(copy, to);
+                true
+            }
     }
     /// Two copies for each other.
     fn exchange(&mut self) -> bool {
@@ -247,7 +252,7 @@ impl<'a> Search<'a> {
         if !apart || !self.may_leave(one) || !self.may_leave(other) || !named(a) || !named(b) {
             return false;
         }
-        self.fill.may_exchange(one, other) && {
+        self.may_go(one, b) && self.may_go(other, a) && self.fill.may_exchange(one, other) && {
             self.fill.place(one, b);
             self.fill.place(other, a);
             true
@@ -265,10 +270,15 @@ impl<'a> Search<'a> {
         }
         let nth = range.start + 1 + self.dice.below(range.len() - 1);
         let to = self.fill.at[nth];
-        (to != NOWHERE && self.fill.fleet.hosts[to as usize].is_active()).then(|| {
+        self.may_lead(store, to).then(|| {
             self.fill.lead(store, nth);
             to
         })
+    }
+    /// Whether the copy of a store on a host may become its master.
+    fn may_lead(&self, store: u32, host: u32) -> bool {
+        let fleet = &self.fill.fleet;
+        host != NOWHERE && fleet.hosts[host as usize].is_active() && fleet.may_become_master(store, host)
     }
     /// A chain of two or three hand-overs, back to where it began if it can: what the hosts of a ring have stays the same.
     fn turn_round(&mut self) -> bool {
@@ -285,12 +295,18 @@ impl<'a> Search<'a> {
             let Some(last) = self.led_by(third, next) else { break };
             let range = self.fill.fleet.range(last);
             let back = (range.start + 1..range.end).find(|copy| self.fill.at[*copy] == begun);
-            if let Some(back) = back.filter(|_| self.fill.fleet.hosts[begun as usize].is_active()) {
+            if let Some(back) = back.filter(|_| self.may_lead(last, begun)) {
                 self.fill.lead(last, back);
                 break;
             }
         }
         true
+    }
+    /// A master's copy takes the master along.
+    fn may_go(&self, copy: usize, to: u32) -> bool {
+        let store = self.fill.owner[copy];
+        let fleet = &self.fill.fleet;
+        fleet.first[store as usize] as usize != copy || fleet.may_become_master(store, to)
     }
     fn led_by(&mut self, host: u32, not: u32) -> Option<u32> {
         let led = &self.fill.led[host as usize];
