@@ -126,6 +126,8 @@ fn waves(cluster: &Cluster, tasks: &[Task]) -> Vec<Vec<usize>> {
     let mut done = vec![false; tasks.len()];
     let mut waves: Vec<Vec<usize>> = Vec::new();
     let mut left: Vec<usize> = (0..tasks.len()).collect();
+    // Where copies are built from: the master of that moment.
+    let mut masters: BTreeMap<&StoreName, &HostName> = BTreeMap::new();
     let mut last_is_timed = false;
     while !left.is_empty() {
         let (mut hand_overs, mut copies) = (Busy::default(), Busy::default());
@@ -142,8 +144,10 @@ fn waves(cluster: &Cluster, tasks: &[Task]) -> Vec<Vec<usize>> {
                         (handover_at_once, handover_per_host, handover_per_domain),
                     ),
                     TaskKind::BuildCopy { slot, .. } => {
-                        let store = tasks[*task].store.as_ref().and_then(|name| cluster.stores.get(name));
-                        let from = store.and_then(|store| store.master.as_ref()).map_or(&slot.host, |m| &m.host);
+                        let name = tasks[*task].store.as_ref();
+                        let known = || cluster.stores.get(name?)?.master.as_ref().map(|master| &master.host);
+                        let led = name.and_then(|name| masters.get(name)).copied();
+                        let from = led.or_else(known).unwrap_or(&slot.host);
                         copies.begin(cluster, [from, &slot.host], (copy_at_once, copy_per_host, copy_per_domain))
                     }
                     _ => false,
@@ -153,6 +157,10 @@ fn waves(cluster: &Cluster, tasks: &[Task]) -> Vec<Vec<usize>> {
         });
         let timed = wave.len();
         wave.iter().for_each(|task| done[*task] = true);
+        masters.extend(wave.iter().filter_map(|task| match &tasks[*task].kind {
+            TaskKind::HandOver { to, .. } => Some((tasks[*task].store.as_ref()?, &to.host)),
+            _ => None,
+        }));
         // What takes no time, in as many rounds as it waits for itself.
         loop {
             let known = wave.len();
