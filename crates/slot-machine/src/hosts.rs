@@ -96,6 +96,36 @@ fn void_attestation(state: &mut State, stamp: Stamp, name: &HostName, why: &str)
     }
 }
 
+/// From here on this is the host's disk, and it holds nothing.
+pub(crate) fn admit_disk(state: &mut State, name: &HostName, incarnation: Incarnation) -> Result<(), Refused> {
+    let host = host_mut(state, name)?;
+    host.incarnation = Some(incarnation);
+    host.quarantined = None;
+    host.acknowledged = LogIndex(0);
+    host.boot = None;
+    host.version += 1;
+    // R16: another disk holds none of the copies; they are not counted until they follow again.
+    for store in state.cluster.iter_mut().flat_map(|c| c.stores.values_mut()) {
+        let mut gone = false;
+        for (_, copy) in store.copies.iter_mut().filter(|(slot, _)| slot.host == *name) {
+            // What it holds, it holds no more: it is built anew before it counts again.
+            copy.whole = false;
+            copy.follows = None;
+            if matches!(copy.state, CopyState::Serving | CopyState::Frozen | CopyState::Stopped) {
+                copy.state = CopyState::Building;
+                copy.follows = None;
+                gone = true;
+            }
+        }
+        // Whoever was master of a retired store there has nothing left to acknowledge into, and nobody follows it.
+        let masters = store.possible_masters.len();
+        store.possible_masters.retain(|slot, _| !store.retired || slot.host != *name);
+        gone |= store.possible_masters.len() < masters;
+        store.version += u64::from(gone);
+    }
+    Ok(())
+}
+
 pub(crate) fn admit(
     state: &mut State,
     stamp: Stamp,
@@ -123,30 +153,7 @@ pub(crate) fn admit(
         }
         _ => return Err(Refused::Precondition(format!("{name} does not present disk {incarnation}"))),
     }
-    host.incarnation = Some(incarnation);
-    host.quarantined = None;
-    host.acknowledged = LogIndex(0);
-    host.boot = None;
-    host.version += 1;
-    // R16: another disk holds none of the copies; they are not counted until they follow again.
-    for store in state.cluster.iter_mut().flat_map(|c| c.stores.values_mut()) {
-        let mut gone = false;
-        for (_, copy) in store.copies.iter_mut().filter(|(slot, _)| slot.host == *name) {
-            // What it holds, it holds no more: it is built anew before it counts again.
-            copy.whole = false;
-            copy.follows = None;
-            if matches!(copy.state, CopyState::Serving | CopyState::Frozen | CopyState::Stopped) {
-                copy.state = CopyState::Building;
-                copy.follows = None;
-                gone = true;
-            }
-        }
-        // Whoever was master of a retired store there has nothing left to acknowledge into, and nobody follows it.
-        let masters = store.possible_masters.len();
-        store.possible_masters.retain(|slot, _| !store.retired || slot.host != *name);
-        gone |= store.possible_masters.len() < masters;
-        store.version += u64::from(gone);
-    }
+    admit_disk(state, name, incarnation)?;
     audit(state, stamp, by.as_str(), format!("admit {name} with disk {incarnation}: {}", bounded(reason)));
     Ok(Answer::Done)
 }

@@ -5,6 +5,7 @@
 
 use crate::audit::Audit;
 use crate::command::{Answer, StepRef};
+use crate::join::Invitations;
 use borsh::{BorshDeserialize, BorshSerialize};
 use slot_planted::planted;
 use slot_types::cluster::Cluster;
@@ -70,6 +71,8 @@ pub struct State {
     pub everyday: Vec<LogTime>,
     /// Per host, the last boot its agent said has ended (R27): it is waited for another one, and never goes back.
     pub ended_boots: BTreeMap<HostName, BootId>,
+    /// Hosts that may join with a one-time token, or did so of late.
+    pub invitations: Invitations,
 }
 
 impl Versioned for State {
@@ -99,6 +102,7 @@ impl Default for State {
             audit: Audit::default(),
             everyday: Vec::new(),
             ended_boots: BTreeMap::new(),
+            invitations: Invitations::new(),
         }
     }
 }

@@ -6,12 +6,14 @@
 mod drain;
 mod failover;
 mod hold;
+mod invite;
 mod offline;
 mod retire;
 
 pub use drain::{Drain, DrainHow};
 pub use failover::{Classes, Failover, Mass};
 pub use hold::Hold;
+pub use invite::Invite;
 pub use offline::{Budget, Files, Format, Offline};
 pub use retire::Retire;
 
@@ -152,6 +154,9 @@ pub enum Command {
     /// Give your word that a host is off. It expires, and any sign of life voids it.
     #[command(subcommand)]
     Off(Off),
+    /// Make a one-time token with which a bare host joins; good for a day.
+    #[command(subcommand)]
+    Invite(Invite),
     /// Admit a host's new disk.
     #[command(subcommand)]
     Admit(Admit),

@@ -10,11 +10,12 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use slot_net::Initialized;
 use slot_proto::pb;
-use slot_types::ids::{Epoch, PlanId};
+use slot_types::ids::{Epoch, HostName, PlanId};
 use slot_types::plan::Plan;
 use slot_types::position::Digest;
 use slot_types::view::*;
 use std::fmt;
+use std::path::Path;
 
 macro_rules! schemas {
     ($($(#[$doc:meta])* $name:ident = $text:literal, $version:literal;)*) => {
@@ -87,6 +88,8 @@ schemas! {
     RoutesChange = "routes-change", 1;
     /// A change that has nothing more to tell.
     Done = "done", 1;
+    /// `invite host`.
+    Invited = "invited", 1;
     /// `init`.
     Init = "init", 1;
     /// `offline rebalance`, `offline drain`, `offline place`.
@@ -343,6 +346,11 @@ pub fn held(what: &str, subject: &str, changed: bool, goes_on: &[PlanId]) -> Doc
         body["nothing_to_do"] = "it was so already".into();
     }
     Document::new(Schema::Done, body)
+}
+
+/// A token that was made.
+pub fn invited(host: &HostName, token: &Path, certificate: &Digest) -> Document {
+    Document::new(Schema::Invited, json!({ "host": host, "token": token, "certificate": certificate.hex() }))
 }
 
 /// A new cluster.

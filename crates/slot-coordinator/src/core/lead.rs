@@ -59,6 +59,7 @@ impl CoordinatorCore {
             everyday: Everyday::new(self.now),
             looks: Looks::default(),
             front_ends: FrontEnds::default(),
+            turned_away: BTreeMap::new(),
             watched: BTreeMap::new(),
         }));
         self.watch_agents();

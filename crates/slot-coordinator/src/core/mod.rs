@@ -96,6 +96,8 @@ struct Leading {
     everyday: Everyday,
     looks: Looks,
     front_ends: FrontEnds,
+    /// When a host was last refused to join in the log.
+    turned_away: BTreeMap<HostName, u64>,
     watched: BTreeMap<HostName, SocketAddr>,
 }
 
@@ -210,6 +212,10 @@ impl CoordinatorCore {
             Event::SnapshotSent { peer, ok } => Input::ReportSnapshot { peer, ok },
             Event::Request { token, who, request } => {
                 self.request(token, who, request);
+                Input::Tick
+            }
+            Event::Join { token, guest } => {
+                self.join(token, guest);
                 Input::Tick
             }
             Event::AgentReport { host, report } => {

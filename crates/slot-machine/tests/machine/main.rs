@@ -9,6 +9,7 @@ mod flows;
 mod front_ends;
 mod holds;
 mod holes;
+mod join;
 mod pause;
 mod plans;
 mod random;
