@@ -110,6 +110,12 @@ impl Cluster {
         Ok(())
     }
 
+    /// The `agent.toml` of host `n`, written when it is not there yet.
+    pub(crate) fn agent_config(&self, n: u8) -> Outcome<PathBuf> {
+        self.write_agent_config(n)?;
+        Ok(self.folder.join(format!("{}.toml", host(n))))
+    }
+
     /// The next of the later hosts comes, bare: its agent runs, and it is in the cluster file, which is not applied yet.
     pub fn bare_host_comes(&mut self) -> Outcome<u8> {
         self.shape = self.shape.grown();

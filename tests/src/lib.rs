@@ -13,6 +13,7 @@ pub mod engines;
 pub mod front_ends;
 pub mod handover_bench;
 pub mod handover_profile;
+pub mod join;
 pub mod left;
 pub mod log;
 pub mod loss;

@@ -28,7 +28,11 @@ fn everybody(cluster: &Cluster) -> Outcome<Vec<(Role, Caller)>> {
         (Role::Client, "client-w1"),
         (Role::FrontEnd, "front-end-fe1"),
     ];
-    folders.into_iter().map(|(role, folder)| Ok((role, cluster.caller(folder)?))).collect()
+    let token = cluster.folder().join("imap1.token");
+    cluster.unknown_token(1, &token)?;
+    let guest = (Role::Joiner, cluster.holder_of(&token)?);
+    let others = folders.into_iter().map(|(role, folder)| Ok((role, cluster.caller(folder)?)));
+    others.chain([Ok(guest)]).collect()
 }
 
 /// Calls an RPC with an empty message.
@@ -53,7 +57,7 @@ fn every_rpc_denies_every_role_that_its_rule_does_not_name() -> Outcome<()> {
     let mut denied = 0;
     for rule in RULES {
         let (server, at) = match rule.path.split('/').nth(1) {
-            Some("slot.v1.Control" | "slot.v1.Peer") => {
+            Some("slot.v1.Control" | "slot.v1.Peer" | "slot.v1.Joining") => {
                 (Identity::new(Role::Coordinator, "c1")?, cluster.block().coordinator(1))
             }
             Some("slot.v1.Agent") => (agent.clone(), cluster.block().agent(n)),

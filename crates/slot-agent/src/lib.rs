@@ -9,6 +9,7 @@ pub mod config;
 pub mod core;
 pub mod fence;
 pub mod front_end;
+pub mod join;
 pub mod ledger;
 pub mod ledger_thread;
 pub mod local;

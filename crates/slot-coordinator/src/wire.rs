@@ -8,13 +8,13 @@ use core::net::SocketAddr;
 use slot_machine::command::RequestId;
 use slot_proto::pb::{
     AdmitHostRequest, ApprovePlanRequest, AttestRequest, ChangeReply, EndPlanRequest, HoldReply, HoldRequest,
-    MakePlanRequest, OpenSessionReply, OpenSessionRequest, PlanReply, RequestName, VerifyRequest, ViewReply,
-    ViewRequest,
+    InviteHostRequest, MakePlanRequest, OpenSessionReply, OpenSessionRequest, PlanReply, RequestName, VerifyRequest,
+    ViewReply, ViewRequest,
 };
 use slot_types::codec;
 use slot_types::ids::*;
 use slot_types::plan::{Intent, Said};
-use slot_types::position::ShortDigest;
+use slot_types::position::{Digest, ShortDigest};
 use slot_types::view::Query;
 use tonic::Code;
 
@@ -42,6 +42,8 @@ pub enum Asked {
     Attest(AttestRequest),
     /// Another disk.
     AdmitHost(AdmitHostRequest),
+    /// A host may join.
+    InviteHost(InviteHostRequest),
     /// Hands off.
     Hold(HoldRequest),
     /// Hands on again.
@@ -97,6 +99,10 @@ impl From<ControlRequest> for Asked {
                 let (request, incarnation) = (name_of(request), incarnation.to_string());
                 Self::AdmitHost(AdmitHostRequest { request, host: host.to_string(), incarnation, reason })
             }
+            ControlRequest::InviteHost { request, host, certificate, reason } => {
+                let (request, certificate) = (name_of(request), certificate.0.to_vec());
+                Self::InviteHost(InviteHostRequest { request, host: host.to_string(), certificate, reason })
+            }
             ControlRequest::Hold { request, on, reason } => {
                 Self::Hold(HoldRequest { request: name_of(request), on: on.to_string(), reason })
             }
@@ -139,6 +145,12 @@ impl TryFrom<Asked> for ControlRequest {
                 let host = HostName::new(host).map_err(invalid)?;
                 let incarnation = incarnation.parse().map_err(invalid)?;
                 Ok(Self::AdmitHost { request: id_of(request), host, incarnation, reason })
+            }
+            Asked::InviteHost(InviteHostRequest { request, host, certificate, reason }) => {
+                let host = HostName::new(host).map_err(invalid)?;
+                let whole = |_| invalid("a token's certificate is told by the 32 bytes of its digest");
+                let certificate = Digest(certificate.try_into().map_err(whole)?);
+                Ok(Self::InviteHost { request: id_of(request), host, certificate, reason })
             }
             Asked::Hold(HoldRequest { request, on, reason }) => {
                 Ok(Self::Hold { request: id_of(request), on: on.parse().map_err(invalid)?, reason })
@@ -311,6 +323,7 @@ mod tests {
             ControlRequest::ResumePlan { request, plan, reason: reason.clone() },
             ControlRequest::Attest { request, host: host(), how: "seen".into() },
             ControlRequest::AdmitHost { request, host: host(), incarnation, reason: reason.clone() },
+            ControlRequest::InviteHost { request, host: host(), certificate: Digest([8; 32]), reason: reason.clone() },
             ControlRequest::Hold { request, on: HoldOn::Host(host()), reason: reason.clone() },
             ControlRequest::Release { request, on: HoldOn::All, reason },
             ControlRequest::Verify { on: HoldOn::Host(host()), since: Some(LogTime(3)) },
@@ -324,10 +337,12 @@ mod tests {
     #[test]
     fn a_request_that_makes_no_sense_is_the_callers_mistake() {
         let reason = String::new();
-        let short = ApprovePlanRequest { request: None, plan: 1, digest: vec![0; 7], reason: reason.clone() };
         let bytes = MakePlanRequest { request: None, intent: vec![9; 3], reason, ..Default::default() };
         let held = HoldRequest { request: None, on: "slot h1/01".into(), reason: "why".into() };
         assert!(matches!(ControlRequest::try_from(Asked::Hold(held)), Err(Failure::Invalid(_))));
+        let short = InviteHostRequest { host: "h1".into(), certificate: vec![1; 31], ..Default::default() };
+        assert!(matches!(ControlRequest::try_from(Asked::InviteHost(short)), Err(Failure::Invalid(_))));
+        let short = ApprovePlanRequest { request: None, plan: 1, digest: vec![0; 7], reason: String::new() };
         let name = AttestRequest { request: None, host: "no host!".into(), how: String::new() };
         for asked in [Asked::ApprovePlan(short), Asked::MakePlan(bytes), Asked::Attest(name)] {
             assert!(matches!(ControlRequest::try_from(asked), Err(Failure::Invalid(_))));

@@ -5,7 +5,7 @@
 
 use crate::command::{Answer, Command, Proposal, Refused};
 use crate::state::{FEATURE_LEVEL_SUPPORTED, State};
-use crate::{aside, by_hand, holds, hosts, pause, plans, restore, sessions, steps, verified};
+use crate::{aside, by_hand, holds, hosts, join, pause, plans, restore, sessions, steps, verified};
 use slot_planted::planted;
 use slot_types::cluster::Cluster;
 use slot_types::ids::*;
@@ -93,6 +93,10 @@ fn dispatch(state: &mut State, stamp: Stamp, command: &Command) -> Result<Answer
         Command::HostAdopted { host, said } => restore::adopted(state, stamp, host, said),
         Command::Hold { on, by, reason } => holds::hold(state, stamp, on, by, reason),
         Command::Release { on, by, reason } => holds::release(state, stamp, on, by, reason),
+        Command::InviteHost { host, certificate, by, reason } => {
+            join::invite(state, stamp, host, *certificate, by, reason)
+        }
+        Command::JoinHost(guest) => join::join(state, stamp, guest),
         Command::RaiseFeatureLevel { level } => raise_feature_level(state, stamp, *level),
     }
 }
@@ -155,7 +159,7 @@ pub(crate) fn cluster(state: &State) -> Result<&Cluster, Refused> {
     state.cluster.as_ref().ok_or(Refused::NotFounded)
 }
 
-/// The person behind a command, and what it asked; their refusals are audited too.
+/// Who is behind a command, and what it asked, where refusals are audited too: people, and hosts with a token.
 fn person(command: &Command) -> Option<(&str, String)> {
     match command {
         Command::ApprovePlan { plan, by, digest, .. } => Some((by.as_str(), format!("approve {plan} digest {digest}"))),
@@ -168,6 +172,8 @@ fn person(command: &Command) -> Option<(&str, String)> {
         Command::AdoptHost { host, by, .. } => Some((by.as_str(), format!("re-adopt {host}"))),
         Command::Hold { on, by, .. } => Some((by.as_str(), format!("hold {on}"))),
         Command::Release { on, by, .. } => Some((by.as_str(), format!("release {on}"))),
+        Command::InviteHost { host, by, .. } => Some((by.as_str(), format!("invite {host}"))),
+        Command::JoinHost(guest) => Some(("slotd", format!("{} joins with token {}", guest.host, guest.certificate))),
         Command::TrimAudit { by, through, .. } => Some((by.as_str(), format!("trim audit through {through}"))),
         _ => None,
     }

@@ -3,6 +3,7 @@
 //! What always holds: a command carries everything `apply` needs, the time and the observations included; `apply` never
 //! asks. The encoding is versioned, and a build that cannot read a command stops instead of skipping it (R20).
 
+use crate::join::Guest;
 use crate::restore::AdoptedHost;
 use borsh::{BorshDeserialize, BorshSerialize};
 use slot_types::cluster::HostQuarantine;
@@ -264,6 +265,17 @@ pub enum Command {
         /// Why.
         reason: String,
     },
+    /// A person's word that a host may join, with the token that has this certificate.
+    InviteHost {
+        /// Which.
+        host: HostName,
+        /// The digest of the token's certificate.
+        certificate: Digest,
+        /// Who.
+        by: OperatorName,
+        /// Why.
+        reason: String,
+    },
     /// After a restore: a host's agent has adopted this generation, and says what it holds (R10).
     HostAdopted {
         /// The host.
@@ -271,6 +283,8 @@ pub enum Command {
         /// What it said.
         said: AdoptedHost,
     },
+    /// A host uses its token: burnt with this entry.
+    JoinHost(Guest),
 }
 
 /// What applying a command answered.
@@ -450,7 +464,34 @@ pub enum Refused {
         /// Which, as text.
         hosts: String,
     },
+    /// A host with a token that is not good, or not good any more.
+    #[error("{host} may not join: {why}; make another token where the CA is: slotctl invite host {host}")]
+    MayNotJoin {
+        /// The host.
+        host: HostName,
+        /// Why.
+        why: NoJoin,
+    },
     /// A person holds what the plan touches, or what another wants to hold.
     #[error("refused: {0}")]
     Held(Box<Held>),
+}
+
+/// Why a host may not join.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, thiserror::Error)]
+pub enum NoJoin {
+    /// Nobody said that it may, or so long ago that it is forgotten.
+    #[error("nobody has invited it")]
+    NotInvited,
+    /// A token that another one took the place of, or that the cluster was never told of.
+    #[error("it was invited with another token than this one")]
+    OtherToken,
+    /// A day has passed.
+    #[error("its token is older than a day")]
+    Expired,
+    /// With another key, or from another disk.
+    #[error(
+        "its token was used, by another key or from another disk; if that was not you, somebody else has joined as it"
+    )]
+    Used,
 }

@@ -96,37 +96,10 @@ fn void_attestation(state: &mut State, stamp: Stamp, name: &HostName, why: &str)
     }
 }
 
-pub(crate) fn admit(
-    state: &mut State,
-    stamp: Stamp,
-    name: &HostName,
-    incarnation: Incarnation,
-    by: &OperatorName,
-    reason: &str,
-) -> Result<Answer, Refused> {
-    let masters = {
-        let cluster = state.cluster.as_ref().ok_or(Refused::NotFounded)?;
-        cluster.masters_on(name).map(|(store, _)| store.to_string()).collect::<Vec<_>>()
-    };
-    if !masters.is_empty() {
-        // A new disk holds no copy: its masters would come up empty. They must be failed over first.
-        return Err(Refused::Precondition(format!(
-            "{name} still is the master of {}; fail them over first: slotctl failover host {name}",
-            masters.join(" ")
-        )));
-    }
+/// From here on this is the host's disk, and it holds nothing.
+pub(crate) fn admit_disk(state: &mut State, name: &HostName, incarnation: Incarnation) -> Result<(), Refused> {
     let ended = state.ended_boots.get(name).copied();
     let host = host_mut(state, name)?;
-    match &host.quarantined {
-        Some(HostQuarantine::OtherDisk { presented }) if *presented == incarnation => {}
-        Some(HostQuarantine::OlderDisk { .. }) => {
-            return Err(Refused::Precondition(format!("{name} presents an older copy of its disk; give it a new one")));
-        }
-        Some(HostQuarantine::Restored) => {
-            return Err(Refused::Precondition(format!("{name} is to be re-adopted, not admitted")));
-        }
-        _ => return Err(Refused::Precondition(format!("{name} does not present disk {incarnation}"))),
-    }
     // R27: nothing was ordered there in any later boot than the last one heard of the old disk.
     let is_dead = host.boot.is_some() && host.boot == ended;
     host.incarnation = Some(incarnation);
@@ -156,6 +129,40 @@ pub(crate) fn admit(
         gone |= store.possible_masters.len() < masters;
         store.version += u64::from(gone);
     }
+    Ok(())
+}
+
+pub(crate) fn admit(
+    state: &mut State,
+    stamp: Stamp,
+    name: &HostName,
+    incarnation: Incarnation,
+    by: &OperatorName,
+    reason: &str,
+) -> Result<Answer, Refused> {
+    let masters = {
+        let cluster = state.cluster.as_ref().ok_or(Refused::NotFounded)?;
+        cluster.masters_on(name).map(|(store, _)| store.to_string()).collect::<Vec<_>>()
+    };
+    if !masters.is_empty() {
+        // A new disk holds no copy: its masters would come up empty. They must be failed over first.
+        return Err(Refused::Precondition(format!(
+            "{name} still is the master of {}; fail them over first: slotctl failover host {name}",
+            masters.join(" ")
+        )));
+    }
+    let host = host_mut(state, name)?;
+    match &host.quarantined {
+        Some(HostQuarantine::OtherDisk { presented }) if *presented == incarnation => {}
+        Some(HostQuarantine::OlderDisk { .. }) => {
+            return Err(Refused::Precondition(format!("{name} presents an older copy of its disk; give it a new one")));
+        }
+        Some(HostQuarantine::Restored) => {
+            return Err(Refused::Precondition(format!("{name} is to be re-adopted, not admitted")));
+        }
+        _ => return Err(Refused::Precondition(format!("{name} does not present disk {incarnation}"))),
+    }
+    admit_disk(state, name, incarnation)?;
     audit(state, stamp, by.as_str(), format!("admit {name} with disk {incarnation}: {}", bounded(reason)));
     Ok(Answer::Done)
 }

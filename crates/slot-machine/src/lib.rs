@@ -14,6 +14,7 @@ mod fence;
 pub mod guard;
 pub mod holds;
 mod hosts;
+pub mod join;
 pub mod pause;
 pub mod plans;
 mod ready;

@@ -6,6 +6,7 @@
 use crate::audit::Audit;
 use crate::by_hand::Noted;
 use crate::command::{Answer, StepRef};
+use crate::join::Invitations;
 use crate::restore::Restoring;
 use borsh::{BorshDeserialize, BorshSerialize};
 use slot_planted::planted;
@@ -76,6 +77,8 @@ pub struct State {
     pub restoring: Option<Restoring>,
     /// Per slot, the latest start by hand that is in the audit (R19).
     pub by_hand: BTreeMap<SlotId, Noted>,
+    /// Hosts that may join with a one-time token, or did so of late.
+    pub invitations: Invitations,
 }
 
 impl Versioned for State {
@@ -107,6 +110,7 @@ impl Default for State {
             ended_boots: BTreeMap::new(),
             restoring: None,
             by_hand: BTreeMap::new(),
+            invitations: Invitations::new(),
         }
     }
 }

@@ -5,7 +5,7 @@
 //! with the compiled `.proto` files); an RPC with one answer ends at its rule's deadline at the latest.
 
 use crate::identity::Role;
-use crate::identity::Role::{Agent, Client, Coordinator, Operator};
+use crate::identity::Role::{Agent, Client, Coordinator, Joiner, Operator};
 use crate::server::PeerInfo;
 use std::future::Future;
 use std::pin::Pin;
@@ -58,12 +58,15 @@ pub const RULES: &[Rule] = &[
     answer("/slot.v1.Control/ResumePlan", &[Operator]),
     answer("/slot.v1.Control/Attest", &[Operator]),
     answer("/slot.v1.Control/AdmitHost", &[Operator]),
+    answer("/slot.v1.Control/InviteHost", &[Operator]),
     answer("/slot.v1.Control/Hold", &[Operator]),
     answer("/slot.v1.Control/Release", &[Operator]),
     answer("/slot.v1.Control/Verify", &[Operator]),
     answer("/slot.v1.Control/View", &[Operator]),
     stream("/slot.v1.Control/WatchPlan", &[Operator]),
     stream("/slot.v1.Control/Routes", &[Operator, Client, Agent, Coordinator]),
+    // Joining: a host with a one-time token exchanges it for its agent's certificate, and can do nothing else with it.
+    answer("/slot.v1.Joining/Join", &[Joiner]),
     // Peer: coordinators among themselves. Any other certificate speaking Raft would be a master of the cluster.
     stream("/slot.v1.Peer/Raft", &[Coordinator]),
     // Agent: the leader alone gives orders and reads reports. An order has its own time budget, shorter than this.
@@ -177,7 +180,11 @@ mod tests {
     use tonic::Code;
 
     fn caller(role: Role) -> PeerInfo {
-        PeerInfo { identity: Identity::new(role, "x").unwrap(), remote_addr: None }
+        PeerInfo {
+            identity: Identity::new(role, "x").unwrap(),
+            certificate: slot_types::position::Digest::of(b"x"),
+            remote_addr: None,
+        }
     }
 
     #[test]

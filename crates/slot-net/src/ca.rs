@@ -1,14 +1,18 @@
 //! Making a cluster's certificate authority and everybody's certificates.
 //!
 //! What always holds: a CA that exists is never replaced; a cluster is made whole or its CA is not put in place; the
-//! CA's key goes into the initiator's `ca` folder and nowhere else. Wall time is read here only, for validity.
+//! CA's key goes into the initiator's `ca` folder and nowhere else; what a coordinator may issue is agents' certificates
+//! and no others, by a constraint in its issuing certificate that every verifier checks. Wall time is read here only, for
+//! validity.
 
 use crate::folder::{self, CA_FILE, FolderError, IdentityFolder, MEMBERSHIP_FILE, Membership};
 use crate::identity::{Identity, IdentityError, Role};
+use crate::issuer;
 use crate::tls;
+use crate::token::{TOKEN_VALIDITY, Token};
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SanType,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, NameConstraints, SanType,
 };
 use slot_types::ids::{ClientName, ClusterId, ClusterName, CoordinatorName, FrontEndName, HostName, OperatorName};
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,6 +25,8 @@ use std::time::{Duration, SystemTime};
 pub const CA_VALIDITY: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// How long an identity's certificate is valid.
 pub const LEAF_VALIDITY: Duration = Duration::from_secs(365 * 24 * 3600);
+/// The DNS names that a coordinator's issuing certificate is constrained to: those of agents.
+const AGENTS_DOMAIN: &str = "agent.slotd";
 /// How far the clock of a machine may be behind the one that issued its certificate.
 const CLOCK_SKEW: Duration = Duration::from_secs(3600);
 /// Two people must be able to approve (S5), so a cluster with fewer cannot be worked.
@@ -98,7 +104,8 @@ impl Ca {
         let key_pem = key.serialize_pem();
         let mut params = CertificateParams::new(Vec::new()).map_err(refused)?;
         params.distinguished_name = common_name(&subject);
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        // One below it: what coordinators issue from.
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(1));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         set_validity(&mut params, CA_VALIDITY);
         let ca_pem = params.self_signed(&key).map_err(refused)?.pem();
@@ -122,26 +129,64 @@ impl Ca {
         &self.membership
     }
 
-    /// Makes an identity folder at `path`, with a new key; refuses one that exists.
+    /// Makes an identity folder at `path`, with a new key; refuses one that exists. A coordinator's holds what it issues
+    /// agents' certificates from.
     pub fn make_identity_folder(&self, path: &Path, identity: &Identity) -> Result<(), CaError> {
-        let issued = self.issue(identity)?;
+        let issued = self.issue(identity, LEAF_VALIDITY)?;
         IdentityFolder::create(path, &self.membership, &self.ca_pem, &issued.cert_pem, &issued.key_pem)?;
+        if identity.role() == Role::Coordinator {
+            let issuing = self.issue_issuer(identity)?;
+            folder::write_new(&path.join(issuer::ISSUER_FILE), &issuing.cert_pem)?;
+            folder::write_new(&path.join(issuer::ISSUER_KEY_FILE), &issuing.key_pem)?;
+        }
         Ok(())
     }
 
-    fn issue(&self, identity: &Identity) -> Result<Issued, CaError> {
+    /// Makes the one-time token with which a host may ask for its agent's certificate. It is worth nothing before the
+    /// cluster was told of it.
+    pub fn make_token(&self, host: &HostName) -> Result<Token, CaError> {
+        let issued = self.issue(&Identity::new(Role::Joiner, host.as_str())?, TOKEN_VALIDITY)?;
+        Ok(Token::new(self.membership.clone(), self.ca_pem.clone(), issued.cert_pem, issued.key_pem)?)
+    }
+
+    fn issue(&self, identity: &Identity, validity: Duration) -> Result<Issued, CaError> {
         let refused = |cause| CaError::Certificate { subject: identity.to_string(), cause };
         let key = KeyPair::generate().map_err(refused)?;
-        let mut params = CertificateParams::new(vec![identity.dns_name()]).map_err(refused)?;
-        params.subject_alt_names.push(SanType::URI(identity.uri().try_into().map_err(refused)?));
-        params.distinguished_name = common_name(&identity.to_string());
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-        params.use_authority_key_identifier_extension = true;
-        set_validity(&mut params, LEAF_VALIDITY);
+        let params = leaf(identity, validity).map_err(refused)?;
         let cert_pem = params.signed_by(&key, &self.issuer).map_err(refused)?.pem();
         Ok(Issued { cert_pem, key_pem: key.serialize_pem() })
     }
+
+    /// What one coordinator signs agents' certificates with: nobody believes anything else from it.
+    fn issue_issuer(&self, coordinator: &Identity) -> Result<Issued, CaError> {
+        let subject = format!("slot agents of {} by {coordinator}", self.membership.cluster_id);
+        let refused = |cause| CaError::Certificate { subject: subject.clone(), cause };
+        let key = KeyPair::generate().map_err(refused)?;
+        let mut params = CertificateParams::new(Vec::new()).map_err(refused)?;
+        params.distinguished_name = common_name(&subject);
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        params.name_constraints = Some(NameConstraints {
+            permitted_subtrees: vec![GeneralSubtree::DnsName(AGENTS_DOMAIN.into())],
+            excluded_subtrees: Vec::new(),
+        });
+        params.use_authority_key_identifier_extension = true;
+        set_validity(&mut params, CA_VALIDITY);
+        let cert_pem = params.signed_by(&key, &self.issuer).map_err(refused)?.pem();
+        Ok(Issued { cert_pem, key_pem: key.serialize_pem() })
+    }
+}
+
+/// A certificate for an identity, as it is signed by the CA or by an issuer below it.
+pub(crate) fn leaf(identity: &Identity, validity: Duration) -> Result<CertificateParams, rcgen::Error> {
+    let mut params = CertificateParams::new(vec![identity.dns_name()])?;
+    params.subject_alt_names.push(SanType::URI(identity.uri().try_into()?));
+    params.distinguished_name = common_name(&identity.to_string());
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    params.use_authority_key_identifier_extension = true;
+    set_validity(&mut params, validity);
+    Ok(params)
 }
 
 fn common_name(text: &str) -> DistinguishedName {

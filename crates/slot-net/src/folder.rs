@@ -9,6 +9,7 @@
 //! | `cert.pem` | this identity's certificate |
 //! | `key.pem` | its private key |
 //! | `cluster.json` | the cluster's name and id, and where its coordinators are |
+//! | `issuer.pem`, `issuer-key.pem` | a coordinator's only: with these it certifies agents that join ([`crate::issuer`]) |
 
 use crate::identity::{Identity, IdentityError};
 use rustls_pki_types::CertificateDer;
@@ -31,8 +32,8 @@ const FILE_BYTES_MAX: u64 = 256 * 1024;
 
 pub(crate) const CA_FILE: &str = "ca.pem";
 pub(crate) const MEMBERSHIP_FILE: &str = "cluster.json";
-const CERT_FILE: &str = "cert.pem";
-const KEY_FILE: &str = "key.pem";
+pub(crate) const CERT_FILE: &str = "cert.pem";
+pub(crate) const KEY_FILE: &str = "key.pem";
 
 /// Why an identity folder could not be read or made.
 #[derive(Debug, thiserror::Error)]
@@ -177,15 +178,27 @@ impl IdentityFolder {
         certificates(&path.join(CA_FILE), &ca_pem)?;
         let cert_path = path.join(CERT_FILE);
         let cert_pem = read_text(&cert_path)?;
-        let chain = certificates(&cert_path, &cert_pem)?;
-        let pem_error = |cause: String| FolderError::Pem { path: cert_path.clone(), cause };
+        let membership = Membership::read(&path.join(MEMBERSHIP_FILE))?;
+        Self::of_parts(path, &cert_path, membership, ca_pem, cert_pem, key_pem)
+    }
+
+    /// Puts an identity together from what was read: `cert_path` is where its certificate came from, for messages.
+    pub(crate) fn of_parts(
+        path: &Path,
+        cert_path: &Path,
+        membership: Membership,
+        ca_pem: String,
+        cert_pem: String,
+        key_pem: String,
+    ) -> Result<Self, FolderError> {
+        let chain = certificates(cert_path, &cert_pem)?;
+        let pem_error = |cause: String| FolderError::Pem { path: cert_path.to_path_buf(), cause };
         let leaf = chain.first().ok_or_else(|| pem_error("it holds no certificate".into()))?;
         let identity =
-            Identity::from_der(leaf).map_err(|cause| FolderError::Identity { path: cert_path.clone(), cause })?;
+            Identity::from_der(leaf).map_err(|cause| FolderError::Identity { path: cert_path.to_path_buf(), cause })?;
         let (_, parsed) = x509_parser::parse_x509_certificate(leaf).map_err(|e| pem_error(e.to_string()))?;
         let seconds = u64::try_from(parsed.validity().not_after.timestamp()).unwrap_or(0);
         let expires = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
-        let membership = Membership::read(&path.join(MEMBERSHIP_FILE))?;
         Ok(Self { path: path.to_path_buf(), identity, membership, ca_pem, cert_pem, key_pem, expires })
     }
 
@@ -236,7 +249,7 @@ impl fmt::Debug for IdentityFolder {
     }
 }
 
-fn certificates(path: &Path, pem: &str) -> Result<Vec<CertificateDer<'static>>, FolderError> {
+pub(crate) fn certificates(path: &Path, pem: &str) -> Result<Vec<CertificateDer<'static>>, FolderError> {
     let refused = |cause: String| FolderError::Pem { path: path.to_path_buf(), cause };
     let found = CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<Vec<_>, _>>();
     match found {

@@ -1,7 +1,8 @@
 //! Who somebody is: a role and a name, as a certificate states them.
 //!
 //! What always holds: an [`Identity`] has a known role and a name that fits a DNS label; a certificate states exactly
-//! one, as the URI `slot://ROLE/NAME`, or it states none.
+//! one, as the URI `slot://ROLE/NAME` and as the one DNS name that belongs to it, or it states none. Constraints on whom an
+//! issuer may certify are on DNS names, so the two must never differ.
 
 use slot_types::ids::{ClientName, IdError};
 use std::fmt;
@@ -24,11 +25,14 @@ pub enum Role {
     Client,
     /// A `slot-agent` that renders maps and holds no data: nobody lets it call anything.
     FrontEnd,
+    /// A bare host with a one-time token: it may ask for its agent's certificate, once, and nothing else.
+    Joiner,
 }
 
 impl Role {
     /// Every role.
-    pub const ALL: [Role; 5] = [Role::Coordinator, Role::Agent, Role::Operator, Role::Client, Role::FrontEnd];
+    pub const ALL: [Role; 6] =
+        [Role::Coordinator, Role::Agent, Role::Operator, Role::Client, Role::FrontEnd, Role::Joiner];
 
     /// The role as certificates, folders and messages write it.
     pub fn as_str(self) -> &'static str {
@@ -38,6 +42,7 @@ impl Role {
             Role::Operator => "operator",
             Role::Client => "client",
             Role::FrontEnd => "front-end",
+            Role::Joiner => "joiner",
         }
     }
 }
@@ -60,7 +65,7 @@ impl FromStr for Role {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IdentityError {
     /// Not one of the roles.
-    #[error("{0:?} is not a role: use coordinator, agent, operator, client or front-end")]
+    #[error("{0:?} is not a role: use coordinator, agent, operator, client, front-end or joiner")]
     UnknownRole(String),
     /// Not a name.
     #[error("cannot name an identity: {0}")]
@@ -80,6 +85,14 @@ pub enum IdentityError {
     /// A certificate that states more than one.
     #[error("the certificate has {0} slot:// identities where exactly one is allowed: issue it anew")]
     Several(usize),
+    /// A certificate whose DNS names are not exactly that of the identity it states.
+    #[error("the certificate states {stated} and the DNS names {found:?}, which do not belong together: issue it anew")]
+    OtherDnsName {
+        /// Whom its URI states.
+        stated: String,
+        /// Its DNS names.
+        found: Vec<String>,
+    },
 }
 
 /// A role and a name: what a certificate proves.
@@ -144,11 +157,22 @@ impl Identity {
                 _ => None,
             })
             .collect();
-        match stated.as_slice() {
-            [] => Err(IdentityError::Missing),
-            [one] => one.parse(),
-            several => Err(IdentityError::Several(several.len())),
+        let identity: Identity = match stated.as_slice() {
+            [] => return Err(IdentityError::Missing),
+            [one] => one.parse()?,
+            several => return Err(IdentityError::Several(several.len())),
+        };
+        let dns: Vec<&str> = names
+            .value
+            .general_names
+            .iter()
+            .filter_map(|name| if let GeneralName::DNSName(dns) = name { Some(*dns) } else { None })
+            .collect();
+        if dns != [identity.dns_name()] {
+            let found = dns.into_iter().map(str::to_string).collect();
+            return Err(IdentityError::OtherDnsName { stated: identity.to_string(), found });
         }
+        Ok(identity)
     }
 }
 impl fmt::Display for Identity {

@@ -11,17 +11,21 @@ pub mod dial;
 pub mod failpoint;
 pub mod folder;
 pub mod identity;
+pub mod issuer;
 pub mod logging;
 pub mod process;
 pub mod server;
 mod tls;
+pub mod token;
 
 pub use ca::{Ca, CaError, Initialized, init_cluster};
 pub use clock::{boot_id, boottime_ms};
 pub use dial::{DialError, Dialer};
 pub use folder::{FolderError, IdentityFolder, MEMBERSHIP_FORMAT, Membership};
 pub use identity::{Identity, IdentityError, Role};
-pub use server::{PeerInfo, ServeError, identity_of, serve};
+pub use issuer::{AgentIssuer, Asking, IssuerError};
+pub use server::{PeerInfo, ServeError, identity_of, peer_of, serve};
+pub use token::{Arrival, Token};
 
 /// The largest message a service or a client decodes, in bytes; services and clients set it on both sides.
 pub const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;

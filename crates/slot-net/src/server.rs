@@ -8,6 +8,7 @@ use crate::authz::AuthzLayer;
 use crate::folder::IdentityFolder;
 use crate::identity::Identity;
 use crate::tls;
+use slot_types::position::Digest;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -75,6 +76,8 @@ pub enum ServeError {
 pub struct PeerInfo {
     /// Who it proved to be.
     pub identity: Identity,
+    /// Which certificate it proved that with.
+    pub certificate: Digest,
     /// Where it dialled from.
     pub remote_addr: Option<SocketAddr>,
 }
@@ -83,6 +86,13 @@ pub struct PeerInfo {
 pub fn identity_of<T>(request: &tonic::Request<T>) -> Result<&Identity, Status> {
     request.extensions().get::<Identity>().ok_or_else(|| {
         Status::unauthenticated("the request came without an identity: serve it through slot_net::serve")
+    })
+}
+
+/// Everything known of who sent this request.
+pub fn peer_of<T>(request: &tonic::Request<T>) -> Result<&PeerInfo, Status> {
+    request.extensions().get::<PeerInfo>().ok_or_else(|| {
+        Status::unauthenticated("the request came without a certificate: serve it through slot_net::serve")
     })
 }
 
@@ -188,7 +198,8 @@ async fn shake(
     let stream = timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await.map_err(|_| Refused::Slow)??;
     let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
     let leaf = certificates.first().ok_or(Refused::NoCertificate)?;
-    let info = PeerInfo { identity: Identity::from_der(leaf)?, remote_addr: Some(remote_addr) };
+    let identity = Identity::from_der(leaf)?;
+    let info = PeerInfo { identity, certificate: Digest::of(leaf), remote_addr: Some(remote_addr) };
     let permit = connections.clone().try_acquire_owned().map_err(|_| Refused::Full(CONNECTIONS_MAX))?;
     let cut = Box::pin(async move { drop(cut.wait_for(|cut| *cut).await) });
     Ok(Connection { stream, info, cut, _permit: permit })

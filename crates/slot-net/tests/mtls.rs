@@ -282,7 +282,7 @@ async fn a_dialer_believes_the_stated_identity_and_not_the_dns_name_alone() {
     let dir = cluster();
     let name = identity(Role::Coordinator, "c1").dns_name();
     let other = refusal(&dir, forge(&dir, &name, &["slot://agent/imap3"])).await;
-    assert!(other.contains("agent/imap3 where coordinator/c1 was expected"), "{other}");
+    assert!(other.contains("states agent/imap3 and the DNS names"), "{other}");
     let none = refusal(&dir, forge(&dir, &name, &[])).await;
     assert!(none.contains("no slot:// identity"), "{none}");
     let two = refusal(&dir, forge(&dir, &name, &["slot://coordinator/c1", "slot://operator/alice"])).await;

@@ -7,6 +7,7 @@ mod asks;
 mod drain;
 mod failover;
 mod hold;
+mod invite;
 mod offline;
 mod rebalance;
 mod retire;
@@ -16,6 +17,7 @@ pub use asks::{Ask, ExplainOf, Input, Survive, Whatif};
 pub use drain::{Drain, DrainHow};
 pub use failover::{Classes, Failover, Mass};
 pub use hold::Hold;
+pub use invite::Invite;
 pub use offline::{Budget, Files, Format, Offline};
 pub use rebalance::Bounds;
 pub use retire::Retire;
@@ -177,6 +179,9 @@ pub enum Command {
     /// Give your word that a host is off. It expires, and any sign of life voids it.
     #[command(subcommand)]
     Off(Off),
+    /// Make a one-time token with which a bare host joins; good for a day.
+    #[command(subcommand)]
+    Invite(Invite),
     /// Admit a host's new disk.
     #[command(subcommand)]
     Admit(Admit),

@@ -12,7 +12,7 @@ use slot_types::codec::{decode, encode};
 use slot_types::hold::HoldOn;
 use slot_types::ids::*;
 use slot_types::plan::{Intent, Said};
-use slot_types::position::ShortDigest;
+use slot_types::position::{Digest, ShortDigest};
 use slot_types::view::{PlanView, Query, View};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -345,6 +345,21 @@ impl Client {
             reason: reason.into(),
         };
         let reply = self.call(task, async |mut c: Control| c.admit_host(ask.clone()).await).await?;
+        Ok(Revision(reply.revision))
+    }
+
+    /// Tells the cluster of a token's certificate: the host may join with it.
+    pub async fn invite(
+        &mut self,
+        task: &Task,
+        host: &HostName,
+        certificate: Digest,
+        reason: &str,
+    ) -> Result<Revision, Failure> {
+        let request = Some(self.request(task).await?);
+        let certificate = certificate.0.to_vec();
+        let ask = pb::InviteHostRequest { request, host: host.to_string(), certificate, reason: reason.into() };
+        let reply = self.call(task, async |mut c: Control| c.invite_host(ask.clone()).await).await?;
         Ok(Revision(reply.revision))
     }
 

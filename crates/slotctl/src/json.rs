@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use slot_net::Initialized;
 use slot_proto::pb;
 use slot_types::backup::BackupHead;
-use slot_types::ids::{Epoch, PlanId, Revision};
+use slot_types::ids::{Epoch, HostName, PlanId, Revision};
 use slot_types::plan::Plan;
 use slot_types::position::Digest;
 use slot_types::view::*;
@@ -94,6 +94,8 @@ schemas! {
     Done = "done", 1;
     /// `backup`.
     Backup = "backup", 1;
+    /// `invite host`.
+    Invited = "invited", 1;
     /// `init`.
     Init = "init", 1;
     /// `offline rebalance`, `offline drain`, `offline place` of a file of htools.
@@ -430,6 +432,11 @@ pub fn held(what: &str, subject: &str, changed: bool, goes_on: &[PlanId]) -> Doc
         body["nothing_to_do"] = "it was so already".into();
     }
     Document::new(Schema::Done, body)
+}
+
+/// A token that was made.
+pub fn invited(host: &HostName, token: &Path, certificate: &Digest) -> Document {
+    Document::new(Schema::Invited, json!({ "host": host, "token": token, "certificate": certificate.hex() }))
 }
 
 /// A new cluster.

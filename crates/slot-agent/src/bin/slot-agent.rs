@@ -6,23 +6,26 @@
 #[cfg(slot_planted)]
 compile_error!("a shipped program never has planted bugs: build it without --cfg slot_planted");
 
-use clap::{Args, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use slot_agent::agent::{Agent, AgentError};
 use slot_agent::config::{AgentConfig, ConfigError};
 use slot_agent::fence::Fencer;
 use slot_agent::front_end::config::FrontEndConfig;
 use slot_agent::front_end::service::{FrontEndService, StoreError};
+use slot_agent::join::{self, JoinError};
 use slot_agent::local::command::{self, LocalArgs};
 use slot_agent::local::serve::{self, LocalError};
 use slot_agent::looks::Lookout;
 use slot_agent::service::AgentService;
 use slot_engine::journal::JournalEngine;
-use slot_net::{Dialer, FolderError, Identity, IdentityFolder, Role, ServeError};
+use slot_net::{Dialer, FolderError, Identity, IdentityFolder, Role, ServeError, Token};
 use slot_types::ids::BootId;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -31,24 +34,43 @@ use tokio::signal::unix::{SignalKind, signal};
 #[derive(Debug, Parser)]
 #[command(name = "slot-agent", version, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 struct Cli {
-    #[command(flatten)]
-    run: Option<RunArgs>,
     #[command(subcommand)]
     command: Option<Command>,
+    #[command(flatten)]
+    serve: Option<Serve>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// For a person at this machine, when the coordinators are gone: what is here, and starting a master by hand.
     Local(LocalArgs),
+    /// Makes this host's identity folder with a one-time token of `slotctl invite host`, and ends. The key is made here and
+    /// stays here. The same command may be run again when it was interrupted.
+    Join {
+        /// The token's file.
+        #[arg(long)]
+        token: PathBuf,
+        /// The host's agent.toml.
+        #[arg(long)]
+        config: PathBuf,
+        /// The identity folder to make.
+        #[arg(long)]
+        folder: PathBuf,
+        /// Where ledger and copies are, instead of what agent.toml says.
+        #[arg(long)]
+        dir: Option<PathBuf>,
+        /// How many seconds to go on trying when no coordinator answers.
+        #[arg(long, default_value_t = 30)]
+        timeout: u64,
+    },
 }
 
 #[derive(Debug, Args)]
-struct RunArgs {
+struct Serve {
     /// The host's agent.toml: host, listen, data and slots; or a front end's front-end.toml: front_end, listen, data and maps.
     #[arg(long)]
     config: PathBuf,
-    /// The identity folder that `slotctl init` made for this agent.
+    /// The identity folder that `slotctl init`, or `slot-agent join`, made for this agent.
     #[arg(long)]
     folder: PathBuf,
     /// Where ledger and copies are, instead of what agent.toml says.
@@ -72,6 +94,8 @@ enum RunError {
     #[error("{folder} is the identity of {found}, --config is for {wanted}; give this machine its own folder")]
     OtherIdentity { folder: PathBuf, found: Identity, wanted: String },
     #[error(transparent)]
+    Join(#[from] JoinError),
+    #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
     BootId(#[from] slot_net::clock::BootIdError),
@@ -93,12 +117,12 @@ fn absolute(dir: &Path) -> Result<PathBuf, RunError> {
     std::path::absolute(dir).map_err(|cause| RunError::System { what: "find the data folder", cause })
 }
 
-fn config(cli: &RunArgs) -> Result<AgentConfig, RunError> {
-    let mut config = AgentConfig::read(&cli.config)?;
-    if let Some(dir) = &cli.dir {
+fn config(path: &Path, dir: Option<&Path>, listen: Option<SocketAddr>) -> Result<AgentConfig, RunError> {
+    let mut config = AgentConfig::read(path)?;
+    if let Some(dir) = dir {
         config.data = absolute(dir)?;
     }
-    config.listen = cli.listen.unwrap_or(config.listen);
+    config.listen = listen.unwrap_or(config.listen);
     Ok(config)
 }
 
@@ -128,7 +152,7 @@ async fn ended() {
 }
 
 /// A front end: its identity says so, and its file is a front-end.toml.
-async fn run_front_end(cli: RunArgs, folder: IdentityFolder) -> Result<(), RunError> {
+async fn run_front_end(cli: Serve, folder: IdentityFolder) -> Result<(), RunError> {
     let mut config = FrontEndConfig::read(&cli.config)?;
     if let Some(dir) = &cli.dir {
         config.data = absolute(dir)?;
@@ -144,12 +168,12 @@ async fn run_front_end(cli: RunArgs, folder: IdentityFolder) -> Result<(), RunEr
     Ok(slot_net::serve(listener, &folder, tonic::service::Routes::new(service), ended()).await?)
 }
 
-async fn run(cli: RunArgs) -> Result<(), RunError> {
+async fn serve(cli: Serve) -> Result<(), RunError> {
     let folder = IdentityFolder::load(&cli.folder)?;
     if folder.identity().role() == Role::FrontEnd {
         return run_front_end(cli, folder).await;
     }
-    let config = config(&cli)?;
+    let config = config(&cli.config, cli.dir.as_deref(), cli.listen)?;
     let identity = folder.identity();
     if identity.role() != Role::Agent || identity.name() != config.host.as_str() {
         let found = identity.clone();
@@ -174,22 +198,38 @@ async fn run(cli: RunArgs) -> Result<(), RunError> {
     running.await.map_err(|e| RunError::System { what: "end the agent", cause: std::io::Error::other(e) })
 }
 
+async fn run(cli: Cli) -> Result<ExitCode, RunError> {
+    match (cli.command, cli.serve) {
+        (Some(Command::Join { token, config: file, folder, dir, timeout }), _) => {
+            let token = Token::read(&token)?;
+            let config = config(&file, dir.as_deref(), None)?;
+            let patience = Duration::from_secs(timeout);
+            let made = join::join(&token, &config, &folder, slot_net::boot_id()?, patience).await?;
+            let (file, folder) = (file.display(), made.path().display());
+            println!(
+                "{} joined; the token is burnt\n  next  slot-agent --config {file} --folder {folder}",
+                config.host
+            );
+            Ok(ExitCode::SUCCESS)
+        }
+        (Some(Command::Local(local)), _) => Ok(command::run(local).await),
+        (None, Some(cli)) => serve(cli).await.map(|()| ExitCode::SUCCESS),
+        (None, None) => {
+            Cli::command().error(ErrorKind::MissingRequiredArgument, "--config and --folder are needed").exit()
+        }
+    }
+}
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     slot_net::logging::init("slot-agent");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    let outcome = match (runtime, cli.command, cli.run) {
-        (Ok(runtime), Some(Command::Local(local)), _) => return runtime.block_on(command::run(local)),
-        (Ok(runtime), None, Some(args)) => runtime.block_on(run(args)),
-        // clap asks for one or the other.
-        (Ok(_), None, None) => return ExitCode::from(2),
-        (Err(cause), _, _) => Err(RunError::System { what: "start the runtime", cause }),
+    let outcome = match runtime {
+        Ok(runtime) => runtime.block_on(run(cli)),
+        Err(cause) => Err(RunError::System { what: "start the runtime", cause }),
     };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!("slot-agent: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    outcome.unwrap_or_else(|error| {
+        tracing::error!("slot-agent: {error}");
+        ExitCode::FAILURE
+    })
 }

@@ -9,6 +9,7 @@ use super::io::{ControlRequest, Failure, Reply};
 use super::proposer::Purpose;
 use super::{CoordinatorCore, PARKED_MAX, PARKED_MS, Parked, Read, views};
 use slot_machine::command::{Answer, Command, Refused, RequestId};
+use slot_machine::join::{Guest, may_join};
 use slot_planted::planted;
 use slot_raft::MAX_PROPOSAL_BYTES;
 use slot_types::codec;
@@ -20,6 +21,8 @@ use slot_types::view::{Query, View};
 
 /// The longest reason or remark taken, in bytes.
 const TEXT_BYTES_MAX: usize = 2_000;
+/// Of refused joins of one host, one in so long becomes an entry of the log.
+const TURNED_AWAY_EVERY_MS: u64 = 60_000;
 /// What an entry needs beside a plan's bytes.
 const ENVELOPE_BYTES: usize = 1_024;
 
@@ -129,6 +132,10 @@ impl CoordinatorCore {
                 reason_given(&reason)?;
                 (request, Command::AdmitHost { host, incarnation, by: who, reason })
             }
+            ControlRequest::InviteHost { request, host, certificate, reason } => {
+                reason_given(&reason)?;
+                (request, Command::InviteHost { host, certificate, by: who, reason })
+            }
             ControlRequest::Hold { request, on, reason } => {
                 reason_given(&reason)?;
                 (request, Command::Hold { on, by: who, reason })
@@ -153,6 +160,28 @@ impl CoordinatorCore {
             HoldOn::Host(_) | HoldOn::Store(_) | HoldOn::All => return Ok(()),
         };
         Err(Failure::NotFound(missing.to_string()))
+    }
+
+    /// A host asks to come in. Only an entry of the log lets it (a token is burnt there), and refusals stand there too, for
+    /// somebody may be trying a stolen token; but not so many of them that they fill it.
+    pub(super) fn join(&mut self, token: u64, guest: Guest) {
+        let leader = self.other_leader();
+        let (log_now, ms) = (self.log_now(), self.now.ms);
+        let Some(lead) = self.lead.as_deref_mut().filter(|lead| lead.ready) else {
+            return self.reply(token, Err(Failure::NotLeader { leader }));
+        };
+        if let Err(refused) = may_join(&self.state, log_now, &guest) {
+            tracing::warn!("{refused}");
+            let again =
+                lead.turned_away.get(&guest.host).is_some_and(|at| ms.saturating_sub(*at) < TURNED_AWAY_EVERY_MS);
+            if again {
+                return self.reply(token, Err(Failure::Refused(refused.to_string())));
+            }
+            lead.turned_away.retain(|_, at| ms.saturating_sub(*at) < TURNED_AWAY_EVERY_MS);
+            lead.turned_away.insert(guest.host.clone(), ms);
+        }
+        let command = Command::JoinHost(guest);
+        self.proposer.propose(self.now, self.state.log_time, None, command, Purpose::Request(token));
     }
 
     /// What is observed now of everything the plan touches (R14).

@@ -5,13 +5,14 @@
 
 use core::net::SocketAddr;
 use slot_machine::command::RequestId;
+use slot_machine::join::Guest;
 use slot_raft::{PersistBatch, RaftMessage};
 use slot_types::front_end::FrontEndReport;
 use slot_types::hold::HoldOn;
 use slot_types::ids::*;
 use slot_types::order::{AgentReport, Answer};
 use slot_types::plan::{Intent, Said};
-use slot_types::position::ShortDigest;
+use slot_types::position::{Digest, ShortDigest};
 use slot_types::probe::Sights;
 use slot_types::view::Query;
 use std::collections::BTreeMap;
@@ -57,6 +58,13 @@ pub enum Event {
         who: OperatorName,
         /// What.
         request: ControlRequest,
+    },
+    /// A host asks to come in with its token; the certificate it dialled with is that token's.
+    Join {
+        /// Comes back in the reply.
+        token: u64,
+        /// Who, and with what.
+        guest: Guest,
     },
     /// An agent said how it is.
     AgentReport {
@@ -175,6 +183,17 @@ pub enum ControlRequest {
         host: HostName,
         /// The disk.
         incarnation: Incarnation,
+        /// Why.
+        reason: String,
+    },
+    /// A person's word that a host may join.
+    InviteHost {
+        /// Which request of which session.
+        request: Option<RequestId>,
+        /// The host.
+        host: HostName,
+        /// The digest of its token's certificate.
+        certificate: Digest,
         /// Why.
         reason: String,
     },

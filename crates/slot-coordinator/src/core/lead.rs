@@ -61,6 +61,7 @@ impl CoordinatorCore {
             looks: Looks::default(),
             verifier: Verifier::default(),
             front_ends: FrontEnds::default(),
+            turned_away: BTreeMap::new(),
             watched: BTreeMap::new(),
         }));
         self.watch_agents();

@@ -100,6 +100,8 @@ struct Leading {
     looks: Looks,
     verifier: Verifier,
     front_ends: FrontEnds,
+    /// When a host was last refused to join in the log.
+    turned_away: BTreeMap<HostName, u64>,
     watched: BTreeMap<HostName, SocketAddr>,
 }
 
@@ -214,6 +216,10 @@ impl CoordinatorCore {
             Event::SnapshotSent { peer, ok } => Input::ReportSnapshot { peer, ok },
             Event::Request { token, who, request } => {
                 self.request(token, who, request);
+                Input::Tick
+            }
+            Event::Join { token, guest } => {
+                self.join(token, guest);
                 Input::Tick
             }
             Event::AgentReport { host, report } => {

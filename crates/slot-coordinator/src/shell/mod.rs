@@ -6,6 +6,7 @@
 mod agents;
 mod disk;
 mod front_ends;
+mod join;
 mod peers;
 mod restore;
 mod service;
@@ -17,11 +18,14 @@ pub use self::start::{Options, Prepared, StartupError, prepare};
 use self::agents::Agents;
 use self::disk::Disk;
 use self::front_ends::FrontEnds;
+use self::join::JoiningService;
 use self::peers::{PEER_MESSAGE_BYTES_MAX, PeerService, Peers};
 use self::service::{ControlService, Desk, Lead};
 use crate::core::{ControlRequest, CoordinatorCore, Effect, Event, Failure, Now, Reply};
+use slot_machine::join::Guest;
 use slot_net::{Dialer, MESSAGE_BYTES_MAX, failpoint};
 use slot_proto::pb::control_server::ControlServer;
+use slot_proto::pb::joining_server::JoiningServer;
 use slot_proto::pb::peer_server::PeerServer;
 use slot_types::cluster::Route;
 use slot_types::ids::*;
@@ -45,10 +49,14 @@ struct RoutesTable {
     routes: BTreeMap<StoreName, Route>,
 }
 
+/// Where an answer goes.
+type Answer = oneshot::Sender<Result<Reply, Failure>>;
+
 /// What the core's task is sent.
 enum Message {
     Event(Event),
-    Request { who: OperatorName, request: ControlRequest, reply: oneshot::Sender<Result<Reply, Failure>> },
+    Request { who: OperatorName, request: ControlRequest, reply: Answer },
+    Join { guest: Guest, reply: Answer },
 }
 
 /// The way to the core.
@@ -86,7 +94,7 @@ fn now() -> Now {
 
 /// Serves until `shutdown`, then ends calls and writes out what is under way.
 pub async fn run(prepared: Prepared, shutdown: impl Future<Output = ()>) -> Result<(), StartupError> {
-    let Prepared { folder, config, store, restored, marker, acquaintances, listener, .. } = prepared;
+    let Prepared { folder, issuer, config, store, restored, marker, acquaintances, listener, .. } = prepared;
     let node = config.node.clone();
     let own = config.raft.node_id;
     let members = Arc::new(config.members.clone());
@@ -105,10 +113,11 @@ pub async fn run(prepared: Prepared, shutdown: impl Future<Output = ()>) -> Resu
         applied: applied_seen,
         routes: routes_seen,
     };
+    let joining = JoiningServer::new(JoiningService::new(desk.clone(), issuer));
     let control = ControlServer::new(ControlService::new(desk)).max_decoding_message_size(MESSAGE_BYTES_MAX);
     let peer = PeerService { marker: marker.clone(), members: members.clone(), acquaintances, inbox: inbox.clone() };
     let peer = PeerServer::new(peer).max_decoding_message_size(PEER_MESSAGE_BYTES_MAX);
-    let services = tonic::service::Routes::new(control).add_service(peer);
+    let services = tonic::service::Routes::new(control).add_service(peer).add_service(joining);
     let driver = Driver {
         core,
         waiting: HashMap::new(),
@@ -135,7 +144,7 @@ pub async fn run(prepared: Prepared, shutdown: impl Future<Output = ()>) -> Resu
 /// The task that owns the core.
 struct Driver {
     core: CoordinatorCore,
-    waiting: HashMap<u64, oneshot::Sender<Result<Reply, Failure>>>,
+    waiting: HashMap<u64, Answer>,
     last_token: u64,
     disk: Disk,
     peers: Peers,
@@ -162,6 +171,11 @@ impl Driver {
                     self.last_token += 1;
                     self.waiting.insert(self.last_token, reply);
                     Event::Request { token: self.last_token, who, request }
+                }
+                Message::Join { guest, reply } => {
+                    self.last_token += 1;
+                    self.waiting.insert(self.last_token, reply);
+                    Event::Join { token: self.last_token, guest }
                 }
             };
             for effect in self.core.step(now(), event) {

@@ -65,7 +65,7 @@ impl Desk {
         Ok(Answered::of(reply, &self.node))
     }
 
-    fn status(&self, failure: &Failure) -> Status {
+    pub(super) fn status(&self, failure: &Failure) -> Status {
         let Refusal { code, text, leader } = Refusal::of(failure, self.members.values());
         hinted(Status::new(code, text), leader)
     }
@@ -181,6 +181,11 @@ impl Control for ControlService {
     async fn admit_host(&self, request: Request<AdmitHostRequest>) -> Result<Response<ChangeReply>, Status> {
         let who = who(&request)?;
         self.change(who, Asked::AdmitHost(request.into_inner())).await
+    }
+
+    async fn invite_host(&self, request: Request<InviteHostRequest>) -> Result<Response<ChangeReply>, Status> {
+        let who = who(&request)?;
+        self.change(who, Asked::InviteHost(request.into_inner())).await
     }
 
     async fn hold(&self, request: Request<HoldRequest>) -> Result<Response<HoldReply>, Status> {

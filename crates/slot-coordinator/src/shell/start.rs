@@ -6,7 +6,7 @@
 use super::Members;
 use super::peers::Acquaintances;
 use crate::core::{CoreConfig, StartError};
-use slot_net::{FolderError, IdentityFolder, Role, ServeError};
+use slot_net::{AgentIssuer, FolderError, IdentityFolder, IssuerError, Role, ServeError};
 use slot_raft::store::{LogStore, RedbStore, StoreError};
 use slot_raft::{NodeMarker, RaftConfig, Restored};
 use slot_types::ids::{CoordinatorName, IdError};
@@ -42,6 +42,9 @@ pub enum StartupError {
     /// The identity folder can't be used.
     #[error("loading the identity folder: {0}")]
     Folder(#[from] FolderError),
+    /// What it issues agents' certificates with can't be used.
+    #[error("loading the issuer for hosts that join: {0}")]
+    Issuer(#[from] IssuerError),
     /// The folder is somebody else's.
     #[error("starting slotd with {folder}: it is the folder of {identity}; give the folder of a coordinator")]
     NotACoordinator {
@@ -104,6 +107,7 @@ pub enum StartupError {
 /// Everything that is needed to run.
 pub struct Prepared {
     pub(super) folder: IdentityFolder,
+    pub(super) issuer: Option<AgentIssuer>,
     pub(super) config: CoreConfig,
     pub(super) store: RedbStore,
     pub(super) restored: Restored,
@@ -165,6 +169,7 @@ pub(super) fn store_path(options: &Options) -> PathBuf {
 /// Checks and opens everything.
 pub async fn prepare(options: &Options) -> Result<Prepared, StartupError> {
     let Identified { folder, node, node_id, members, advertised } = identify(options)?;
+    let issuer = AgentIssuer::load(&options.folder)?;
     let membership = folder.membership();
     let dir_error = |cause| StartupError::Dir { dir: options.dir.clone(), cause };
     let voters: Vec<u64> = members.keys().copied().collect();
@@ -185,7 +190,7 @@ pub async fn prepare(options: &Options) -> Result<Prepared, StartupError> {
     let address = options.listen.unwrap_or(advertised);
     let listener = TcpListener::bind(address).await.map_err(|cause| StartupError::Listen { address, cause })?;
     let address = listener.local_addr().map_err(|cause| StartupError::Listen { address, cause })?;
-    Ok(Prepared { folder, config, store, restored, marker, acquaintances, listener, address })
+    Ok(Prepared { folder, issuer, config, store, restored, marker, acquaintances, listener, address })
 }
 
 fn open_store(options: &Options, cluster: Vec<u8>, node_id: u64, voters: &[u64]) -> Result<RedbStore, StoreError> {

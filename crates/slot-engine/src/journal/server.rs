@@ -155,7 +155,7 @@ fn may_write_as(identity: &Identity, client: &str) -> bool {
             let rest = client.strip_prefix(identity.name());
             client != CANARY_CLIENT && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
         }
-        Role::Coordinator | Role::Operator | Role::FrontEnd => false,
+        Role::Coordinator | Role::Operator | Role::FrontEnd | Role::Joiner => false,
     }
 }
 

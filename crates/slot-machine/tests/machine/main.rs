@@ -10,6 +10,7 @@ mod flows;
 mod front_ends;
 mod holds;
 mod holes;
+mod join;
 mod lines;
 mod pause;
 mod plans;

@@ -384,12 +384,22 @@ impl Deed {
         let incarnation = if self.b.is_multiple_of(37) { disk(70) } else { known.incarnation.unwrap_or(disk(h)) };
         let high_water = if self.b.is_multiple_of(41) { LogIndex(0) } else { LogIndex(u64::MAX) };
         let now = u8::try_from(self.c % 3).unwrap() + 1;
-        let command = match self.c / 3 % 5 {
+        let token = slot_types::position::Digest::of(&[h]);
+        let command = match self.c / 3 % 7 {
             0 | 1 => Command::HostSeen { host: host(h), incarnation, boot: boot(h, now), high_water },
             2 => Command::SignOfLife { host: host(h), seen: "engine".into() },
             3 => {
                 let incarnation = disk(70);
                 Command::AdmitHost { host: host(h), incarnation, by: anybody(self.b), reason: "new".into() }
+            }
+            4 => {
+                let by = anybody(self.b);
+                Command::InviteHost { host: host(h), certificate: token, by, reason: "new".into() }
+            }
+            5 => {
+                let key = slot_types::position::Digest::of(&[u8::from(self.b.is_multiple_of(3))]);
+                let incarnation = disk(70 + u8::from(self.b.is_multiple_of(5)));
+                Command::JoinHost(slot_machine::join::Guest { host: host(h), certificate: token, key, incarnation })
             }
             _ => {
                 let boot = known.boot.unwrap_or_default();

@@ -296,6 +296,7 @@ fn request_id(request: &ControlRequest) -> Option<RequestId> {
         | ControlRequest::ResumePlan { request, .. }
         | ControlRequest::Attest { request, .. }
         | ControlRequest::AdmitHost { request, .. }
+        | ControlRequest::InviteHost { request, .. }
         | ControlRequest::Hold { request, .. }
         | ControlRequest::Release { request, .. } => *request,
         ControlRequest::OpenSession | ControlRequest::Verify { .. } | ControlRequest::View { .. } => None,

@@ -28,6 +28,7 @@ fn request_bytes(asked: &Asked) -> Vec<u8> {
         Asked::PausePlan(m) => (11, m.encode_to_vec()),
         Asked::ResumePlan(m) => (12, m.encode_to_vec()),
         Asked::Verify(m) => (13, m.encode_to_vec()),
+        Asked::InviteHost(m) => (14, m.encode_to_vec()),
     };
     behind(method, &message)
 }
@@ -46,6 +47,7 @@ fn read_request(bytes: &[u8]) -> Option<Asked> {
         9 => Asked::Hold(pb::HoldRequest::decode(message).ok()?),
         10 => Asked::Release(pb::HoldRequest::decode(message).ok()?),
         11 => Asked::PausePlan(pb::EndPlanRequest::decode(message).ok()?),
+        14 => Asked::InviteHost(pb::InviteHostRequest::decode(message).ok()?),
         12 => Asked::ResumePlan(pb::EndPlanRequest::decode(message).ok()?),
         13 => Asked::Verify(pb::VerifyRequest::decode(message).ok()?),
         _ => return None,

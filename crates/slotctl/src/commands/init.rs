@@ -106,6 +106,7 @@ pub fn text(made: &Initialized) -> String {
             Role::Operator => "operator",
             Role::Client => "client",
             Role::FrontEnd => "front end",
+            Role::Joiner => "bare host",
         };
         table.row(vec![path.display().to_string(), format!("{goes} {}", who.name())]);
     }

@@ -9,6 +9,7 @@ pub mod backup;
 pub mod change;
 pub mod generate;
 pub mod init;
+mod invite;
 pub mod look;
 pub mod offline;
 mod pause;
@@ -102,6 +103,7 @@ pub async fn dispatch(cli: Cli, console: &mut Console) -> Result<Exit, Failure> 
         Command::Admit(Admit::Host { host, incarnation, change }) => {
             change::admit(client, console, &host, incarnation, &change.message).await
         }
+        Command::Invite(what) => invite::invite(client, console, what).await,
         Command::Hold(what) => change::hold(client, console, what, false).await,
         Command::Release(what) => change::hold(client, console, what, true).await,
         Command::Plan(what) => plan(client, console, what).await,

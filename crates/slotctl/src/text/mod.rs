@@ -10,6 +10,7 @@ pub mod explain;
 pub mod fleet;
 mod front_end;
 pub mod hold;
+pub mod invite;
 pub mod layout;
 pub mod loss;
 pub mod pause;

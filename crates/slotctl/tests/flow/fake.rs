@@ -37,7 +37,7 @@ pub struct Script {
     pub missing_after_approval: u32,
     /// `RPC session sequence`, and who asked.
     pub calls: Vec<String>,
-    /// Digests approved.
+    /// Digests approved, and certificates of tokens.
     pub approved: Vec<Vec<u8>>,
     /// The audit it has, and the number and hash of the last entry archived.
     pub audit: Vec<AuditLine>,
@@ -170,6 +170,14 @@ impl Control for Fake {
     async fn admit_host(&self, request: Request<pb::AdmitHostRequest>) -> Result<Response<pb::ChangeReply>, Status> {
         self.enter("AdmitHost", &request, None)?;
         Ok(Response::new(pb::ChangeReply { revision: 8 }))
+    }
+    async fn invite_host(&self, request: Request<pb::InviteHostRequest>) -> Result<Response<pb::ChangeReply>, Status> {
+        self.enter(&format!("InviteHost {}", request.get_ref().host), &request, request.get_ref().request.as_ref())?;
+        self.0.lock().unwrap().approved.push(request.get_ref().certificate.clone());
+        match &self.0.lock().unwrap().refuse {
+            Some(status) => Err(status.clone()),
+            None => Ok(Response::new(pb::ChangeReply { revision: 8 })),
+        }
     }
     async fn hold(&self, request: Request<pb::HoldRequest>) -> Result<Response<pb::HoldReply>, Status> {
         self.enter(&format!("Hold {}", request.get_ref().on), &request, request.get_ref().request.as_ref())?;

@@ -205,6 +205,7 @@ fn documents(schema: Schema) -> Vec<Document> {
             json::nothing_to_do("drain host", "imap3", "imap3 is in Maintenance", Some(true)),
         ],
         Schema::Backup => vec![json::backup(&super::backup_head(), Path::new("fm1.backup"), 48_213)],
+        Schema::Invited => vec![json::invited(&host(3), Path::new("imap3.token"), &digest)],
         Schema::Init => vec![json::initialized(&initialized())],
         Schema::Error => vec![json::error(&Failure::new("drain host", "imap3", "it is silent", "start it"))],
         _ => asked(schema),

@@ -1,0 +1,150 @@
+//! Hosts that join with a one-time token.
+//!
+//! What always holds: a token is good for one host, for a day of log time, and for one key from one disk: the entry that
+//! uses it burns it, and the same key may ask again, since an answer can be lost. The invitation is a person's word that the
+//! host comes with another disk (S2), given before it came; so the same entry admits that disk if nothing that the former
+//! one may still hold matters: no master, no possible master (R3), no plan under way. Else a person admits it as ever.
+
+use crate::apply::{Stamp, audit, cluster};
+use crate::command::{Answer, NoJoin, Refused};
+use crate::hosts::{admit_disk, bounded};
+use crate::state::State;
+use borsh::{BorshDeserialize, BorshSerialize};
+use slot_types::cluster::{HostState, Store};
+use slot_types::hold::HoldOn;
+use slot_types::ids::*;
+use slot_types::position::Digest;
+use std::collections::BTreeMap;
+
+/// How long a token may be used, in log time.
+pub const INVITATION_MS: u64 = 24 * 3_600_000;
+/// Invitations that may be open at once; a further one is refused.
+pub const INVITATIONS_MAX: usize = 256;
+
+/// A person's word that a host may join.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Invitation {
+    /// The digest of the token's certificate; the token itself is nowhere but with its holder.
+    pub certificate: Digest,
+    /// Who gave it.
+    pub by: OperatorName,
+    /// When it ends.
+    pub expires: LogTime,
+    /// What it was used for; nothing else from then on.
+    pub used: Option<Used>,
+}
+
+/// The one use of a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Used {
+    /// The digest of the key that was certified.
+    pub key: Digest,
+    /// The disk it came with.
+    pub incarnation: Incarnation,
+}
+
+/// Invitations by host: the last of each.
+pub type Invitations = BTreeMap<HostName, Invitation>;
+
+/// Somebody with a token.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Guest {
+    /// Which host, as the token's certificate says.
+    pub host: HostName,
+    /// The digest of that certificate.
+    pub certificate: Digest,
+    /// The digest of the key that is to be certified.
+    pub key: Digest,
+    /// The host's disk.
+    pub incarnation: Incarnation,
+}
+
+pub(crate) fn invite(
+    state: &mut State,
+    stamp: Stamp,
+    host: &HostName,
+    certificate: Digest,
+    by: &OperatorName,
+    reason: &str,
+) -> Result<Answer, Refused> {
+    let known = cluster(state)?.hosts.get(host);
+    if known.is_some_and(|known| known.declared == HostState::Retired) {
+        return Err(Refused::Precondition(format!("{host} was retired for good; give the machine another name")));
+    }
+    state.invitations.retain(|_, invitation| invitation.expires > stamp.now);
+    match state.invitations.get(host) {
+        Some(same) if same.certificate == certificate => {
+            return match same.used {
+                None => Ok(Answer::Done),
+                Some(_) => Err(Refused::MayNotJoin { host: host.clone(), why: NoJoin::Used }),
+            };
+        }
+        None if state.invitations.len() >= INVITATIONS_MAX => {
+            return Err(Refused::Precondition(format!(
+                "{INVITATIONS_MAX} hosts are invited already; wait until they joined or a day has passed"
+            )));
+        }
+        _ => {}
+    }
+    let expires = LogTime(stamp.now.0.saturating_add(INVITATION_MS));
+    let invitation = Invitation { certificate, by: by.clone(), expires, used: None };
+    let before = state.invitations.insert(host.clone(), invitation);
+    let instead = match before {
+        Some(before) if before.used.is_none() => format!(", instead of token {}", before.certificate),
+        _ => String::new(),
+    };
+    audit(state, stamp, by.as_str(), format!("invite {host} with token {certificate}{instead}: {}", bounded(reason)));
+    Ok(Answer::Done)
+}
+
+/// Whether a guest may come in at this log time. The leader asks it too, before it makes an entry of it.
+pub fn may_join(state: &State, now: LogTime, guest: &Guest) -> Result<(), Refused> {
+    let refused = |why| Err(Refused::MayNotJoin { host: guest.host.clone(), why });
+    let Some(invitation) = state.invitations.get(&guest.host) else { return refused(NoJoin::NotInvited) };
+    if invitation.certificate != guest.certificate {
+        return refused(NoJoin::OtherToken);
+    }
+    if invitation.expires <= now {
+        return refused(NoJoin::Expired);
+    }
+    let same = Used { key: guest.key, incarnation: guest.incarnation };
+    if invitation.used.is_some_and(|used| used != same) {
+        return refused(NoJoin::Used);
+    }
+    Ok(())
+}
+
+pub(crate) fn join(state: &mut State, stamp: Stamp, guest: &Guest) -> Result<Answer, Refused> {
+    may_join(state, stamp.now, guest)?;
+    let Guest { host, certificate, key, incarnation } = guest;
+    let Some(invitation) = state.invitations.get_mut(host).filter(|invitation| invitation.used.is_none()) else {
+        // The same use once more; since then a person may have admitted yet another disk, which stays.
+        return Ok(Answer::Done);
+    };
+    invitation.used = Some(Used { key: *key, incarnation: *incarnation });
+    let by = invitation.by.clone();
+    let mut what = format!("{host} joins as {by} invited it, with key {key}; token {certificate} is burnt");
+    let admitted = cluster(state)?.hosts.get(host).and_then(|known| known.incarnation);
+    if admitted.is_some_and(|admitted| admitted != *incarnation) {
+        match needed_of_former_disk(state, host) {
+            None => {
+                admit_disk(state, host, *incarnation)?;
+                what += &format!("; disk {incarnation} is admitted");
+            }
+            Some(why) => what += &format!("; disk {incarnation} waits to be admitted by a person, for {why}"),
+        }
+    }
+    audit(state, stamp, "slotd", what);
+    Ok(Answer::Done)
+}
+
+/// Why a host's former disk can't be forgotten without a person who looks.
+fn needed_of_former_disk(state: &State, host: &HostName) -> Option<String> {
+    let cluster = state.cluster.as_ref()?;
+    let may_be_master = |store: &Store| store.possible_masters.keys().chain(&store.master).any(|at| at.host == *host);
+    if let Some((store, _)) = cluster.stores.iter().find(|(_, store)| may_be_master(store)) {
+        return Some(format!("the former one may hold a master of {store}"));
+    }
+    let touching = state.running().find(|record| cluster.is_touched(&HoldOn::Host(host.clone()), &record.plan))?;
+    Some(format!("plan {} is under way there", touching.id))
+}

@@ -1,0 +1,179 @@
+//! Hosts that join with a one-time token: who may, once, for a day, and which disk is admitted with it (docs/adr/0024).
+
+use crate::plans::*;
+use crate::world::*;
+use slot_machine::command::*;
+use slot_machine::join::{Guest, INVITATION_MS, INVITATIONS_MAX};
+use slot_types::cluster::*;
+use slot_types::ids::*;
+use slot_types::plan::*;
+use slot_types::position::Digest;
+
+fn digest(text: &str) -> Digest {
+    Digest::of(text.as_bytes())
+}
+fn invite(name: &HostName, token: &str) -> Command {
+    Command::InviteHost {
+        host: name.clone(),
+        certificate: digest(token),
+        by: person("ann"),
+        reason: "new disks".into(),
+    }
+}
+fn guest(name: &HostName, token: &str, key: &str, incarnation: Incarnation) -> Guest {
+    Guest { host: name.clone(), certificate: digest(token), key: digest(key), incarnation }
+}
+fn join(name: &HostName, token: &str, key: &str, incarnation: Incarnation) -> Command {
+    Command::JoinHost(guest(name, token, key, incarnation))
+}
+fn no(name: &HostName, why: NoJoin) -> Refused {
+    Refused::MayNotJoin { host: name.clone(), why }
+}
+fn told(world: &World) -> String {
+    world.state.audit.entries.back().map(|entry| entry.event.clone()).unwrap_or_default()
+}
+
+#[test]
+fn a_token_is_burnt_by_its_first_use_and_the_same_key_may_ask_again() {
+    let mut world = World::with_store();
+    let h5 = host(5);
+    world.ok(invite(&h5, "token"));
+    world.ok(join(&h5, "token", "key", disk(5)));
+    assert!(told(&world).contains("is burnt") && told(&world).contains("ann"), "{}", told(&world));
+    // An answer was lost: the same use. From anybody else it is a second one, and stands in the audit.
+    let before = world.state.audit.entries.len();
+    world.ok(join(&h5, "token", "key", disk(5)));
+    assert_eq!(world.state.audit.entries.len(), before, "nothing new happened");
+    for (key, incarnation) in [("other key", disk(5)), ("key", disk(6))] {
+        assert_eq!(world.refused(join(&h5, "token", key, incarnation)), no(&h5, NoJoin::Used));
+        assert!(told(&world).contains("refused: h5 joins with token"), "{}", told(&world));
+    }
+    // A burnt token is not made good by inviting with it again.
+    assert_eq!(world.refused(invite(&h5, "token")), no(&h5, NoJoin::Used));
+    assert_eq!(world.refused(join(&h5, "token", "other key", disk(5))), no(&h5, NoJoin::Used));
+}
+
+#[test]
+fn a_token_is_good_for_a_day_of_log_time() {
+    let mut world = World::new();
+    let h5 = host(5);
+    world.ok(invite(&h5, "token"));
+    world.now += INVITATION_MS - 1;
+    world.ok(join(&h5, "token", "key", disk(5)));
+    let h6 = host(6);
+    world.ok(invite(&h6, "token"));
+    world.now += INVITATION_MS;
+    assert_eq!(world.refused(join(&h6, "token", "key", disk(6))), no(&h6, NoJoin::Expired));
+    assert_eq!(world.refused(join(&h5, "token", "key", disk(5))), no(&h5, NoJoin::Expired), "not even its own use");
+}
+
+#[test]
+fn a_token_is_for_one_host_and_the_last_one_counts() {
+    let mut world = World::new();
+    let (h5, h6) = (host(5), host(6));
+    assert_eq!(world.refused(join(&h5, "token", "key", disk(5))), no(&h5, NoJoin::NotInvited));
+    world.ok(invite(&h5, "token"));
+    assert_eq!(world.refused(join(&h6, "token", "key", disk(6))), no(&h6, NoJoin::NotInvited));
+    assert_eq!(world.refused(join(&h5, "stolen", "key", disk(5))), no(&h5, NoJoin::OtherToken));
+    world.ok(invite(&h5, "second"));
+    assert!(told(&world).contains("instead of token"), "{}", told(&world));
+    assert_eq!(world.refused(join(&h5, "token", "key", disk(5))), no(&h5, NoJoin::OtherToken));
+    world.ok(join(&h5, "second", "key", disk(5)));
+}
+
+#[test]
+fn invitations_are_bounded_and_make_room_with_time() {
+    let mut world = World::new();
+    let name = |n: usize| HostName::new(format!("new{n}")).unwrap();
+    for n in 0..INVITATIONS_MAX {
+        world.ok(invite(&name(n), "token"));
+    }
+    assert!(matches!(world.refused(invite(&name(INVITATIONS_MAX), "token")), Refused::Precondition(_)));
+    world.ok(invite(&name(0), "another"));
+    world.now += INVITATION_MS;
+    world.ok(invite(&name(INVITATIONS_MAX), "token"));
+    assert_eq!(world.state.invitations.len(), 1);
+}
+
+/// S2: with nothing left on the former disk, the invited one is admitted in the entry that burns the token; it holds nothing
+/// (R16), and the former one is a stranger from then on.
+#[test]
+fn s2_the_disk_of_an_invited_host_is_admitted() {
+    let mut world = World::with_store();
+    let h3 = host(3);
+    world.ok(invite(&h3, "token"));
+    assert_eq!(world.cluster().hosts[&h3].incarnation, Some(disk(3)), "an invitation alone changes nothing");
+    world.ok(join(&h3, "token", "key", disk(77)));
+    assert!(told(&world).contains("is admitted"), "{}", told(&world));
+    assert_eq!(world.cluster().hosts[&h3].incarnation, Some(disk(77)));
+    let copy = world.copy(1, &slot(3, 1));
+    assert_eq!((copy.state, copy.whole), (CopyState::Building, false), "R16: the new disk holds nothing");
+    let seen =
+        |incarnation| Command::HostSeen { host: host(3), incarnation, boot: boot(3, 2), high_water: LogIndex(0) };
+    world.ok(seen(disk(3)));
+    assert!(matches!(world.cluster().hosts[&h3].quarantined, Some(HostQuarantine::OtherDisk { .. })));
+    world.ok(seen(disk(77)));
+    assert_eq!(world.cluster().hosts[&h3].quarantined, None);
+    // The same use once more does not bring the disk back after a person has admitted yet another one.
+    world.ok(seen(disk(78)));
+    let (by, reason) = (person("ben"), "once more".to_string());
+    world.ok(Command::AdmitHost { host: h3.clone(), incarnation: disk(78), by, reason });
+    world.ok(join(&h3, "token", "key", disk(77)));
+    assert_eq!(world.cluster().hosts[&h3].incarnation, Some(disk(78)));
+}
+
+/// S2, R3: whoever is master there, or may be, is not forgotten because somebody was invited; the host joins, and a person
+/// says the rest.
+#[test]
+fn s2_the_former_disk_is_not_forgotten_while_it_may_hold_a_master() {
+    let mut world = World::with_store();
+    let h1 = host(1);
+    world.ok(invite(&h1, "token"));
+    world.ok(join(&h1, "token", "key", disk(77)));
+    assert!(told(&world).contains("may hold a master of store1"), "{}", told(&world));
+    assert_eq!(world.cluster().hosts[&h1].incarnation, Some(disk(1)));
+    // Failed over without a fence that is proven: a possible master still (R28).
+    world.dead.insert(h1.clone());
+    world.attest(1, "ann");
+    let id = world.start(
+        Intent::FailOverHost(h1.clone()),
+        vec![waiving(&world, 1, &slot(1, 1), &slot(2, 1), FenceLevel::Attested)],
+    );
+    world.drive();
+    assert_eq!(world.state.plans[&id].status, slot_machine::state::PlanStatus::Done);
+    assert!(world.store(1).possible_masters.contains_key(&slot(1, 1)));
+    world.ok(invite(&h1, "second"));
+    world.ok(join(&h1, "second", "key", disk(77)));
+    assert!(told(&world).contains("waits to be admitted by a person"), "{}", told(&world));
+    assert_eq!(world.cluster().hosts[&h1].incarnation, Some(disk(1)));
+}
+
+/// R4: an order to the former disk may be on its way while a plan runs.
+#[test]
+fn s2_the_former_disk_is_not_forgotten_under_a_running_plan() {
+    let mut world = World::with_store();
+    let h3 = host(3);
+    world.start(Intent::DrainHost(h3.clone()), vec![stop(&world, 1, &slot(3, 1))]);
+    world.ok(invite(&h3, "token"));
+    world.ok(join(&h3, "token", "key", disk(77)));
+    assert!(told(&world).contains("is under way there"), "{}", told(&world));
+    assert_eq!(world.cluster().hosts[&h3].incarnation, Some(disk(3)));
+}
+
+#[test]
+fn the_disk_a_host_has_and_a_host_that_is_not_there_yet_change_nothing_else() {
+    let mut world = World::with_store();
+    let before = world.cluster().clone();
+    for (name, incarnation) in [(host(2), disk(2)), (host(9), disk(9))] {
+        world.ok(invite(&name, "token"));
+        world.ok(join(&name, "token", "key", incarnation));
+    }
+    assert_eq!(*world.cluster(), before);
+}
+
+#[test]
+fn a_retired_host_is_not_invited() {
+    let mut world = World::new();
+    world.cluster_mut().hosts.get_mut(&host(4)).unwrap().declared = HostState::Retired;
+    assert!(matches!(world.refused(invite(&host(4), "token")), Refused::Precondition(_)));
+}
