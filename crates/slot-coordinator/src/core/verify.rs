@@ -136,7 +136,9 @@ impl Verifier {
                 || tried.is_some_and(|tried| tried.refused.is_some() && tried.name >= wish.since);
             return (!answered).then_some(Why::Wished);
         }
-        if tried.is_some() {
+        // What could not begin, broke off or was never heard of again is left alone for a while; what came to its end is not.
+        let failed = |tried: &Asked| seen.is_none_or(|seen| seen.asked < tried.name || !seen.tells());
+        if tried.is_some_and(failed) {
             return None;
         }
         let differs = stamp.is_some_and(|stamp| stamp.differs() && stamp.of.epoch == copy.epoch);
