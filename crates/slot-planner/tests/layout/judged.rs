@@ -58,7 +58,6 @@ fn judge_all(seeds: std::ops::Range<u64>) {
         assert!(is <= could.max(1) * DEARER, "seed {seed}: {is} bytes, {could} possible");
         (copied, least) = (copied + is, least + could);
     }
-    println!("{fleets} fleets: {more} with more broken than need be, {copied} bytes for {least}");
     assert!(fleets > 400 && more * 100 <= fleets, "{more} of {fleets} with more broken than need be");
     assert!(copied * 100 <= least * (100 + DEARER_IN_ALL), "{copied} bytes for {least}");
 }

@@ -79,7 +79,7 @@ pub fn explained_store() -> ExplainedStore {
 
 fn other(host: u16, why: &str, more: Option<u64>) -> OtherHost {
     let change = more.map(|size_bytes| Change::Slot { size_bytes });
-    OtherHost { host: slot(host.into(), 1).host, why: why.into(), change }
+    OtherHost { host: slot(host, 1).host, why: why.into(), change }
 }
 
 fn view(explained: Explained) -> ExplainView {

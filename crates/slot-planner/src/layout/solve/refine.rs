@@ -128,7 +128,7 @@ impl Dice {
         self.0
     }
     fn below(&mut self, bound: usize) -> usize {
-        ((self.next() >> 32) * bound as u64 >> 32) as usize
+        (((self.next() >> 32) * bound as u64) >> 32) as usize
     }
     /// How much worse a step may be: exponentially distributed with about this mean, from the bits alone.
     fn patience(&mut self, heat: u64) -> u64 {
