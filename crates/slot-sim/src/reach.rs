@@ -158,6 +158,8 @@ pub const ALL: &[&str] = &[
     "S7: a host lost power with a master to be on it",
     "a coordinator died between its write and its hearing of it",
     "a coordinator died inside a write of its log",
+    "a copy was to be verified",
+    "a copy was verified, and is equal",
     "a damaged frame was refused",
     "a demote was answered after a leader change",
     "a demoted engine was ordered to serve its successor",
