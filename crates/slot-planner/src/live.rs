@@ -183,7 +183,9 @@ impl<'a> Sketch<'a> {
             self.leads(store, stance, &hosts, &slot_of, &mut fleet.no_master);
             let copies = u8::try_from(hosts.len()).unwrap_or(u8::MAX);
             let level = if spec.spread == Spread::Host { HOST } else { RACK };
-            placed.push((layout::Store { size: spec.size_bytes, load: 1, copies, level }, hosts));
+            // Where the file says no sizes, every copy counts as much as any other.
+            let size = spec.size_bytes.max(1);
+            placed.push((layout::Store { size, load: 1, copies, level }, hosts));
         }
         // What is taken by anything the engine does not see is no room.
         for ((host, free), counted) in fleet.hosts.iter_mut().zip(&free).zip(&counted) {

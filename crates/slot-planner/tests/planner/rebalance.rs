@@ -233,3 +233,18 @@ proptest! {
         prop_assert!(copies == 1 || masters.iter().max().unwrap() <= &(stores.div_ceil(masters.len()) + 1), "{masters:?}");
     }
 }
+
+/// Where the file says no sizes, a host without copies gets some all the same.
+#[test]
+fn copies_without_a_size_are_spread_by_their_number() {
+    let mut world = World::running(3, 6, 6, 2);
+    for n in 1..=6 {
+        world.store_mut(&store(n)).spec.size_bytes = 0;
+    }
+    world.add_hosts(&file(4, 6, 1, 2));
+    world.see_all();
+    let plan = world.plan(all()).unwrap();
+    world.complete(plan.plan());
+    assert!(spread(&on(&world).0) <= 1, "{:?}", on(&world));
+    assert_eq!(world.plan(all()), Err(Refusal::NothingToDo(Nothing::Even)));
+}
