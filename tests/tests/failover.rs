@@ -129,7 +129,12 @@ fn r23_many_silent_hosts_brake_until_somebody_says_to_know() -> Outcome<()> {
     let policy = "brake = { silent_hosts = 1 }\n".into();
     let mut cluster = Cluster::for_test(Shape { hosts: 5, stores: 5, policy, ..Shape::small() })?;
     let n = host_number(&cluster.master_of("store1")?).ok_or("a slot names its host")?;
-    let other = (1..=5).find(|other| *other != n).ok_or("there are five")?;
+    let led: Vec<String> = cluster.masters_on(n)?.iter().map(ToString::to_string).collect();
+    let outlives = |other: &u8| {
+        let elsewhere = |copies: Vec<String>| copies.iter().any(|copy| !is_on(copy, &[n, *other]));
+        led.iter().any(|store| cluster.copies_of(store).is_ok_and(elsewhere))
+    };
+    let other = (1..=5).filter(|other| *other != n).find(outlives).ok_or("a store has a copy on a third host")?;
     for dead in [n, other] {
         cluster.kill_host(dead)?;
         loss::wait_silent(&cluster, dead)?;

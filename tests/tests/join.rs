@@ -101,7 +101,7 @@ fn a_reinstalled_host_joins_and_its_copies_are_rebuilt() -> Outcome<()> {
     wait_until("the host is heard with its new disk", AT_LAST, || {
         cluster
             .look(&["show", "host", &name])
-            .is_ok_and(|view| !view["agent"].is_null() && view["quarantined"].is_null())
+            .is_ok_and(|view| view["seen"]["Known"]["value"].is_string() && view["quarantined"].is_null())
     })?;
     let audit = cluster.ctl.run("alice", &["audit"])?.expect(DONE)?.stdout;
     assert!(audit.contains("is admitted"), "{audit}");

@@ -54,6 +54,7 @@ fn every_rpc_denies_every_role_that_its_rule_does_not_name() -> Outcome<()> {
     let n = slot_tests::shape::host_number(&slot.to_string()).ok_or("a slot names its host")?;
     let agent = Identity::new(Role::Agent, slot.host.as_str())?;
     let number = u8::try_from(slot.number)?;
+    let everybody = everybody(&cluster)?;
     let mut denied = 0;
     for rule in RULES {
         let (server, at) = match rule.path.split('/').nth(1) {
@@ -65,7 +66,7 @@ fn every_rpc_denies_every_role_that_its_rule_does_not_name() -> Outcome<()> {
             Some("slot.v1.Journal") => (agent.clone(), cluster.block().slot(n, number)),
             other => return Err(format!("which server serves {other:?}?").into()),
         };
-        for (role, caller) in everybody(&cluster)?.iter().filter(|(role, _)| !rule.roles.contains(role)) {
+        for (role, caller) in everybody.iter().filter(|(role, _)| !rule.roles.contains(role)) {
             let status = runtime.block_on(call(caller, &server, at, rule.path))?;
             assert_eq!(status.code(), Code::PermissionDenied, "{role} calls {}: {status:?}", rule.path);
             assert!(status.message().contains(role.as_str()), "the refusal names the role: {}", status.message());

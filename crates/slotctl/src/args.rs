@@ -8,6 +8,7 @@ mod drain;
 mod failover;
 mod hold;
 mod invite;
+mod loss;
 mod offline;
 mod rebalance;
 mod retire;
@@ -18,6 +19,7 @@ pub use drain::{Drain, DrainHow};
 pub use failover::{Classes, Failover, Mass};
 pub use hold::Hold;
 pub use invite::Invite;
+pub use loss::Loss;
 pub use offline::{Budget, Files, Format, Offline};
 pub use rebalance::Bounds;
 pub use retire::Retire;
@@ -538,34 +540,6 @@ pub enum Plan {
     Watch {
         /// Which, `p17`.
         plan: PlanId,
-    },
-}
-
-/// Loss cases.
-#[derive(Debug, Subcommand)]
-pub enum Loss {
-    /// All of them, the open ones first.
-    List,
-    /// One, with every stranded record.
-    Show {
-        /// Which, `L12`.
-        case: LossCaseId,
-    },
-    /// Put its stranded records into the present master.
-    Reinject {
-        /// Which, `L12`.
-        case: LossCaseId,
-        /// Why.
-        #[command(flatten)]
-        change: Change,
-    },
-    /// Give its stranded records up by name; they are kept aside on the old slot.
-    Discard {
-        /// Which, `L12`.
-        case: LossCaseId,
-        /// Why.
-        #[command(flatten)]
-        change: Change,
     },
 }
 

@@ -62,12 +62,12 @@ fn wish(state: &State, cluster: &Cluster, host: &Host, term: u64, report: &Agent
     Some(Wish::Record(Command::HostAdopted { host: report.host.clone(), said }))
 }
 
-/// The address of a host's agent, and what its last report asks for.
-fn wanted(lead: &mut Leading, state: &State, name: &HostName, now: super::Now) -> Option<(std::net::SocketAddr, Wish)> {
+/// A host, and what its agent's last report asks for.
+fn wanted<'a>(lead: &mut Leading, state: &'a State, name: &HostName, now: super::Now) -> Option<(&'a Host, Wish)> {
     let cluster = state.cluster.as_ref()?;
     let host = cluster.hosts.get(name)?;
     let wish = wish(state, cluster, host, lead.term, lead.observer.last(name)?)?;
-    lead.observer.may_propose(name, Topic::Adopt, now).then_some((host.address, wish))
+    lead.observer.may_propose(name, Topic::Adopt, now).then_some((host, wish))
 }
 
 impl CoordinatorCore {
@@ -75,11 +75,11 @@ impl CoordinatorCore {
     pub(super) fn adopt(&mut self, name: &HostName) {
         let Some(lead) = self.lead.as_deref_mut() else { return };
         match wanted(lead, &self.state, name, self.now) {
-            Some((address, Wish::Tell(order))) => self.out.push(Effect::Deliver {
+            Some((host, Wish::Tell(order))) => self.out.push(Effect::Deliver {
                 // Nobody waits for the answer: the next report says whether it did.
                 delivery: 0,
                 host: name.clone(),
-                address,
+                address: host.address,
                 order: codec::encode(&*order),
                 budget_ms: BUDGET_MS,
             }),

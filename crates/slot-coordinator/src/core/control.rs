@@ -81,11 +81,7 @@ impl CoordinatorCore {
             }
             ControlRequest::MakePlan { request, intent, reason, said } => {
                 reason_given(&reason)?;
-                if intent.is_everyday() {
-                    let text =
-                        format!("{intent}: the coordinator proposes this by itself when it is due; nobody else may");
-                    return Err(Failure::Invalid(text));
-                }
+                not_everyday(&intent)?;
                 let question = Box::new(Question::Plan { by: Asker { who, said }, request, intent, reason });
                 self.read_index(Read::Answer { token, question });
                 return Ok(());
@@ -117,11 +113,7 @@ impl CoordinatorCore {
                 reason_given(&how)?;
                 let known = self.state.cluster.as_ref().and_then(|c| c.hosts.get(&host));
                 let known = known.ok_or_else(|| Failure::NotFound(Refused::UnknownHost(host.clone()).to_string()))?;
-                let boot = known.boot.ok_or_else(|| {
-                    Failure::Refused(format!(
-                        "attest {host}: it was never seen, so there is no boot to attest the end of"
-                    ))
-                })?;
+                let boot = known.boot.ok_or_else(|| never_seen(&host))?;
                 (request, Command::Attest { host, boot, how, by: who })
             }
             ControlRequest::AdmitHost { request, host, incarnation, reason } if self.state.restoring.is_some() => {
@@ -284,6 +276,21 @@ impl CoordinatorCore {
         };
         eyes.view(query)
     }
+}
+
+/// What the coordinator proposes by itself is nobody else's to ask for.
+fn not_everyday(intent: &Intent) -> Result<(), Failure> {
+    match intent.is_everyday() {
+        true => {
+            let text = format!("{intent}: the coordinator proposes this by itself when it is due; nobody else may");
+            Err(Failure::Invalid(text))
+        }
+        false => Ok(()),
+    }
+}
+
+fn never_seen(host: &HostName) -> Failure {
+    Failure::Refused(format!("attest {host}: it was never seen, so there is no boot to attest the end of"))
 }
 
 /// Every change names its reason; it stays in the audit chain.

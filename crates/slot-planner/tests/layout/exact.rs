@@ -129,9 +129,9 @@ pub fn least(fleet: &Fleet, before: &Layout, may: May, what: Least) -> Option<(u
         all.iter().map(|ways| ways.iter().map(|_| vars.add(variable().binary())).collect()).collect();
     let top = vars.add(variable().min(0.0));
     let overs: Vec<Variable> = fleet.hosts.iter().map(|_| vars.add(variable().min(0.0))).collect();
-    let sum = |of: &dyn Fn(&Choice, &Store) -> f64| {
+    let sum = |of: &dyn Fn(&Choice, u32) -> f64| {
         let mut sum = Expression::from(0.0);
-        for ((ways, picks), store) in all.iter().zip(&picks).zip(&fleet.stores) {
+        for ((store, ways), picks) in (0..).zip(&all).zip(&picks) {
             for (way, pick) in ways.iter().zip(picks) {
                 let by = of(way, store);
                 if by != 0.0 {
@@ -147,12 +147,8 @@ pub fn least(fleet: &Fleet, before: &Layout, may: May, what: Least) -> Option<(u
         Least::Left(hosts) => left(fleet, before, store, &way.at, hosts),
         _ => 0,
     };
-    let mut remain = Expression::from(0.0);
-    for ((store, ways), picks) in (0..).zip(&all).zip(&picks) {
-        for (way, pick) in ways.iter().zip(picks) {
-            remain += lefts(way, store) as f64 * *pick;
-        }
-    }
+    let remain = sum(&|way, store| lefts(way, store) as f64);
+    let of = |store: u32| &fleet.stores[store as usize];
     let goal = match what {
         Least::Broken => broken.clone(),
         Least::Left(_) => remain.clone(),
@@ -163,13 +159,7 @@ pub fn least(fleet: &Fleet, before: &Layout, may: May, what: Least) -> Option<(u
     for picks in &picks {
         problem = problem.with(constraint!(picks.iter().sum::<Expression>() == 1));
     }
-    let (most_broken, most_after, most_load, most_above) = match what {
-        Least::Broken | Least::Left(_) => (None, None, None, None),
-        Least::Survivor { broken } => (Some(broken), Some(Expression::from(top)), None, None),
-        Least::Bytes { broken, survivor, load, above } => {
-            (Some(broken), Some(Expression::from(survivor as f64)), Some(load), Some(above))
-        }
-    };
+    let (most_broken, most_after, most_load, most_above) = limits(what, top);
     if let Some(most) = most_broken {
         problem = problem.with(constraint!(broken.clone() <= most as f64));
     }
@@ -177,7 +167,7 @@ pub fn least(fleet: &Fleet, before: &Layout, may: May, what: Least) -> Option<(u
     let mut above = Expression::from(0.0);
     for host in fleet.active() {
         let spec = &fleet.hosts[host as usize];
-        let held = sum(&|way, store| if way.at.contains(&host) { store.size as f64 } else { 0.0 });
+        let held = sum(&|way, store| if way.at.contains(&host) { of(store).size as f64 } else { 0.0 });
         let count = sum(&|way, _| f64::from(u8::from(way.at.contains(&host))));
         if most_above.is_some() {
             above += overs[host as usize];
@@ -185,14 +175,14 @@ pub fn least(fleet: &Fleet, before: &Layout, may: May, what: Least) -> Option<(u
         }
         problem =
             problem.with(constraint!(held <= spec.bytes as f64)).with(constraint!(count <= f64::from(spec.slots)));
-        let load = sum(&|way, store| if way.at[0] == host { f64::from(store.load) } else { 0.0 });
+        let load = sum(&|way, store| if way.at[0] == host { f64::from(of(store).load) } else { 0.0 });
         if let Some(most) = most_load {
             problem = problem.with(constraint!(load.clone() <= most as f64));
         }
         let Some(after) = &most_after else { continue };
         for lost in fleet.active().filter(|lost| *lost != host) {
             let takes = sum(&|way, store| {
-                if way.at[0] == lost && way.at.contains(&host) { f64::from(store.load) } else { 0.0 }
+                if way.at[0] == lost && way.at.contains(&host) { f64::from(of(store).load) } else { 0.0 }
             });
             problem = problem.with(constraint!(load.clone() + takes <= after.clone()));
         }
@@ -211,11 +201,26 @@ pub fn least(fleet: &Fleet, before: &Layout, may: May, what: Least) -> Option<(u
         Least::Survivor { .. } => solution.value(top),
         Least::Bytes { .. } => solution.eval(&bytes),
     };
-    let picked = all.iter().zip(&picks).map(|(ways, picks)| {
+    Some((value.round() as u64, picked(&all, &picks, &solution)))
+}
+
+/// What may be broken, the worst survivor, masters' load and bytes above a share, at most.
+fn limits(what: Least, top: Variable) -> (Option<u64>, Option<Expression>, Option<u64>, Option<u64>) {
+    match what {
+        Least::Broken | Least::Left(_) => (None, None, None, None),
+        Least::Survivor { broken } => (Some(broken), Some(Expression::from(top)), None, None),
+        Least::Bytes { broken, survivor, load, above } => {
+            (Some(broken), Some(Expression::from(survivor as f64)), Some(load), Some(above))
+        }
+    }
+}
+
+fn picked(all: &[Vec<Choice>], picks: &[Vec<Variable>], solution: &impl Solution) -> Vec<Vec<u32>> {
+    let picked = all.iter().zip(picks).map(|(ways, picks)| {
         let nth = (0..ways.len()).max_by(|a, b| solution.value(picks[*a]).total_cmp(&solution.value(picks[*b])));
         ways[nth.expect("every store can stay as it is")].at.clone()
     });
-    Some((value.round() as u64, picked.collect()))
+    picked.collect()
 }
 
 /// The least that is broken at the end of any order of moves, each copy moved once at most, each step with room for its copy beside

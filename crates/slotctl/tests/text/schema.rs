@@ -196,25 +196,25 @@ fn documents(schema: Schema) -> Vec<Document> {
             [super::verified(None), super::verified(Some(broken))].iter().map(json::verified).collect()
         }
         Schema::Event => super::audit().entries.iter().map(json::event).collect(),
-        Schema::Routes => vec![looked_at(View::Routes(super::routes_view()))],
-        Schema::RoutesChange => vec![json::routes_change(&routes_reply())],
         Schema::Done => vec![
             json::done("reject plan", "p17", Exit::Done),
             json::held("hold", "host imap3", true, &[PlanId(17)]),
             json::held("release", "all", false, &[]),
             json::nothing_to_do("drain host", "imap3", "imap3 is in Maintenance", Some(true)),
         ],
-        Schema::Backup => vec![json::backup(&super::backup_head(), Path::new("fm1.backup"), 48_213)],
         Schema::Invited => vec![json::invited(&host(3), Path::new("imap3.token"), &digest)],
-        Schema::Init => vec![json::initialized(&initialized())],
         Schema::Error => vec![json::error(&Failure::new("drain host", "imap3", "it is silent", "start it"))],
         _ => asked(schema),
     }
 }
 
-/// Of whole fleets.
+/// Of whole fleets, and of what is written to files.
 fn asked(schema: Schema) -> Vec<Document> {
     match schema {
+        Schema::Backup => vec![json::backup(&super::backup_head(), Path::new("fm1.backup"), 48_213)],
+        Schema::Init => vec![json::initialized(&initialized())],
+        Schema::Routes => vec![looked_at(View::Routes(super::routes_view()))],
+        Schema::RoutesChange => vec![json::routes_change(&routes_reply())],
         Schema::Offline => vec![json::offline(&super::offline::stats())],
         Schema::OfflinePlan => vec![json::offline_plan(&super::snapshots::planned())],
         Schema::OfflineRisk => vec![json::answer(schema, &super::snapshots::htools_risk(), FILE)],
