@@ -143,11 +143,8 @@ pub fn least(fleet: &Fleet, before: &Layout, may: May, what: Least) -> Option<(u
     };
     let broken = sum(&|way, _| way.broken as f64);
     let bytes = sum(&|way, _| way.bytes as f64);
-    let lefts = |way: &Choice, store: u32| match what {
-        Least::Left(hosts) => left(fleet, before, store, &way.at, hosts),
-        _ => 0,
-    };
-    let remain = sum(&|way, store| lefts(way, store) as f64);
+    let hosts = if let Least::Left(hosts) = what { hosts } else { 0 };
+    let remain = sum(&|way, store| left(fleet, before, store, &way.at, hosts) as f64);
     let of = |store: u32| &fleet.stores[store as usize];
     let goal = match what {
         Least::Broken => broken.clone(),

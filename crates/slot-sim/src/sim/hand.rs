@@ -29,10 +29,11 @@ impl Sim {
         }
     }
 
-    /// What local status offers on a host.
+    /// What local status offers on a host. Nobody starts anything from a disk that was put back: without coordinators an older
+    /// ledger is not noticed there (known gap of S2, R19).
     fn startable(&self, host: &HostName) -> Vec<(SlotId, Epoch)> {
         let process = Node::Agent(host.clone());
-        let core = self.agents.get(host).and_then(|node| node.core.as_ref());
+        let core = self.agents.get(host).filter(|node| !node.replaced).and_then(|node| node.core.as_ref());
         let core = core.filter(|_| !self.paused.contains_key(&process));
         let slots = core.map(|core| core.local_status(false).slots).unwrap_or_default();
         slots.into_iter().filter(|slot| slot.may_start.is_ok()).map(|slot| (slot.slot, slot.epoch)).collect()
