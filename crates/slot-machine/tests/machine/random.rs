@@ -386,7 +386,7 @@ impl Deed {
         let now = u8::try_from(self.c % 3).unwrap() + 1;
         let token = slot_types::position::Digest::of(&[h]);
         let command = match self.c / 3 % 7 {
-            0 | 1 => Command::HostSeen { host: host(h), incarnation, boot: boot(h, now), high_water },
+            0 | 1 => Command::HostSeen { host: host(h), incarnation, boot: boot(h, now), high_water, silence: SILENCE },
             2 => Command::SignOfLife { host: host(h), seen: "engine".into() },
             3 => {
                 let incarnation = disk(70);
