@@ -155,7 +155,10 @@ impl Fleet {
         for (name, known) in &self.cluster().hosts {
             if let (Some(incarnation), Some(boot)) = (known.incarnation, known.boot) {
                 let agent = Seen::Known { value: AgentSeen { incarnation, boot }, age_ms: self.age_ms(name) };
-                evidence.hosts.insert(name.clone(), HostEvidence { agent, running: Vec::new() });
+                evidence.hosts.insert(
+                    name.clone(),
+                    HostEvidence { agent, running: Vec::new(), disk: Seen::Unknown { reason: "not told".into() } },
+                );
             }
         }
         for (name, store) in self.cluster().stores.iter().filter(|(name, _)| wanted(name)) {
@@ -184,6 +187,7 @@ impl Fleet {
             epoch: store.epoch,
             role: if store.master.as_ref() == Some(slot) { EngineRole::Master } else { EngineRole::Replica },
             tip,
+            bytes: 0,
             history: (1..=tip.position.length).map(start).collect(),
             frozen: None,
             behind: source.as_ref().map(|_| 0),

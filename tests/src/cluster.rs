@@ -126,6 +126,12 @@ impl Cluster {
         Ok(n)
     }
 
+    /// Writes the cluster file anew with another policy; it is not applied yet.
+    pub fn set_policy(&mut self, policy: &str) -> Outcome<()> {
+        self.shape.policy = policy.into();
+        Ok(fs::write(self.folder.join("cluster.toml"), self.shape.file(&self.block))?)
+    }
+
     /// The cluster file.
     pub fn file(&self) -> String {
         self.folder.join("cluster.toml").display().to_string()

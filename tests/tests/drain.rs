@@ -95,6 +95,31 @@ fn a_whole_rack_is_drained_as_one_and_is_missed_when_it_is_not_back_in_time() ->
     verify(&writers)?.must_be_in_order()
 }
 
+/// More than any disk has is to stay free: no copy is built, and the refusal says how many bytes it takes. Without that it moves.
+#[test]
+fn a_copy_moves_only_onto_a_disk_that_has_the_bytes() -> Outcome<()> {
+    let mut cluster = Cluster::for_test(shape())?;
+    wait_until("every agent says what its disk has free", AT_LAST, || {
+        (1..=cluster.shape.hosts).all(|n| {
+            let seen = cluster.look(&["evidence", "host", &host(n)]);
+            seen.is_ok_and(|seen| seen["disk"]["Known"]["value"]["free_bytes"].as_u64().is_some_and(|free| free > 0))
+        })
+    })?;
+    let tight = "copy = { keep_free = \"1000 PB\" }\n";
+    cluster.set_policy(tight)?;
+    let file = cluster.file();
+    cluster.ctl.change("alice", &["apply", "-f", &file, "-m", "keep much free"])?.expect(DONE)?;
+    let master = cluster.master_of("store1")?;
+    let move_it = ["move", "slot", &master, "-m", "look"];
+    let refused = cluster.ctl.insist(|| cluster.ctl.json("alice", &move_it))?.expect(FAILED)?;
+    assert!(refused.stderr.contains("its disk has 0 B to spare"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("the copy takes"), "{}", refused.stderr);
+    cluster.set_policy("copy = { keep_free = \"0%\" }\n")?;
+    cluster.ctl.change("alice", &["apply", "-f", &file, "-m", "as before"])?.expect(DONE)?;
+    cluster.ctl.change("alice", &move_it)?.expect(DONE)?;
+    cluster.wait_served()
+}
+
 #[test]
 fn a_drain_ends_although_the_leader_is_killed_in_the_middle() -> Outcome<()> {
     let mut cluster = Cluster::for_test(shape())?;

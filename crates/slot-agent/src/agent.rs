@@ -13,10 +13,11 @@ use crate::ledger_thread::{self, Persist};
 
 use crate::perform::Performer;
 use crate::places::{PlaceError, Places};
+use crate::room::Room;
 use slot_engine::Engine;
 use slot_types::codec;
 use slot_types::ids::{BootId, ClusterId, HostName};
-use slot_types::order::Answer;
+use slot_types::order::{AgentReport, Answer};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -37,8 +38,8 @@ pub enum AgentError {
     /// The data folder.
     #[error(transparent)]
     Places(#[from] PlaceError),
-    /// The ledger's thread.
-    #[error("starting the ledger's thread: {0}")]
+    /// A thread of its own, for the ledger or the disk.
+    #[error("starting a thread for the ledger or the disk: {0}")]
     Thread(#[source] std::io::Error),
 }
 
@@ -121,6 +122,7 @@ pub struct Agent {
     core: AgentCore,
     first: Vec<Effect>,
     performer: Performer,
+    room: Room,
     persists: std::sync::mpsc::Sender<Persist>,
     events: mpsc::UnboundedReceiver<Event>,
     deliveries: mpsc::Receiver<Delivery>,
@@ -154,6 +156,7 @@ impl Agent {
         let incarnation = image.meta.incarnation;
         let (core, first) = AgentCore::open(core_config, image, boot, running, slot_net::boottime_ms());
         tracing::info!(%incarnation, %boot, "ledger opened, highest order {}", core.ledger().meta.highest);
+        let room = Room::watch(&config.data).map_err(AgentError::Thread)?;
         let performer = Performer::new(
             config.host.clone(),
             config.slots.clone(),
@@ -164,7 +167,8 @@ impl Agent {
             sender,
         );
         let (deliver, deliveries) = mpsc::channel(DELIVERIES_MAX);
-        let (reports, reports_seen) = watch::channel(codec::encode(&core.report()));
+        let first_report = AgentReport { disk: room.now(), ..core.report() };
+        let (reports, reports_seen) = watch::channel(codec::encode(&first_report));
         let (locals_in, locals) = mpsc::channel(LOCALS_MAX);
         let watchers = Arc::new(AtomicUsize::new(0));
         let handle = Handle {
@@ -179,6 +183,7 @@ impl Agent {
             core,
             first,
             performer,
+            room,
             persists,
             events,
             deliveries,
@@ -265,7 +270,8 @@ impl Agent {
                         let _ = asking.send(answer);
                     }
                 }
-                Effect::Report(report) => {
+                Effect::Report(mut report) => {
+                    report.disk = self.room.now();
                     self.reports.send_replace(codec::encode(&report));
                 }
                 effect => self.performer.perform(effect),

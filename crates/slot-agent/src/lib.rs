@@ -16,4 +16,5 @@ pub mod local;
 pub mod looks;
 pub mod perform;
 pub mod places;
+mod room;
 pub mod service;

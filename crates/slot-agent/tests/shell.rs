@@ -49,6 +49,7 @@ impl FakeEngine {
             epoch: Epoch::ZERO,
             role: EngineRole::Idle,
             tip: Tip::default(),
+            bytes: 0,
             history: Vec::new(),
             frozen: None,
             following: None,

@@ -8,12 +8,13 @@ use crate::copies;
 use crate::fence;
 use crate::state::State;
 use slot_planted::planted;
-use slot_types::cluster::{Cluster, FenceLevel, Host, HostState, Store};
+use slot_types::cluster::{Cluster, CopyState, FenceLevel, Host, HostState, Store};
 use slot_types::engine::EngineRole;
 use slot_types::evidence::{Evidence, Seen};
 use slot_types::front_end::FrontEndSeen;
-use slot_types::ids::{HostName, SlotId};
+use slot_types::ids::{HostName, SlotId, StoreName};
 use slot_types::plan::{StepKind, TaskKind};
+use slot_types::render::size;
 
 /// How old an observation may be to pass a guard, in milliseconds: a few reports' distance.
 pub const GUARD_AGE_MS_MAX: u64 = 5_000;
@@ -38,7 +39,10 @@ pub fn guard(state: &State, at: StepRef, evidence: &Evidence) -> Result<(), Stri
             copies::holds_everything(cluster, store, slot, evidence)
         }
         // An order that nobody answers would hold its store for ever.
-        (TaskKind::BuildCopy { slot, .. }, StepKind::Provision) => heard(cluster, slot, evidence),
+        (TaskKind::BuildCopy { slot, .. }, StepKind::Provision) => {
+            heard(cluster, slot, evidence)?;
+            task.store.as_ref().map_or(Ok(()), |name| fits(cluster, (name, store), slot, evidence))
+        }
         (TaskKind::DestroyCopy { slot, .. }, StepKind::Destroy) => {
             heard(cluster, slot, evidence)?;
             copies::others_live(cluster, store, slot, evidence)
@@ -83,6 +87,27 @@ fn route_served(cluster: &Cluster, store: &Store, evidence: &Evidence) -> Result
 fn heard(cluster: &Cluster, slot: &SlotId, evidence: &Evidence) -> Result<(), String> {
     let silent = cluster.policy.silent_ms.min(GUARD_AGE_MS_MAX);
     if evidence.agent_alive(&slot.host, silent) { Ok(()) } else { Err(format!("the agent of {} is silent", slot.host)) }
+}
+
+/// Whether a copy that is to be built still fits the disk: it was free when the plan was made.
+fn fits(
+    cluster: &Cluster,
+    (name, store): (&StoreName, &Store),
+    slot: &SlotId,
+    evidence: &Evidence,
+) -> Result<(), String> {
+    if store.copies.get(slot).is_some_and(|copy| copy.state == CopyState::Building) {
+        // It was begun: what is still to come of it is counted already.
+        return Ok(());
+    }
+    let takes = evidence.copy_bytes(name, store.spec.size_bytes, Some(store));
+    match evidence.disk_to_spare(cluster, &slot.host) {
+        Some(spare) if spare < takes => {
+            let (spare, takes) = (size(spare), size(takes));
+            Err(format!("the disk of {} has {spare} to spare, the copy takes {takes}", slot.host))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Whether an order that is under way may be sent once more, as far as observation goes (R14): what destroys data is looked at

@@ -212,12 +212,18 @@ fn placements(
                 needed: spec.copies,
                 found: u8::try_from(found.len()).unwrap_or(u8::MAX),
                 size_bytes: spec.size_bytes,
-                excluded: excluded.clone(),
+                excluded: excluded.clone().into_iter().chain(full(placed.why_not(number))).collect(),
             });
         }
         slots.push(found);
     }
     Ok(slots)
+}
+
+/// Of why hosts get no copy, what their disks say.
+fn full(why: Option<&BTreeMap<HostName, WhyNot>>) -> BTreeMap<HostName, WhyNot> {
+    let full = why.into_iter().flatten().filter(|(_, why)| matches!(why, WhyNot::DiskFull { .. }));
+    full.map(|(host, why)| (host.clone(), why.clone())).collect()
 }
 
 /// The slots that a store whose making was given up had, if it can have all of them again: they are free for it and for no

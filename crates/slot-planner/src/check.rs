@@ -5,6 +5,7 @@
 //! and how many people must say yes (S5). What it can't derive, it refuses.
 
 mod copies;
+mod disks;
 mod fence;
 mod intents;
 mod places;
@@ -156,6 +157,16 @@ pub enum Fault {
     /// S9: two copies in one domain, a slot used twice, too small, or missing.
     #[error("S9: {0}")]
     Placement(String),
+    /// A disk would get more than it has to spare.
+    #[error("the disk of {host} would get {takes} bytes of new copies, it has {spare} to spare")]
+    Disk {
+        /// Whose.
+        host: HostName,
+        /// What comes.
+        takes: u64,
+        /// What is there.
+        spare: u64,
+    },
     /// The tasks do not do what the intent says, or do more.
     #[error("it does not do what was wanted: {0}")]
     Intent(String),
@@ -181,6 +192,7 @@ pub fn check(cluster: &Cluster, evidence: &Evidence, fleet_version: u64, plan: P
     fence::check(&ground)?;
     places::check(&ground)?;
     copies::check(&ground)?;
+    disks::check(&ground)?;
     intents::check(&ground)?;
     let bytes = plan.bytes();
     let digest = Plan::digest_of(&bytes);

@@ -117,7 +117,7 @@ pub(crate) fn empty(view: &View<'_>, off: &BTreeSet<HostName>) -> Result<Draft, 
         let place = if way.is_built { places.get_mut(name).and_then(VecDeque::pop_front) } else { None };
         let after = match place {
             Some(to) => {
-                bytes = bytes.saturating_add(store.spec.size_bytes);
+                bytes = bytes.saturating_add(view.copy_bytes(name, &store.spec));
                 vec![draft.push(build(name, store, &to, Some(slot), after))]
             }
             None => after,
@@ -171,7 +171,7 @@ fn elsewhere<'a>(
         let Some(number) = chart.number(name) else { continue };
         places.insert(*name, placed.of(number).iter().cloned().collect());
         if let Some(why) = placed.why_not(number) {
-            let size_bytes = view.cluster.stores.get(*name).map_or(0, |store| store.spec.size_bytes);
+            let size_bytes = view.cluster.stores.get(*name).map_or(0, |store| view.copy_bytes(name, &store.spec));
             because.entry((*name).clone()).or_insert_with(|| DrainBlock::NoRoom { size_bytes, why: why.clone() });
         }
     }
@@ -214,7 +214,7 @@ pub(crate) fn move_copy(view: &View<'_>, slot: &SlotId, to: Option<&SlotId>) -> 
         last = draft.push(hand_over(view, name, store, slot, &target, vec![last], 0));
     }
     draft.push(destroy(name, store, slot, copy, vec![last]));
-    draft.note("DATA", format!("at most {} are copied to {target}", size(store.spec.size_bytes)));
+    draft.note("DATA", format!("at most {} are copied to {target}", size(view.copy_bytes(name, &store.spec))));
     draft.note("MEANWHILE", format!("{name} keeps its copies: {slot} is destroyed only once {target} counts"));
     draft.note("WAY BACK", format!("slotctl move slot {target} --to {slot}"));
     Ok(draft)
@@ -244,11 +244,12 @@ fn target(
     }
     let placed = chart.place(view);
     let why = || placed.why_not(number).cloned().unwrap_or_default();
-    placed.of(number).first().cloned().ok_or_else(|| no_place(name, store, why()))
+    placed.of(number).first().cloned().ok_or_else(|| no_place(view, name, store, why()))
 }
 
-fn no_place(name: &StoreName, store: &Store, why: BTreeMap<HostName, WhyNot>) -> Refusal {
-    Refusal::NoRoom { store: name.clone(), needed: 1, found: 0, size_bytes: store.spec.size_bytes, excluded: why }
+fn no_place(view: &View<'_>, name: &StoreName, store: &Store, why: BTreeMap<HostName, WhyNot>) -> Refusal {
+    let size_bytes = view.copy_bytes(name, &store.spec);
+    Refusal::NoRoom { store: name.clone(), needed: 1, found: 0, size_bytes, excluded: why }
 }
 
 /// As many whole copies as the file asks for, of every store in the scope.
@@ -397,7 +398,7 @@ fn put_right<'a>(
             }
         }
         if let Some(why) = number.and_then(|number| placed.why_not(number)) {
-            left.push(((*name).clone(), no_place(name, store, why.clone())));
+            left.push(((*name).clone(), no_place(view, name, store, why.clone())));
         }
         for (slot, copy) in surplus(view, &on, name, store, repair.master) {
             if let Some(count) = on.get_mut(&slot.host) {

@@ -103,6 +103,7 @@ pub(crate) struct Sketch<'a> {
     number: BTreeMap<&'a HostName, u32>,
     /// Slots that no copy may be built on: they hold one, or a running plan has reserved them.
     taken: BTreeSet<&'a SlotId>,
+    view: &'a View<'a>,
     stores: Vec<(&'a StoreName, &'a StoreSpec, Stance)>,
 }
 
@@ -143,7 +144,7 @@ impl<'a> Sketch<'a> {
     fn with(view: &'a View<'a>, spots: Vec<Spot<'a>>) -> Self {
         let number = (0..).zip(&spots).map(|(number, spot)| (spot.name, number)).collect();
         let taken = view.used_slots().into_keys().chain(&view.inputs.busy_slots).collect();
-        Self { spots, number, taken, stores: Vec::new() }
+        Self { spots, number, taken, view, stores: Vec::new() }
     }
 
     /// Adds a store. Stores are added in the order of their names, new ones after those that are there.
@@ -158,7 +159,9 @@ impl<'a> Sketch<'a> {
         let mut counted = vec![0u32; self.spots.len()];
         let mut placed: Vec<(layout::Store, Vec<u32>)> = Vec::new();
         let (mut slot_of, mut lost, mut never_on) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
-        for (store, (_, spec, stance)) in (0..).zip(&self.stores) {
+        let spare: Vec<Option<u64>> = self.spots.iter().map(|spot| self.view.disk_to_spare(spot.name)).collect();
+        let mut takes: Vec<u64> = Vec::new();
+        for (store, (name, spec, stance)) in (0..).zip(&self.stores) {
             let mut hosts: Vec<u32> = Vec::new();
             for slot in &stance.at {
                 let host = slot.as_ref().and_then(|slot| self.number.get(&slot.host)).copied();
@@ -178,6 +181,13 @@ impl<'a> Sketch<'a> {
             }
             let never = spec.never.iter().filter_map(|host| self.number.get(host)).copied();
             never_on.extend(never.map(|host| (store, host)));
+            let bytes = self.view.copy_bytes(name, spec);
+            takes.push(bytes);
+            if stance.at.contains(&None) || !stance.movable.is_empty() {
+                let full = (0..).zip(&spare).filter(|(_, spare)| spare.is_some_and(|spare| spare < bytes));
+                let full = full.map(|(host, _)| host).filter(|host| !hosts.contains(host));
+                fleet.exclusions.extend(full.map(|host| (store, host)));
+            }
             let of_lost = stance.lost.iter().filter_map(|slot| self.number.get(&slot.host)).copied();
             lost.insert(store, of_lost.collect::<Vec<u32>>());
             self.leads(store, stance, &hosts, &slot_of, &mut fleet.no_master);
@@ -192,12 +202,14 @@ impl<'a> Sketch<'a> {
             host.slots = counted.saturating_add(u32::try_from(free.len()).unwrap_or(u32::MAX));
         }
         fleet.exclusions.extend(&never_on);
+        fleet.exclusions.sort_unstable();
+        fleet.exclusions.dedup();
         fleet.pins.sort_unstable();
         fleet.no_master.sort_unstable();
         let layout = Layout::of(&mut fleet, placed.iter().map(|(store, hosts)| (*store, hosts.as_slice())));
         let hosts = self.spots.iter().map(|spot| spot.name).collect();
         let stores = self.stores.iter().map(|(name, ..)| *name).collect();
-        let mut chart = Chart { hosts, stores, fleet, layout, free, slot_of, lost, never_on };
+        let mut chart = Chart { hosts, stores, fleet, layout, free, spare, takes, slot_of, lost, never_on };
         chart.set_largest();
         chart
     }
@@ -258,11 +270,20 @@ pub(crate) struct Chart<'a> {
     pub layout: Layout,
     /// Free slots by host: (size, number).
     free: Vec<BTreeSet<(u64, u16)>>,
+    /// Bytes that each host's disk has to spare; `None` where nobody knows.
+    spare: Vec<Option<u64>>,
+    /// Bytes that a new copy of each store takes of a disk.
+    takes: Vec<u64>,
     slot_of: BTreeMap<(u32, u32), SlotId>,
     /// Hosts of lost copies, by store.
     lost: BTreeMap<u32, Vec<u32>>,
     /// (store, host): the file says never.
     never_on: BTreeSet<Arrival>,
+}
+
+/// Takes bytes off what a disk has to spare.
+fn take(spare: &mut Option<u64>, bytes: u64) {
+    *spare = spare.map(|spare| spare.saturating_sub(bytes));
 }
 
 /// A copy that gets a slot: (store, host).
@@ -335,6 +356,8 @@ impl<'a> Chart<'a> {
             }
             if let Some(slot) = slots.get(&(one.store, one.to)) {
                 self.free[one.to as usize].retain(|(_, number)| *number != slot.number);
+                // What leaves a disk is free only once it is destroyed.
+                take(&mut self.spare[one.to as usize], self.takes[one.store as usize]);
                 self.slot_of.insert((one.store, one.to), slot.clone());
             }
         }
@@ -368,11 +391,13 @@ impl<'a> Chart<'a> {
     fn slots(&self, arrivals: &[Arrival]) -> Slots {
         let mut order: Vec<Arrival> = arrivals.to_vec();
         order.sort_by_key(|(store, host)| (std::cmp::Reverse(self.fleet.stores[*store as usize].size), *store, *host));
-        let mut free = self.free.clone();
+        let (mut free, mut spare) = (self.free.clone(), self.spare.clone());
         let mut given = BTreeMap::new();
         for (store, host) in order {
+            let bytes = self.takes[store as usize];
             let fits = free[host as usize].range((self.fleet.stores[store as usize].size, 0)..).next().copied();
-            if let Some((size, number)) = fits {
+            if let Some((size, number)) = fits.filter(|_| spare[host as usize].is_none_or(|spare| spare >= bytes)) {
+                take(&mut spare[host as usize], bytes);
                 free[host as usize].remove(&(size, number));
                 given.insert((store, host), SlotId::new(self.host(host).clone(), number));
             }

@@ -24,7 +24,7 @@ pub(crate) fn not_emptied(view: &View<'_>, off: &BTreeSet<HostName>) -> Option<S
 
 /// `2 stores of 300 GB in all find no room elsewhere: store4 (100 GB), store7 (200 GB)`.
 fn no_room(view: &View<'_>, because: &BTreeMap<StoreName, DrainBlock>) -> String {
-    let bytes = |name: &StoreName| view.cluster.stores.get(name).map_or(0, |store| store.spec.size_bytes);
+    let bytes = |name: &StoreName| view.cluster.stores.get(name).map_or(0, |store| view.copy_bytes(name, &store.spec));
     let (full, other): (Vec<_>, Vec<_>) =
         because.iter().partition(|(_, block)| matches!(block, DrainBlock::NoRoom { .. }));
     let mut said = Vec::new();

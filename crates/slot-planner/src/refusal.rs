@@ -100,6 +100,14 @@ pub enum WhyNot {
     /// No slot there is free and large enough.
     #[error("no free slot is large enough")]
     NoFreeSlot,
+    /// Its disk has too little to spare.
+    #[error("its disk has {} to spare, the copy takes {}", size(*.spare_bytes), size(*.takes_bytes))]
+    DiskFull {
+        /// What the copy takes.
+        takes_bytes: u64,
+        /// What is free beyond what stays free, and beyond what else comes there.
+        spare_bytes: u64,
+    },
     /// The cluster file's pin.
     #[error("the file says never there")]
     Pinned,

@@ -46,6 +46,16 @@ impl<'a> View<'a> {
         copy.state == CopyState::Building && seen == Some(&CopyEvidence::Absent)
     }
 
+    /// What a new copy of a store takes of a disk.
+    pub fn copy_bytes(&self, name: &StoreName, spec: &StoreSpec) -> u64 {
+        self.evidence.copy_bytes(name, spec.size_bytes, self.cluster.stores.get(name))
+    }
+
+    /// What a host's disk has to spare for copies that this plan builds; `None` when nobody knows.
+    pub fn disk_to_spare(&self, name: &HostName) -> Option<u64> {
+        self.evidence.disk_to_spare(self.cluster, name)
+    }
+
     /// What a copy's engine said lately, with its age, if it is the recorded copy and its host answers.
     pub fn status(&self, name: &StoreName, slot: &SlotId, copy: &Copy) -> Option<(&'a EngineStatus, u64)> {
         let (status, age) = self.evidence.last_status(slot)?;

@@ -11,6 +11,7 @@ pub use line::{EngineKind, Spread, StoreSpec};
 pub use reboot::{REBOOTS_KEPT, Reboot, Silence, length, reboots_took};
 pub use weights::Weights;
 
+use crate::disk::KeepFree;
 use crate::fence::{Device, FenceSpec};
 use crate::front_end::FrontEndSpec;
 use crate::hold::{Hold, HoldOn};
@@ -429,6 +430,8 @@ pub struct Policy {
     pub copy_per_host: u16,
     /// Copies that are built at once from or into one failure domain (a rack).
     pub copy_per_domain: u16,
+    /// What copies that are built leave free on a disk.
+    pub copy_keep_free: KeepFree,
     /// What placement aims at, weighed; `None` meets the aims in their order.
     pub weights: Option<Weights>,
     /// Every replica is compared with its master, record by record, once in this time; never when it is 0.
@@ -477,6 +480,7 @@ impl Default for Policy {
             copy_at_once: 6,
             copy_per_host: 2,
             copy_per_domain: NO_CAP,
+            copy_keep_free: KeepFree::NOTHING,
             weights: None,
             verify_every_ms: 7 * 24 * 3_600_000,
             verify_rate: 20_000_000,

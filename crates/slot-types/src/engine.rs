@@ -173,6 +173,8 @@ pub struct EngineStatus {
     pub role: EngineRole,
     /// Where its durable data ends.
     pub tip: Tip,
+    /// Bytes that its data takes on its disk.
+    pub bytes: u64,
     /// Its history.
     pub history: Vec<EpochStart>,
     /// The freeze in force.

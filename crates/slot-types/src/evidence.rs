@@ -3,6 +3,7 @@
 //! What always holds: *unknown* is a value with a reason, never a missing field; every known value has an age. Evidence is
 //! never truth: the planner reads it, a person is shown it, and guards evaluate it again when it matters (R14).
 
+use crate::disk::Disk;
 use crate::engine::EngineStatus;
 use crate::fence::Power;
 use crate::front_end::FrontEndSeen;
@@ -60,6 +61,8 @@ pub struct HostEvidence {
     pub agent: Seen<AgentSeen>,
     /// Orders it said are running.
     pub running: Vec<OrderId>,
+    /// What the file system of its copies has free.
+    pub disk: Seen<Disk>,
 }
 
 /// What an agent said of itself.

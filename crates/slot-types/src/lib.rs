@@ -6,6 +6,7 @@
 pub mod backup;
 pub mod cluster;
 pub mod codec;
+pub mod disk;
 pub mod engine;
 pub mod evidence;
 pub mod fence;

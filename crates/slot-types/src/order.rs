@@ -5,6 +5,7 @@
 //! agent before it is sent: it is "done" or "never will". Anything else is [`Answer::NotYet`] and proves nothing.
 
 use crate::codec::Versioned;
+use crate::disk::Disk;
 use crate::engine::{EngineStatus, Source};
 use crate::fence::FenceSpec;
 use crate::hand::HandStart;
@@ -348,6 +349,8 @@ pub struct AgentReport {
     pub slots: Vec<SlotReport>,
     /// Orders accepted and without an outcome.
     pub running: Vec<OrderId>,
+    /// What the file system of its copies has free, if that was seen lately.
+    pub disk: Option<Disk>,
 }
 
 impl Versioned for Order {

@@ -49,7 +49,7 @@ fn a_policy_is_read_field_by_field() {
         "{HEAD}[policy]\nhandover = {{ at_once = 7, per_host = 3, per_domain = 5, max_lag = \"12 records\", max_stamp_age = \"2h\", \
          freeze = \"5s\" }}\nfailover = {{ people = 1, two_if = [], caught_up = \"2s\", attestation = \"10m\", \
          allow_unfenced = true }}\nbrake = {{ silent_hosts = 9, silent = \"8s\" }}\napproval = {{ valid = \"1m\" }}\n\
-         everyday = {{ per_minute = 3 }}\ncopy = {{ at_once = 4, per_host = 1, per_domain = 2 }}\n\
+         everyday = {{ per_minute = 3 }}\ncopy = {{ at_once = 4, per_host = 1, per_domain = 2, keep_free = \"7%\" }}\n\
          placement = {{ survivor = 10, bytes = 2, moved = 1 }}\n\
          [engine.journal]\nverify = {{ every = \"3d\", rate = \"5 MB/s\", at_once = 3 }}\n"
     );
@@ -74,6 +74,7 @@ fn a_policy_is_read_field_by_field() {
         copy_at_once: 4,
         copy_per_host: 1,
         copy_per_domain: 2,
+        copy_keep_free: slot_types::disk::KeepFree::Percent(7),
         weights: Some(Weights { survivor: 10, bytes: 2, moved: 1, ..Weights::default() }),
         verify_every_ms: 3 * 86_400_000,
         verify_rate: 5_000_000,

@@ -291,6 +291,8 @@ impl AgentCore {
             high_water: meta.highest,
             slots,
             running: self.durable.open_orders().into_iter().collect(),
+            // No I/O here: who sends it asks the disk.
+            disk: None,
         }
     }
 

@@ -186,6 +186,7 @@ impl FakeEngine {
             epoch: self.epoch,
             role: self.role,
             tip: self.tip,
+            bytes: 0,
             history: Vec::new(),
             frozen: self.frozen,
             following: None,

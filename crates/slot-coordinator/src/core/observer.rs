@@ -179,11 +179,16 @@ impl Observer {
                 Some(why) => format!("not heard by this leader: {why}"),
                 None => "not heard by this leader yet".to_string(),
             };
-            return HostEvidence { agent: Seen::Unknown { reason }, running: Vec::new() };
+            let (agent, disk) = (Seen::Unknown { reason: reason.clone() }, Seen::Unknown { reason });
+            return HostEvidence { agent, running: Vec::new(), disk };
         };
         let value = AgentSeen { incarnation: heard.report.incarnation, boot: heard.report.boot };
         let agent = Seen::Known { value, age_ms: now.ms.saturating_sub(heard.at) };
-        HostEvidence { agent, running: heard.report.running.clone() }
+        let disk = match heard.report.disk {
+            Some(value) => Seen::Known { value, age_ms: now.ms.saturating_sub(heard.at) },
+            None => Seen::Unknown { reason: "its agent does not know what its disk has free".into() },
+        };
+        HostEvidence { agent, running: heard.report.running.clone(), disk }
     }
 
     /// Whether something may be proposed about a host again; if so, not for a while.

@@ -27,6 +27,8 @@ pub struct FakeAgent {
     pub cluster: ClusterId,
     pub incarnation: Incarnation,
     pub boot: BootId,
+    /// What its disk has free.
+    pub disk: Option<slot_types::disk::Disk>,
     pub up: bool,
     /// Its engines do not hear those they follow.
     pub deaf: bool,
@@ -58,6 +60,7 @@ impl FakeAgent {
             effects: BTreeMap::new(),
             high_water: LogIndex(0),
             term: Term(0),
+            disk: None,
         }
     }
 
@@ -70,6 +73,7 @@ impl FakeAgent {
                 epoch: copy.epoch,
                 role: copy.role,
                 tip: tip(tips.get(&copy.store).copied().unwrap_or_default()),
+                bytes: 0,
                 history: Vec::new(),
                 frozen: None,
                 following: copy.following.clone(),
@@ -99,6 +103,7 @@ impl FakeAgent {
             high_water: self.high_water,
             slots: slots.collect(),
             running: Vec::new(),
+            disk: self.disk,
         }
     }
 

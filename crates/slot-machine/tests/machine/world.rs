@@ -247,10 +247,16 @@ impl World {
         for (name, known) in &cluster.hosts {
             if self.dead.contains(name) {
                 let agent = Seen::Unknown { reason: "silent".into() };
-                evidence.hosts.insert(name.clone(), HostEvidence { agent, running: Vec::new() });
+                evidence.hosts.insert(
+                    name.clone(),
+                    HostEvidence { agent, running: Vec::new(), disk: Seen::Unknown { reason: "not told".into() } },
+                );
             } else if let (Some(incarnation), Some(boot)) = (known.incarnation, known.boot) {
                 let agent = Seen::Known { value: AgentSeen { incarnation, boot }, age_ms: 0 };
-                evidence.hosts.insert(name.clone(), HostEvidence { agent, running: Vec::new() });
+                evidence.hosts.insert(
+                    name.clone(),
+                    HostEvidence { agent, running: Vec::new(), disk: Seen::Unknown { reason: "not told".into() } },
+                );
             }
         }
         for (name, at) in &self.serving {
@@ -267,6 +273,7 @@ impl World {
                     epoch: store.epoch,
                     role: if master { EngineRole::Master } else { EngineRole::Replica },
                     tip: self.tips.get(at).copied().unwrap_or_default(),
+                    bytes: 0,
                     history: Vec::new(),
                     frozen: None,
                     following: store.master.clone().filter(|_| !master).map(|m| (m, store.epoch)),

@@ -3,7 +3,7 @@
 //! What always holds: each copy ends on the host that is best for it while all else is as the plan leaves it, so that why it is there
 //! can be told copy by copy; what gets no place has none on any host, each for the reason that is told.
 
-use super::{Arrival, Chart, Slots};
+use super::{Arrival, Chart, Slots, take};
 use crate::layout::choice::{Rank, Seats};
 use crate::layout::refine::refine;
 use crate::layout::{Goal, Layout, NOWHERE, Outcome, WhyNotHere, Wish, figures, solve};
@@ -135,6 +135,7 @@ pub(super) struct Table<'c, 'a> {
     chart: &'c Chart<'a>,
     pub seats: Seats<'c>,
     free: Vec<BTreeSet<(u64, u16)>>,
+    spare: Vec<Option<u64>>,
     given: Slots,
     /// The host of the lost copy beside which one is built.
     beside: BTreeMap<Arrival, u32>,
@@ -143,7 +144,8 @@ pub(super) struct Table<'c, 'a> {
 impl<'c, 'a> Table<'c, 'a> {
     pub fn of(chart: &'c Chart<'a>, layout: &Layout) -> Table<'c, 'a> {
         let seats = Seats::of(&chart.fleet, layout, &figures(&chart.fleet, layout));
-        Table { chart, seats, free: chart.free.clone(), given: Slots::new(), beside: BTreeMap::new() }
+        let (free, spare) = (chart.free.clone(), chart.spare.clone());
+        Table { chart, seats, free, spare, given: Slots::new(), beside: BTreeMap::new() }
     }
 
     /// The copies that have no place before, in order: (store, which of its copies).
@@ -175,8 +177,9 @@ impl<'c, 'a> Table<'c, 'a> {
         let placed =
             open.iter().map(|(store, nth)| (*store, self.at(*store, *nth))).filter(|(_, host)| *host != NOWHERE);
         self.given = self.chart.slots(&placed.collect::<Vec<_>>());
-        for ((_, host), slot) in &self.given {
+        for ((store, host), slot) in &self.given {
             self.free[*host as usize].retain(|(_, number)| *number != slot.number);
+            take(&mut self.spare[*host as usize], self.chart.takes[*store as usize]);
         }
         for &(store, nth) in open {
             let host = self.at(store, nth);
@@ -192,6 +195,9 @@ impl<'c, 'a> Table<'c, 'a> {
         if let Some(slot) = self.given.remove(&(store, before)) {
             let size = self.slot_size(&slot, before);
             self.free[before as usize].insert((size, slot.number));
+            if let Some(spare) = &mut self.spare[before as usize] {
+                *spare += self.chart.takes[store as usize];
+            }
             self.beside.remove(&(store, before));
         }
         let lost = self.chart.lost.get(&store).map_or(&[][..], Vec::as_slice).iter().copied();
@@ -201,6 +207,7 @@ impl<'c, 'a> Table<'c, 'a> {
         let host = rank.host;
         if let Some((size, number)) = self.free[host as usize].range((self.size(store), 0)..).next().copied() {
             self.free[host as usize].remove(&(size, number));
+            take(&mut self.spare[host as usize], self.chart.takes[store as usize]);
             self.given.insert((store, host), SlotId::new(self.chart.host(host).clone(), number));
         }
         if instead != NOWHERE {
@@ -223,7 +230,16 @@ impl<'c, 'a> Table<'c, 'a> {
     pub fn rank(&self, store: u32, nth: usize, instead: u32, host: u32) -> Result<Rank, WhyNotHere> {
         let rank = self.seats.rank(store, nth, instead, host)?;
         let fits = self.free[host as usize].range((self.size(store), 0)..).next().is_some();
-        if fits { Ok(rank) } else { Err(WhyNotHere::Slots) }
+        match (fits, self.is_full(store, host)) {
+            (_, true) => Err(WhyNotHere::Excluded),
+            (true, false) => Ok(rank),
+            (false, false) => Err(WhyNotHere::Slots),
+        }
+    }
+
+    /// Whether a host's disk has less to spare than a copy takes.
+    fn is_full(&self, store: u32, host: u32) -> bool {
+        self.spare[host as usize].is_some_and(|spare| spare < self.chart.takes[store as usize])
     }
 
     fn best(&self, store: u32, nth: usize, instead: u32) -> Option<Rank> {
@@ -264,6 +280,10 @@ impl<'c, 'a> Table<'c, 'a> {
             WhyNotHere::HasCopy => held(host).map_or(WhyNot::NoFreeSlot, WhyNot::SameDomain),
             WhyNotHere::SharesDomain { with } => held(with).map_or(WhyNot::NoFreeSlot, WhyNot::SameDomain),
             WhyNotHere::Excluded if self.chart.never_on.contains(&(store, host)) => WhyNot::Pinned,
+            WhyNotHere::Excluded if self.is_full(store, host) => {
+                let spare_bytes = self.spare[host as usize].unwrap_or_default();
+                WhyNot::DiskFull { takes_bytes: self.chart.takes[store as usize], spare_bytes }
+            }
             WhyNotHere::Excluded | WhyNotHere::Bytes { .. } | WhyNotHere::Slots => WhyNot::NoFreeSlot,
         }
     }

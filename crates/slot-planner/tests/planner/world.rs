@@ -164,7 +164,10 @@ impl World {
             let seen =
                 AgentSeen { incarnation: host.incarnation.unwrap_or_default(), boot: host.boot.unwrap_or_default() };
             let agent = Seen::Known { value: seen, age_ms: 500 };
-            self.evidence.hosts.insert(name.clone(), HostEvidence { agent, running: Vec::new() });
+            self.evidence.hosts.insert(
+                name.clone(),
+                HostEvidence { agent, running: Vec::new(), disk: Seen::Unknown { reason: "not told".into() } },
+            );
         }
         let stores: Vec<(StoreName, Store)> = self.cluster.stores.clone().into_iter().collect();
         for (name, store) in stores {
@@ -315,6 +318,7 @@ pub fn status(name: &StoreName, store: &Store, slot: &SlotId) -> EngineStatus {
         epoch: store.epoch,
         role: if leads { EngineRole::Master } else { EngineRole::Replica },
         tip: tip(store.epoch, 100),
+        bytes: 0,
         history: vec![EpochStart { epoch: store.epoch, start: 0 }],
         frozen: None,
         following: if leads { None } else { store.master.clone().map(|m| (m, store.epoch)) },

@@ -5,6 +5,7 @@
 
 use super::{Fault, FileProblem};
 use crate::cluster::Domain;
+use crate::disk::KeepFree;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
@@ -211,10 +212,12 @@ pub(crate) fn rate(text: &str) -> Result<u64, String> {
 }
 
 /// `10%`, or a size.
-pub(crate) fn share(text: &str) -> Result<(), String> {
+pub(crate) fn keep_free(text: &str) -> Result<KeepFree, String> {
     let wrong = || format!("{text:?} is neither a part nor a size: write it as in \"10%\" or \"50 GB\"");
     match text.strip_suffix('%') {
-        Some(part) => part.trim_end().parse::<u8>().ok().filter(|part| *part < 100).map(drop).ok_or_else(wrong),
-        None => size(text).map(drop).map_err(|_| wrong()),
+        Some(part) => {
+            part.trim_end().parse::<u8>().ok().filter(|part| *part < 100).map(KeepFree::Percent).ok_or_else(wrong)
+        }
+        None => size(text).map(KeepFree::Bytes).map_err(|_| wrong()),
     }
 }

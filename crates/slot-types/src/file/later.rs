@@ -64,7 +64,7 @@ impl Unused {
     }
 }
 
-fn value<T>(
+pub(crate) fn value<T>(
     written: &Spanned<String>,
     what: &'static str,
     read: impl Fn(&str) -> Result<T, String>,
@@ -150,19 +150,11 @@ pub(crate) fn alarm(alarm: &RawAlarm, unused: &mut Unused) -> Result<(), Fault> 
     Ok(())
 }
 
-/// `rate` and `keep_free` of `policy.copy`.
-pub(crate) fn copy(
-    rate: Option<&Spanned<String>>,
-    keep_free: Option<&Spanned<String>>,
-    unused: &mut Unused,
-) -> Result<(), Fault> {
+/// `rate` of `policy.copy`.
+pub(crate) fn copy(rate: Option<&Spanned<String>>, unused: &mut Unused) -> Result<(), Fault> {
     if let Some(rate) = rate {
         value(rate, "rate", expand::rate)?;
         unused.say("policy copy rate: builds are bounded in number (at_once, per_host), not in bytes a second");
-    }
-    if let Some(keep_free) = keep_free {
-        value(keep_free, "keep_free", expand::share)?;
-        unused.say("policy copy keep_free: a slot is as large as the file says; what its disk has free is not asked");
     }
     Ok(())
 }

@@ -270,7 +270,10 @@ impl RawPolicy {
             if let Some(count) = &copy.per_domain {
                 policy.copy_per_domain = bounded(count, "per_domain", 1, 1_000)?;
             }
-            later::copy(copy.rate.as_ref(), copy.keep_free.as_ref(), unused)?;
+            if let Some(keep) = &copy.keep_free {
+                policy.copy_keep_free = later::value(keep, "keep_free", expand::keep_free)?;
+            }
+            later::copy(copy.rate.as_ref(), unused)?;
         }
         if let Some(alarm) = &self.alarm {
             later::alarm(alarm, unused)?;

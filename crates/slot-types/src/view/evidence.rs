@@ -3,6 +3,7 @@
 //! What always holds: nothing here concludes anything; what nobody looked at is said to be unknown, with the reason.
 
 use crate::cluster::{Attestation, Domain, HostState, Reboot};
+use crate::disk::Disk;
 use crate::evidence::{AgentSeen, CopyEvidence, Seen};
 use crate::fence::{DeviceFailed, DeviceOff, Power};
 use crate::ids::*;
@@ -27,6 +28,8 @@ pub struct EvidenceView {
     pub reboots: Vec<Reboot>,
     /// What its agent last said to the leader.
     pub agent: Seen<AgentSeen>,
+    /// What the file system of its copies has free, as its agent last said.
+    pub disk: Seen<Disk>,
     /// The engines of its copies, as its agent last reported them.
     pub engines: Vec<EngineSeen>,
     /// Replicas elsewhere whose master is on it: when they last heard it. A sign of life that does not pass through its agent

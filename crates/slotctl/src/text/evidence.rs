@@ -21,6 +21,11 @@ pub fn evidence(view: &EvidenceView) -> String {
         (Seen::Unknown { reason }, _) => format!("UNKNOWN: {reason}"),
     };
     table.row(vec!["agent".into(), age(&view.agent), agent]);
+    let disk = match &view.disk {
+        Seen::Known { value, .. } => value.to_string(),
+        Seen::Unknown { reason } => format!("UNKNOWN: {reason}"),
+    };
+    table.row(vec!["disk".into(), age(&view.disk), disk]);
     for line in &view.engines {
         let what = format!("{}: {}", line.store, engine(&line.engine));
         table.row(vec![format!("engine {:02}", line.slot.number), age(&line.engine), what]);

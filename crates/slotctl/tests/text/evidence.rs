@@ -2,6 +2,7 @@
 
 use super::fixtures::*;
 use slot_types::cluster::{Attestation, HostState, Reboot, Silence};
+use slot_types::disk::Disk;
 use slot_types::engine::EngineRole;
 use slot_types::evidence::{AgentSeen, CopyEvidence};
 use slot_types::fence::{DeviceFailed, DeviceOff, Power};
@@ -53,6 +54,7 @@ pub fn evidence_view() -> EvidenceView {
         boot: Some(BootId([3; 16])),
         reboots: vec![reboot(370_000, true, false), reboot(348_000, false, false), reboot(391_000, true, true)],
         agent: seen(3, 241_000),
+        disk: known(Disk { free_bytes: 1_200_000_000_000, total_bytes: 20_000_000_000_000 }, 241_000),
         engines: vec![
             EngineSeen { slot: slot(3, 7), store: store(23), engine: running(3, 7, 23, EngineRole::Master, 241_000) },
             EngineSeen { slot: slot(3, 8), store: store(24), engine: known(CopyEvidence::NotRunning, 241_000) },
@@ -77,6 +79,7 @@ pub fn off_view() -> EvidenceView {
     let (boot, by) = (BootId([3; 16]), OperatorName::new("bob").unwrap());
     EvidenceView {
         agent: unknown(of_a_follower()),
+        disk: unknown(of_a_follower()),
         engines: vec![EngineSeen { slot: slot(3, 7), store: store(23), engine: unknown(of_a_follower()) }],
         links: Vec::new(),
         reach: None,

@@ -191,6 +191,7 @@ pub fn status_of(h: u16, n: u16, s: u16, role: EngineRole) -> EngineStatus {
         epoch: epoch(9),
         role,
         tip: Tip { position: Position { epoch: epoch(9), length: 1_204_118 }, digest: Digest([1; 32]) },
+        bytes: 0,
         history: Vec::new(),
         frozen: None,
         following: None,

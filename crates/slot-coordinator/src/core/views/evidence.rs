@@ -29,6 +29,7 @@ impl Fleet<'_> {
             boot: host.boot,
             reboots: host.reboots.clone(),
             agent: self.agent_of(name),
+            disk: self.disk_of(name),
             engines: engines.collect(),
             links: self.links_to(name),
             others: self.others_than(name),
@@ -47,6 +48,11 @@ impl Fleet<'_> {
     fn agent_of(&self, name: &HostName) -> Seen<slot_types::evidence::AgentSeen> {
         let never = || Seen::Unknown { reason: "this leader has not heard it yet".into() };
         self.heard(|| self.eyes.evidence.hosts.get(name).map_or_else(never, |seen| seen.agent.clone()))
+    }
+
+    fn disk_of(&self, name: &HostName) -> Seen<slot_types::disk::Disk> {
+        let never = || Seen::Unknown { reason: "this leader has not heard its agent yet".into() };
+        self.heard(|| self.eyes.evidence.hosts.get(name).map_or_else(never, |seen| seen.disk.clone()))
     }
 
     fn links_to(&self, name: &HostName) -> Vec<LinkSeen> {

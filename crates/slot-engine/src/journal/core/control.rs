@@ -62,6 +62,7 @@ impl JournalCore {
             epoch: self.epoch_durable,
             role: self.role,
             tip: self.log.durable_tip(),
+            bytes: self.log.bytes,
             history: self.log.history_at(durable),
             frozen: self.frozen.map(|f| f.id),
             following: follow.map(|p| (p.source.slot.clone(), p.epoch)),

@@ -241,6 +241,7 @@ fn seen_well() -> Evidence {
         epoch: epoch(1),
         role,
         tip: Tip::default(),
+        bytes: 0,
         history: Vec::new(),
         frozen: None,
         following,
