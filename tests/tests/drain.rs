@@ -98,7 +98,7 @@ fn a_whole_rack_is_drained_as_one_and_is_missed_when_it_is_not_back_in_time() ->
 /// More than any disk has is to stay free: no copy is built, and the refusal says how many bytes it takes. Without that it moves.
 #[test]
 fn a_copy_moves_only_onto_a_disk_that_has_the_bytes() -> Outcome<()> {
-    let mut cluster = Cluster::for_test(shape())?;
+    let mut cluster = Cluster::for_test(Shape::small())?;
     wait_until("every agent says what its disk has free", AT_LAST, || {
         (1..=cluster.shape.hosts).all(|n| {
             let seen = cluster.look(&["evidence", "host", &host(n)]);

@@ -41,7 +41,7 @@ fn a_host_is_emptied_onto_the_disks_that_have_the_bytes() {
         .filter_map(|b| if let DrainBlock::NoRoom { why, .. } = b { Some(why) } else { None })
         .collect();
     let full = WhyNot::DiskFull { takes_bytes: 100, spare_bytes: 99 };
-    assert!(!why.is_empty() && why.iter().all(|why| why.get(&host(3)) == Some(&full)), "{because:?}");
+    assert!(why.iter().any(|why| why.get(&host(3)) == Some(&full)), "{because:?}");
     let said = Refusal::Drain { hosts: [host(2)].into(), because }.to_string();
     assert!(said.contains("imap3: its disk has 99 B to spare, the copy takes 100 B"), "{said}");
     // A drain says so beforehand, with the stores and their bytes.
