@@ -2,7 +2,8 @@
 //!
 //! What always holds: nothing here begins but by a person's word; only the copy that its own finished Promote made master is
 //! started, at that very epoch, so no epoch is invented (S3); the branch is durable in the ledger before anything is started;
-//! an order that comes meanwhile goes first, and while one has anything out a person waits.
+//! an order that comes meanwhile goes first, and while one has anything out a person waits; and whoever asks has said that the
+//! disk is the one this host ran on last, since without a coordinator no ledger can tell that it is an old one (S2).
 
 use super::image::{CopyEntry, CopyKey, LedgerImage, LedgerRole, LedgerWrite};
 use super::{AgentCore, CallFor, Effect, Engine, Phase, ProcessState, RETRY_PAUSE_MS, Then};
@@ -33,6 +34,8 @@ pub struct ByHand {
     pub wall: WallTime,
     /// Whether a coordinator that leads watches this agent now.
     pub led: bool,
+    /// That person's word that no older state of this disk was put back (S2).
+    pub disk_is_current: bool,
 }
 
 /// What a person hears: the branch as the ledger holds it, or why nothing was begun.
@@ -111,6 +114,16 @@ fn judge(image: &LedgerImage, slots: &BTreeSet<u16>, slot: u16, epoch: Epoch) ->
     Ok((key.clone(), entry.clone()))
 }
 
+/// S2: an older disk forgot what was demoted since, and only coordinators would notice; here, only a person knows.
+fn judge_word(by_hand: &ByHand) -> Result<(), String> {
+    if by_hand.disk_is_current || planted("r19-disk-not-vouched-for") {
+        return Ok(());
+    }
+    Err("nobody said that its disk is the one it ran on last: a disk that was restored, cloned or put back has forgotten \
+         what was demoted since, and would be a second master; if you know that it was not, say --disk-is-current"
+        .into())
+}
+
 /// Whether that engine leaves room for a start: it is dead, or idle.
 fn judge_engine(engine: Option<&Engine>, key: &CopyKey) -> Result<(), String> {
     let Some(engine) = engine.filter(|engine| engine.state != ProcessState::Down) else { return Ok(()) };
@@ -138,7 +151,8 @@ fn bounded(text: &str) -> String {
 impl AgentCore {
     /// A person asks; nothing is begun before the branch is durable.
     pub(super) fn by_hand(&mut self, ask: u64, by_hand: ByHand) {
-        match self.judge_by_hand(by_hand.slot, by_hand.epoch, by_hand.led) {
+        let judged = self.judge_by_hand(by_hand.slot, by_hand.epoch, by_hand.led);
+        match judged.and_then(|found| judge_word(&by_hand).map(|()| found)) {
             Ok((key, entry)) => self.record_by_hand(ask, by_hand, key, entry),
             Err(why) => self.effects.push(Effect::Told { ask, answer: Err(why) }),
         }

@@ -135,6 +135,17 @@ fn r19_not_while_a_leader_watches_nor_while_the_engine_may_be_master() {
 }
 
 #[test]
+fn r19_s2_nothing_starts_from_a_disk_that_nobody_vouched_for() {
+    let mut world = dead_master();
+    let ask = Event::ByHand { ask: 900, by_hand: Box::new(ByHand { disk_is_current: false, ..by_hand(1) }) };
+    world.event(ask);
+    let why = world.told[&900].as_ref().unwrap_err();
+    assert!(why.contains("put back") && why.contains("--disk-is-current"), "{why}");
+    assert!(world.disk.copies.values().all(|entry| entry.by_hand.is_empty()), "no branch was begun");
+    assert_eq!(world.by_hand(1).unwrap().state, HandState::Serving);
+}
+
+#[test]
 fn s2_a_copied_ledger_starts_nothing_until_its_disk_is_admitted() {
     let mut world = dead_master();
     world.disk.meta.copied = true;
