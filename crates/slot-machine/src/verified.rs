@@ -9,7 +9,7 @@ use crate::command::{Answer, Refused};
 use crate::state::State;
 use slot_types::cluster::Cluster;
 use slot_types::ids::*;
-use slot_types::verify::{DIFFERENCES_NAMED_MAX, Stamp, Verification};
+use slot_types::verify::{DIFFERENCES_NAMED_MAX, Stamp, Verification, VerifyStage};
 
 /// Whether the state does not know yet what a copy says it found.
 pub fn is_news(cluster: &Cluster, slot: &SlotId, generation: CopyGeneration, of: &Verification) -> bool {
@@ -33,7 +33,13 @@ pub(crate) fn verified(
     let mut of = of.clone();
     of.findings.first.truncate(DIFFERENCES_NAMED_MAX);
     let before = cluster.stamps.get(slot).filter(|stamp| stamp.generation == generation).cloned();
-    let after = Stamp { generation, at: at.now, wall: at.wall, of };
+    let mut after = Stamp { generation, at: at.now, wall: at.wall, of };
+    // What broke off did not look at all of it: it takes back nothing that speaks against the copy.
+    if let Some(before) = before.as_ref().filter(|before| before.is_at_fault() && !after.is_at_fault())
+        && after.of.stage != VerifyStage::Ended
+    {
+        after.of.findings.clone_from(&before.of.findings);
+    }
     let text = match &before {
         Some(before) if before.of.findings == after.of.findings => None,
         None if !after.differs() => None,

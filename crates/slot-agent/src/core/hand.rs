@@ -64,6 +64,8 @@ pub(super) struct Hand {
     phase: HandPhase,
     /// The engine was asked at least once: what it did is known by its answer alone.
     asked: bool,
+    /// An answer of it was lost: it may have been master since, whatever it says later.
+    unheard: bool,
     deadline: u64,
     why: String,
 }
@@ -192,7 +194,8 @@ impl AgentCore {
         }
         let deadline = self.now.saturating_add(HAND_BUDGET_MS);
         let (phase, why) = (HandPhase::Recording, "the engine was not asked yet".into());
-        self.hands.insert(slot, Hand { ask, key, start, sync_copies, phase, asked: false, deadline, why });
+        self.hands
+            .insert(slot, Hand { ask, key, start, sync_copies, phase, asked: false, unheard: false, deadline, why });
         self.staged_then.push(Then::ByHand(slot));
     }
 
@@ -250,16 +253,22 @@ impl AgentCore {
     /// The engine answered a person's StartMaster.
     pub(super) fn hand_answered(&mut self, slot: u16, result: Result<EngineDone, EngineError>) {
         let Some(hand) = self.hands.get_mut(&slot).filter(|hand| hand.phase == HandPhase::Calling) else { return };
+        let unheard = hand.unheard;
         match result {
             Ok(EngineDone::Done | EngineDone::Status(_) | EngineDone::Tip { .. }) => {
                 self.hand_ends(slot, HandState::Serving);
             }
-            Ok(_) => self.hand_ends(slot, HandState::Failed("the engine answered something else".into())),
+            // What that means is not known.
+            Ok(_) => self.hand_ends(slot, HandState::Asked),
             Err(error) if error.is_transient() => {
+                hand.unheard = true;
                 hand.why = error.to_string();
                 hand.phase = HandPhase::Pausing(self.now + RETRY_PAUSE_MS);
             }
-            Err(error) => self.hand_ends(slot, HandState::Failed(error.to_string())),
+            Err(error) => {
+                let state = if unheard { HandState::Asked } else { HandState::Failed(error.to_string()) };
+                self.hand_ends(slot, state);
+            }
         }
     }
 

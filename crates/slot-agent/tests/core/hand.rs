@@ -201,6 +201,27 @@ fn r19_what_never_answers_is_said_to_be_unknown() {
     assert!(matches!(world.by_hand(1).unwrap().state, HandState::Failed(_)));
 }
 
+/// A call whose answer was lost may have made it master; what the next one says takes nothing back.
+#[test]
+fn r19_a_refusal_after_a_lost_answer_does_not_say_that_it_never_served() {
+    let mut world = dead_master();
+    world.hold_calls = true;
+    let ask = world.ask_by_hand(1);
+    for error in [EngineError::TimedOut("no answer".into()), EngineError::WrongRole(EngineRole::Idle)] {
+        let (call, ..) = world.held.pop().expect("the engine was asked");
+        world.event(Event::EngineAnswer { call, result: Err(error) });
+        world.wait(200);
+    }
+    assert_eq!(world.until_told(ask).unwrap().state, HandState::Asked);
+    // One that was refused at once never was.
+    let mut world = dead_master();
+    world.hold_calls = true;
+    let ask = world.ask_by_hand(1);
+    let (call, ..) = world.held.pop().expect("the engine was asked");
+    world.event(Event::EngineAnswer { call, result: Err(EngineError::WrongRole(EngineRole::Idle)) });
+    assert!(matches!(world.until_told(ask).unwrap().state, HandState::Failed(_)));
+}
+
 #[test]
 fn r19_branches_are_bounded_and_their_numbers_show_the_gap() {
     let mut world = dead_master();
