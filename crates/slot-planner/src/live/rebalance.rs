@@ -50,7 +50,7 @@ pub(crate) fn rebalance(view: &View<'_>, budget: &Budget) -> Result<Draft, Refus
         }
     }
     let (_, mut made, is_cut) = best.ok_or(Refusal::NothingToDo(Nothing::Even))?;
-    made.ways = in_good_order(view.policy(), &chart.fleet, &chart.layout, made.ways);
+    (made.ways, made.after) = in_good_order(view.policy(), &chart.fleet, &chart.layout, made.ways);
     let mut draft = draft(view, &made, &before);
     if is_cut {
         let all = "only a part of what would make the hosts even; ask again afterwards";
@@ -290,7 +290,7 @@ fn draft<'a>(view: &'a View<'a>, made: &Made<'a>, first: &Standing) -> Draft {
     note_figures(first, &made.after, &mut draft);
     if copies > 0 {
         let moved = sheet::count(copies, "copy moves", "copies move");
-        let waves = sheet::count(made.waves, "wave", "waves");
+        let waves = sheet::count(made.waves.min(copies), "wave", "waves");
         draft.note("DATA", format!("{moved}, at most {} in {waves}, what gains most for each byte first", size(bytes)));
     }
     draft

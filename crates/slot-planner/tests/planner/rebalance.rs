@@ -275,12 +275,10 @@ fn quality(world: &World) -> (usize, u64, u64, u64, u64) {
     (domains, found.worst_survivor, found.load_max, least, found.bytes_max_ppm.max(1_010_000))
 }
 
-/// The fleets after each move of a plan: a hand-over, and a copy once what it takes the place of is destroyed.
-fn stopped_early(world: &World, plan: &Plan) -> Vec<World> {
-    let moves_later = |nth: usize| {
-        let name = &plan.tasks[nth].store;
-        plan.tasks[nth + 1..].iter().any(|task| task.store == *name)
-    };
+/// The fleets after each move of a plan, which is a hand-over, or a copy once what it takes the place of is destroyed; and whether
+/// all moves of each store are made then, or none.
+fn stopped_early(world: &World, plan: &Plan) -> Vec<(World, bool)> {
+    let moves_later = |nth: usize| plan.tasks[nth + 1..].iter().any(|task| task.store == plan.tasks[nth].store);
     let ends = (0..plan.tasks.len()).filter(|nth| match plan.tasks[*nth].kind {
         TaskKind::HandOver { .. } => !moves_later(*nth),
         TaskKind::DestroyCopy { .. } => true,
@@ -289,7 +287,7 @@ fn stopped_early(world: &World, plan: &Plan) -> Vec<World> {
     let cut = |end: usize| {
         let mut then = world.clone();
         then.complete(&Plan { tasks: plan.tasks[..=end].to_vec(), ..plan.clone() });
-        then
+        (then, (0..=end).all(|nth| plan.tasks[end + 1..].iter().all(|task| task.store != plan.tasks[nth].store)))
     };
     ends.map(cut).collect()
 }
@@ -297,8 +295,8 @@ fn stopped_early(world: &World, plan: &Plan) -> Vec<World> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// However early a plan is stopped, the fleet is no worse than before it; only while masters are exchanged, which costs no
-    /// bytes, one host has one more. With every byte more the fleet is no worse either.
+    /// However early a plan is stopped, the fleet is no worse than before it, but for at most two moves in the midst of an exchange, and
+    /// then by one master on one host. The whole plan is the best of all, and no budget leaves the fleet worse.
     #[test]
     fn a_plan_that_is_stopped_anywhere_has_made_nothing_worse(
         hosts in 3usize..7,
@@ -322,13 +320,13 @@ proptest! {
         let before = quality(&world);
         let (mut best, mut worse) = (before, 0);
         let steps = stopped_early(&world, plan.plan());
-        for then in steps.iter().map(quality) {
-            worse = if then > best { worse + 1 } else { 0 };
+        for (then, whole) in steps.iter().map(|(then, whole)| (quality(then), *whole)) {
+            worse = if then > before { worse + 1 } else { 0 };
             prop_assert!(then.1 <= before.1 + 1_000 && then.2 <= before.2 + 1_000, "{then:?} after {before:?}");
-            prop_assert!(worse <= 2, "{then:?} is worse than {best:?} for so long");
-            best = best.min(then);
+            prop_assert!(worse <= 2, "{then:?} is worse than {before:?} for so long");
+            best = if whole { best.min(then) } else { best };
         }
-        prop_assert_eq!(steps.last().map(quality), Some(best), "the whole plan is the best of all");
+        prop_assert_eq!(steps.last().map(|(then, _)| quality(then)), Some(best), "the whole plan is the best of all");
         // By budget: what more bytes allow is no worse.
         let mut last = before;
         for max_bytes in [0, 500, 2_000, u64::MAX] {
