@@ -462,3 +462,28 @@ pub fn drain_view(state: PlanState, last: TaskProgress) -> PlanView {
         host_state: None,
     }
 }
+
+/// One of each kind.
+pub fn invitations_view() -> InvitationsView {
+    let line = |n: u16, by: &str, left_ms, fate| InvitationLine {
+        host: host(n),
+        role: "agent".into(),
+        certificate: Digest([n as u8; 32]),
+        by: who(by),
+        reason: "ticket 8812: new disks after the fire".into(),
+        wall: NOW,
+        left_ms,
+        fate,
+    };
+    let later = WallTime(NOW.0 + 3_600_000);
+    let burnt = InvitationFate::Burnt { key: Digest([9; 32]), incarnation: Incarnation([7; 16]), wall: later };
+    InvitationsView {
+        revision: Revision(48_211),
+        invitations: vec![
+            line(7, "oncall", 70_000_000, burnt),
+            line(8, "bob", 0, InvitationFate::Expired),
+            line(9, "oncall", 82_800_000, InvitationFate::Open),
+            line(10, "bob", 80_000_000, InvitationFate::Revoked { by: who("oncall"), wall: later }),
+        ],
+    }
+}

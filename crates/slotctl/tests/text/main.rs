@@ -133,6 +133,21 @@ fn hold_and_release() {
 }
 
 #[test]
+fn invitations() {
+    let none = InvitationsView { invitations: Vec::new(), ..invitations_view() };
+    let mut over = invitations_view();
+    over.invitations.truncate(2);
+    let texts = [
+        text::invite::invited(&host(9), std::path::Path::new("imap9.token")),
+        text::invite::list(&invitations_view()),
+        text::invite::list(&over),
+        text::invite::list(&none),
+        text::invite::revoked(&host(9)),
+    ];
+    golden!(texts.join("\n"));
+}
+
+#[test]
 fn plan_list() {
     golden!(text::plan::list(&plans()));
 }
