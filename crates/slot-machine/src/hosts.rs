@@ -6,7 +6,7 @@ use crate::apply::{Stamp, audit};
 use crate::command::{Answer, Refused};
 use crate::state::State;
 use slot_planted::planted;
-use slot_types::cluster::{Attestation, CopyState, Host, HostQuarantine};
+use slot_types::cluster::{Attestation, CopyState, Host, HostQuarantine, HostState, REBOOTS_KEPT, Reboot, Silence};
 use slot_types::ids::*;
 
 /// The longest reason or remark kept, in bytes.
@@ -25,17 +25,26 @@ fn host_mut<'a>(state: &'a mut State, host: &HostName) -> Result<&'a mut Host, R
     cluster.hosts.get_mut(host).ok_or_else(|| Refused::UnknownHost(host.clone()))
 }
 
+/// What an agent said of its host.
+#[derive(Clone, Copy)]
+pub(crate) struct Report {
+    pub incarnation: Incarnation,
+    pub boot: BootId,
+    pub high_water: LogIndex,
+}
+
 pub(crate) fn seen(
     state: &mut State,
     stamp: Stamp,
     name: &HostName,
-    incarnation: Incarnation,
-    boot: BootId,
-    high_water: LogIndex,
+    report: Report,
+    silence: Silence,
 ) -> Result<Answer, Refused> {
+    let Report { incarnation, boot, high_water } = report;
     // R27: a report that was on its way while the host booted again is a sign of life, but no boot comes back.
     let ended = state.ended_boots.get(name) == Some(&boot);
     let given_up = state.is_given_up(name, incarnation);
+    let said_off = state.cluster.as_ref().is_some_and(|cluster| cluster.attestations.contains_key(name));
     let host = host_mut(state, name)?;
     let before = (host.incarnation, host.boot, host.quarantined.clone());
     match host.incarnation {
@@ -59,7 +68,10 @@ pub(crate) fn seen(
         }
     }
     if host.quarantined.is_none() && (!ended || planted("r27-ended-boot-comes-back")) {
-        host.boot = Some(boot);
+        let began = host.boot.replace(boot).is_some_and(|known| known != boot);
+        if began {
+            booted(host, Reboot { boot, silence, kept_off: said_off || is_kept_off(host), wall: stamp.wall });
+        }
     }
     let after = (host.incarnation, host.boot, host.quarantined.clone());
     let changed = before != after;
@@ -96,6 +108,18 @@ pub(crate) fn not_given_up(state: &State, name: &HostName, incarnation: Incarnat
         "S2: disk {incarnation} of {name} was given up before, and nobody knows what its ledger forgot; take the agent's data \
          folder away, so that it comes with a new one"
     )))
+}
+
+/// Whether somebody wants it off.
+fn is_kept_off(host: &Host) -> bool {
+    matches!(host.declared, HostState::Maintenance | HostState::Off) || host.device.off.is_some()
+}
+
+/// Keeps the last few.
+fn booted(host: &mut Host, reboot: Reboot) {
+    host.reboots.push(reboot);
+    let surplus = host.reboots.len().saturating_sub(REBOOTS_KEPT);
+    host.reboots.drain(..surplus);
 }
 
 pub(crate) fn sign_of_life(state: &mut State, stamp: Stamp, name: &HostName, seen: &str) -> Result<Answer, Refused> {

@@ -291,6 +291,7 @@ fn carry_out(
         }
         draft.push(task);
     }
+    sheet::or_wait(view, draft);
     fence::name_switched_off(view, draft);
     sheet::after(view, &before, &load, draft);
     Ok(whole)

@@ -111,8 +111,13 @@ fn s2_the_disk_of_an_invited_host_is_admitted() {
     assert_eq!(world.cluster().hosts[&h3].incarnation, Some(disk(77)));
     let copy = world.copy(1, &slot(3, 1));
     assert_eq!((copy.state, copy.whole), (CopyState::Building, false), "R16: the new disk holds nothing");
-    let seen =
-        |incarnation| Command::HostSeen { host: host(3), incarnation, boot: boot(3, 2), high_water: LogIndex(0) };
+    let seen = |incarnation| Command::HostSeen {
+        host: host(3),
+        incarnation,
+        boot: boot(3, 2),
+        high_water: LogIndex(0),
+        silence: SILENCE,
+    };
     world.ok(seen(disk(3)));
     assert!(matches!(world.cluster().hosts[&h3].quarantined, Some(HostQuarantine::OtherDisk { .. })));
     world.ok(seen(disk(77)));
