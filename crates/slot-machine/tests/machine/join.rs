@@ -321,6 +321,7 @@ fn s2_a_disk_that_was_given_up_is_never_admitted_again() {
         incarnation,
         boot: boot(3, 2),
         high_water: LogIndex(high_water),
+        silence: SILENCE,
     };
     world.ok(seen(disk(3), 0));
     let admit = |incarnation| Command::AdmitHost {
@@ -345,7 +346,13 @@ fn s2_a_disk_that_was_given_up_is_never_admitted_again() {
 fn s2_an_older_disk_stays_out_after_another_ones_visit() {
     let mut world = World::with_store();
     let acknowledged = world.cluster().hosts[&host(3)].acknowledged;
-    let seen = |incarnation, high_water| Command::HostSeen { host: host(3), incarnation, boot: boot(3, 1), high_water };
+    let seen = |incarnation, high_water| Command::HostSeen {
+        host: host(3),
+        incarnation,
+        boot: boot(3, 1),
+        high_water,
+        silence: SILENCE,
+    };
     world.ok(seen(disk(3), LogIndex(0)));
     let quarantine = |world: &World| world.cluster().hosts[&host(3)].quarantined.clone();
     assert!(matches!(quarantine(&world), Some(HostQuarantine::OlderDisk { .. })));
