@@ -8,6 +8,7 @@ pub mod evidence;
 pub mod explain;
 pub mod fleet;
 mod front_end;
+mod invitation;
 pub mod risk;
 pub mod snapshot;
 mod verify;
@@ -17,6 +18,7 @@ pub use evidence::*;
 pub use explain::*;
 pub use fleet::*;
 pub use front_end::*;
+pub use invitation::*;
 pub use risk::*;
 pub use snapshot::*;
 pub use verify::*;
@@ -84,6 +86,8 @@ pub enum Query {
     Backup,
     /// Everything the planner looks at, to be asked without the cluster.
     Snapshot,
+    /// Which hosts may join, and what became of those that could.
+    Invitations,
 }
 impl Versioned for Query {
     const NAME: &'static str = "query";
@@ -136,6 +140,8 @@ pub enum View {
     Verify(VerifyView),
     /// To [`Query::Snapshot`].
     Snapshot(Box<SnapshotView>),
+    /// To [`Query::Invitations`].
+    Invitations(InvitationsView),
 }
 impl Versioned for View {
     const NAME: &'static str = "view";
@@ -248,6 +254,8 @@ pub struct StatusView {
     pub counts: StoreCounts,
     /// What the worst single losses would do; the worst host first, then the worst rack if there are racks.
     pub worst_losses: Seen<Vec<LossLine>>,
+    /// What losing the worst two hosts at once would do.
+    pub worst_pair: Seen<PairLoss>,
     /// All hosts.
     pub hosts: Vec<HostLine>,
     /// All front ends.

@@ -112,9 +112,7 @@ impl CoordinatorCore {
             }
             ControlRequest::Attest { request, host, how } => {
                 reason_given(&how)?;
-                let known = self.state.cluster.as_ref().and_then(|c| c.hosts.get(&host));
-                let known = known.ok_or_else(|| Failure::NotFound(Refused::UnknownHost(host.clone()).to_string()))?;
-                let boot = known.boot.ok_or_else(|| never_seen(&host))?;
+                let boot = self.boot_of(&host)?;
                 (request, Command::Attest { host, boot, how, by: who })
             }
             ControlRequest::AdmitHost { request, host, incarnation, reason } if self.state.restoring.is_some() => {
@@ -129,6 +127,10 @@ impl CoordinatorCore {
                 reason_given(&reason)?;
                 (request, Command::InviteHost { host, certificate, by: who, reason })
             }
+            ControlRequest::RevokeInvitation { request, host, reason } => {
+                reason_given(&reason)?;
+                (request, Command::RevokeInvitation { host, by: who, reason })
+            }
             ControlRequest::Hold { request, on, reason } => {
                 reason_given(&reason)?;
                 (request, Command::Hold { on, by: who, reason })
@@ -140,6 +142,13 @@ impl CoordinatorCore {
         };
         self.proposer.propose(self.now, self.state.log_time, request, command, Purpose::Request(token));
         Ok(())
+    }
+
+    /// The boot whose end a person attests.
+    fn boot_of(&self, host: &HostName) -> Result<BootId, Failure> {
+        let known = self.state.cluster.as_ref().and_then(|c| c.hosts.get(host));
+        let known = known.ok_or_else(|| Failure::NotFound(Refused::UnknownHost(host.clone()).to_string()))?;
+        known.boot.ok_or_else(|| never_seen(host))
     }
 
     /// Whether there is such a thing.

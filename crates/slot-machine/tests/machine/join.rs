@@ -3,7 +3,7 @@
 use crate::plans::*;
 use crate::world::*;
 use slot_machine::command::*;
-use slot_machine::join::{Guest, INVITATION_MS, INVITATIONS_MAX};
+use slot_machine::join::{Fate, Guest, INVITATION_MS, INVITATIONS_MAX};
 use slot_types::cluster::*;
 use slot_types::ids::*;
 use slot_types::plan::*;
@@ -25,6 +25,9 @@ fn guest(name: &HostName, token: &str, key: &str, incarnation: Incarnation) -> G
 }
 fn join(name: &HostName, token: &str, key: &str, incarnation: Incarnation) -> Command {
     Command::JoinHost(guest(name, token, key, incarnation))
+}
+fn revoke(name: &HostName, by: &str) -> Command {
+    Command::RevokeInvitation { host: name.clone(), by: person(by), reason: "wrong machine".into() }
 }
 fn no(name: &HostName, why: NoJoin) -> Refused {
     Refused::MayNotJoin { host: name.clone(), why }
@@ -169,6 +172,63 @@ fn the_disk_a_host_has_and_a_host_that_is_not_there_yet_change_nothing_else() {
         world.ok(join(&name, "token", "key", incarnation));
     }
     assert_eq!(*world.cluster(), before);
+}
+
+/// S2: a person's word is taken back by any person, for good: the token admits no disk and burns nothing, whoever asks.
+#[test]
+fn s2_a_revoked_token_is_refused_and_admits_no_disk() {
+    let mut world = World::with_store();
+    let h3 = host(3);
+    world.ok(invite(&h3, "token"));
+    world.ok(revoke(&h3, "ben"));
+    let before = world.cluster().clone();
+    for key in ["key", "other key"] {
+        assert_eq!(world.refused(join(&h3, "token", key, disk(77))), no(&h3, NoJoin::Revoked));
+        assert!(told(&world).contains("refused: h3 joins with token"), "{}", told(&world));
+    }
+    assert_eq!(*world.cluster(), before, "its disk is the one it had");
+    // A request to invite that was on its way, or is sent again, does not make it good; another token is another word.
+    assert_eq!(world.refused(invite(&h3, "token")), no(&h3, NoJoin::Revoked));
+    assert_eq!(world.refused(join(&h3, "token", "key", disk(77))), no(&h3, NoJoin::Revoked));
+    world.ok(invite(&h3, "second"));
+    assert!(!told(&world).contains("instead of"), "nothing was open: {}", told(&world));
+    assert_eq!(world.refused(join(&h3, "token", "key", disk(77))), no(&h3, NoJoin::OtherToken));
+    world.ok(join(&h3, "second", "key", disk(77)));
+    assert_eq!(world.cluster().hosts[&h3].incarnation, Some(disk(77)));
+}
+
+/// S12: who took it back, whose word it was and why stand in the audit, once.
+#[test]
+fn s12_a_revocation_is_audited_and_said_again_is_nothing_new() {
+    let mut world = World::new();
+    let h5 = host(5);
+    world.ok(invite(&h5, "token"));
+    world.ok(revoke(&h5, "ben"));
+    let entry = world.state.audit.entries.back().unwrap().clone();
+    assert_eq!(entry.actor, "ben");
+    for told in [&digest("token").to_string(), "of h5, invited by ann", "wrong machine"] {
+        assert!(entry.event.contains(told), "{told} in {}", entry.event);
+    }
+    world.ok(revoke(&h5, "cid"));
+    assert_eq!(world.state.audit.entries.back(), Some(&entry), "it was so already");
+    assert!(matches!(&world.state.invitations[&h5].fate, Fate::Revoked { by, .. } if *by == person("ben")));
+}
+
+#[test]
+fn only_an_open_invitation_is_revoked() {
+    let mut world = World::new();
+    let (h5, h6) = (host(5), host(6));
+    let none = |host: &HostName, why| Refused::NothingToRevoke { host: host.clone(), why };
+    assert_eq!(world.refused(revoke(&h5, "ben")), none(&h5, NoRevoke::NotInvited));
+    assert!(told(&world).contains("refused: revoke the invitation of h5"), "{}", told(&world));
+    world.ok(invite(&h5, "token"));
+    world.ok(join(&h5, "token", "key", disk(5)));
+    assert_eq!(world.refused(revoke(&h5, "ben")), none(&h5, NoRevoke::Joined));
+    // Its answer may have been lost: it is the same use still.
+    world.ok(join(&h5, "token", "key", disk(5)));
+    world.ok(invite(&h6, "token"));
+    world.now += INVITATION_MS;
+    assert_eq!(world.refused(revoke(&h6, "ben")), none(&h6, NoRevoke::NotInvited));
 }
 
 #[test]

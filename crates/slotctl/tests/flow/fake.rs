@@ -179,6 +179,17 @@ impl Control for Fake {
             None => Ok(Response::new(pb::ChangeReply { revision: 8 })),
         }
     }
+    async fn revoke_invitation(
+        &self,
+        request: Request<pb::RevokeInvitationRequest>,
+    ) -> Result<Response<pb::ChangeReply>, Status> {
+        let pb::RevokeInvitationRequest { request: name, host, .. } = request.get_ref();
+        self.enter(&format!("RevokeInvitation {host}"), &request, name.as_ref())?;
+        match &self.0.lock().unwrap().refuse {
+            Some(status) => Err(status.clone()),
+            None => Ok(Response::new(pb::ChangeReply { revision: 9 })),
+        }
+    }
     async fn hold(&self, request: Request<pb::HoldRequest>) -> Result<Response<pb::HoldReply>, Status> {
         self.enter(&format!("Hold {}", request.get_ref().on), &request, request.get_ref().request.as_ref())?;
         if let Some(status) = &self.0.lock().unwrap().refuse {
@@ -211,6 +222,7 @@ impl Control for Fake {
                 Some(view) => View::Host(Box::new(view.clone())),
                 None => View::NotFound { subject: format!("host {host}") },
             },
+            Query::Invitations => View::Invitations(crate::fixtures::invitations_view()),
             Query::Audit { after, limit } => View::Audit(self.audit(after, limit)),
             Query::AuditSince { wall, limit } => {
                 let script = self.0.lock().unwrap();

@@ -7,6 +7,7 @@ mod fake;
 #[path = "../text/fixtures.rs"]
 mod fixtures;
 mod generate;
+mod invite;
 #[path = "../text/sink.rs"]
 mod sink;
 mod verify;

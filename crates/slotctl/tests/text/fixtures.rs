@@ -85,6 +85,13 @@ pub fn loss_line(lost: Lost, masters: u32) -> LossLine {
     }
 }
 
+/// Two hosts that share seven stores.
+pub fn worst_pair() -> PairLoss {
+    let lost = Lost::Hosts([host(5), host(7)].into());
+    let worst = LossLine { moves: 33, stops: 7, served: 233, coordinators: Vec::new(), ..loss_line(lost, 40) };
+    PairLoss { worst: Some(worst), looked_at: 66, of: 66 }
+}
+
 fn coordinator(name: &str, address: &str, reachable: Seen<bool>) -> CoordinatorLine {
     CoordinatorLine { name: CoordinatorName::new(name).unwrap(), address: address.parse().unwrap(), reachable }
 }
@@ -116,6 +123,7 @@ pub fn quiet() -> StatusView {
         },
         hosts: (1..=12).map(host_line).collect(),
         worst_losses: known(vec![loss_line(Lost::Host(host(7)), 20), loss_line(Lost::Domain(rack(5)), 80)], 0),
+        worst_pair: known(worst_pair(), 0),
         front_ends: vec![front_end(1, 48_211), front_end(2, 48_211)],
         holds: Vec::new(),
     }
@@ -452,5 +460,30 @@ pub fn drain_view(state: PlanState, last: TaskProgress) -> PlanView {
         ended_wall: None,
         wall: NOW,
         host_state: None,
+    }
+}
+
+/// One of each kind.
+pub fn invitations_view() -> InvitationsView {
+    let line = |n: u16, by: &str, left_ms, fate| InvitationLine {
+        host: host(n),
+        role: "agent".into(),
+        certificate: Digest([n as u8; 32]),
+        by: who(by),
+        reason: "ticket 8812: new disks after the fire".into(),
+        wall: NOW,
+        left_ms,
+        fate,
+    };
+    let later = WallTime(NOW.0 + 3_600_000);
+    let burnt = InvitationFate::Burnt { key: Digest([9; 32]), incarnation: Incarnation([7; 16]), wall: later };
+    InvitationsView {
+        revision: Revision(48_211),
+        invitations: vec![
+            line(7, "oncall", 70_000_000, burnt),
+            line(8, "bob", 0, InvitationFate::Expired),
+            line(9, "oncall", 82_800_000, InvitationFate::Open),
+            line(10, "bob", 80_000_000, InvitationFate::Revoked { by: who("oncall"), wall: later }),
+        ],
     }
 }

@@ -63,6 +63,7 @@ fn status_without_a_leader() {
     }
     view.hosts.truncate(2);
     view.worst_losses = unknown("only the leader hears agents");
+    view.worst_pair = unknown("only the leader hears agents");
     golden!(text::status::status(&view, false));
 }
 
@@ -128,6 +129,21 @@ fn hold_and_release() {
         text::hold::held(&HoldOn::All, false, &[PlanId(17)]),
         text::hold::released(&HoldOn::Store(store(23)), true),
         text::hold::released(&HoldOn::All, false),
+    ];
+    golden!(texts.join("\n"));
+}
+
+#[test]
+fn invitations() {
+    let none = InvitationsView { invitations: Vec::new(), ..invitations_view() };
+    let mut over = invitations_view();
+    over.invitations.truncate(2);
+    let texts = [
+        text::invite::invited(&host(9), std::path::Path::new("imap9.token")),
+        text::invite::list(&invitations_view()),
+        text::invite::list(&over),
+        text::invite::list(&none),
+        text::invite::revoked(&host(9)),
     ];
     golden!(texts.join("\n"));
 }

@@ -202,6 +202,7 @@ fn documents(schema: Schema) -> Vec<Document> {
             json::held("release", "all", false, &[]),
             json::nothing_to_do("drain host", "imap3", "imap3 is in Maintenance", Some(true)),
         ],
+        Schema::Invitations => vec![looked_at(View::Invitations(invitations_view()))],
         Schema::Invited => vec![json::invited(&host(3), Path::new("imap3.token"), &digest)],
         Schema::Error => vec![json::error(&Failure::new("drain host", "imap3", "it is silent", "start it"))],
         _ => asked(schema),

@@ -7,6 +7,7 @@ mod evidence;
 mod explain;
 mod fleet;
 mod front_ends;
+mod invitations;
 mod plans;
 mod risk;
 mod status;
@@ -94,6 +95,7 @@ impl Eyes<'_> {
             Query::Evidence(host) => fleet.evidence(host).map(|v| View::Evidence(Box::new(v))),
             Query::Risks => Some(View::Risks(Box::new(fleet.risks()))),
             Query::Snapshot => Some(View::Snapshot(Box::new(fleet.snapshot()))),
+            Query::Invitations => Some(View::Invitations(self.invitations())),
             Query::Risk(lost) => fleet.risk(lost).map(|v| View::Risk(Box::new(v))),
         };
         found.unwrap_or_else(|| View::NotFound { subject: subject(query) })
@@ -163,7 +165,7 @@ fn subject(query: &Query) -> String {
             format!("host {host}")
         }
         Query::Risk(lost) => lost.to_string(),
-        Query::Stores(_) | Query::Slots(_) | Query::Risks | Query::Snapshot => "nothing".into(),
+        Query::Stores(_) | Query::Slots(_) | Query::Risks | Query::Snapshot | Query::Invitations => "nothing".into(),
         Query::Status
         | Query::Plans
         | Query::LossCases
