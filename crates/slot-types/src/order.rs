@@ -4,7 +4,6 @@
 //! entry (R4); role orders carry the boot they are meant for (R27); budgets are never safety. A [`Receipt`] is durable at the
 //! agent before it is sent: it is "done" or "never will". Anything else is [`Answer::NotYet`] and proves nothing.
 
-use crate::codec::Versioned;
 use crate::engine::{EngineStatus, Source};
 use crate::fence::FenceSpec;
 use crate::hand::HandStart;
@@ -350,15 +349,8 @@ pub struct AgentReport {
     pub running: Vec<OrderId>,
 }
 
-impl Versioned for Order {
-    const NAME: &'static str = "order";
-    const VERSION: u16 = 2;
-}
-impl Versioned for Answer {
-    const NAME: &'static str = "answer to an order";
-    const VERSION: u16 = 2;
-}
-impl Versioned for AgentReport {
-    const NAME: &'static str = "agent report";
-    const VERSION: u16 = 1;
+crate::versioned! {
+    Order: "order", 2;
+    Answer: "answer to an order", 2;
+    AgentReport: "agent report", 1;
 }

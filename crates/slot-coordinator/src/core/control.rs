@@ -31,6 +31,7 @@ pub(super) enum Question {
     View(Query),
     Verify { on: HoldOn, since: Option<LogTime> },
     Plan { by: Asker, request: Option<RequestId>, intent: Box<Intent>, reason: String },
+    Join(Guest),
 }
 
 /// Who asks for a plan.
@@ -164,7 +165,8 @@ impl CoordinatorCore {
     }
 
     /// A host asks to come in. Only an entry of the log lets it (a token is burnt there), and refusals stand there too, for
-    /// somebody may be trying a stolen token; but not so many of them that they fill it.
+    /// somebody may be trying a stolen token; but not so many of them that they fill it. The others are confirmed (S13), for
+    /// a host gives up when it hears one.
     pub(super) fn join(&mut self, token: u64, guest: Guest) {
         let leader = self.other_leader();
         let (log_now, ms) = (self.log_now(), self.now.ms);
@@ -176,7 +178,8 @@ impl CoordinatorCore {
             let again =
                 lead.turned_away.get(&guest.host).is_some_and(|at| ms.saturating_sub(*at) < TURNED_AWAY_EVERY_MS);
             if again {
-                return self.reply(token, Err(Failure::Refused(refused.to_string())));
+                let question = Box::new(Question::Join(guest));
+                return self.read_index(Read::Answer { token, question });
             }
             lead.turned_away.retain(|_, at| ms.saturating_sub(*at) < TURNED_AWAY_EVERY_MS);
             lead.turned_away.insert(guest.host.clone(), ms);
@@ -214,6 +217,13 @@ impl CoordinatorCore {
                 let bytes = codec::encode(&View::Verify(view));
                 self.reply(token, Ok(Reply::View { bytes, revision: self.state.revision, confirmed }));
             }
+            Question::Join(guest) => match may_join(&self.state, self.log_now(), &guest) {
+                Err(refused) => self.reply(token, Err(Failure::Refused(refused.to_string()))),
+                Ok(()) => {
+                    let command = Command::JoinHost(guest);
+                    self.proposer.propose(self.now, self.state.log_time, None, command, Purpose::Request(token));
+                }
+            },
             Question::Plan { by, request, intent, reason } => {
                 // R21: the plan made for this very request, if it was recorded before.
                 let remembered = request

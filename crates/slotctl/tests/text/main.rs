@@ -1,6 +1,7 @@
 //! What a person reads, from fixed values and a fixed clock; and what the command line takes and refuses.
 
 mod fixtures;
+mod sink;
 mod usage;
 
 use fixtures::*;
