@@ -10,7 +10,7 @@ use slot_tests::programs::Programs;
 use slot_tests::shape::{Shape, host};
 use slot_tests::verify::verify;
 use slot_tests::writer::{Routes, Writers};
-use slot_tests::{AT_LAST, Outcome, wait_until};
+use slot_tests::{AT_LAST, Outcome, engines, rot, wait_until};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,7 @@ const SLOWLY: &str = "agent-freeze-received=sleep:700";
 fn slow_cluster() -> Outcome<Option<(Cluster, u8)>> {
     let Some(programs) = Programs::with_failpoints()? else { return Ok(None) };
     let policy = "handover = { at_once = 1, per_host = 1 }\n".into();
-    let shape = Shape { slots: 8, stores: 12, policy, ..Shape::small() };
+    let shape = Shape { slots: 10, stores: 12, policy, ..Shape::small() };
     let slow = (1..=shape.hosts).map(|n| (host(n), SLOWLY.to_owned())).collect::<BTreeMap<_, _>>();
     let cluster = Cluster::for_test_with(shape, programs, slow)?;
     for n in 1..=cluster.shape.hosts {
@@ -115,7 +115,9 @@ fn r18_a_drain_paused_half_way_rests_through_leaders_and_is_resumed_by_another_p
     nothing_moves(&cluster, &writers, &plan)?;
     // It is a person's to know of, and is not paused twice.
     let status = cluster.ctl.run("bob", &["status"])?.expect(DONE)?.stdout;
-    assert!(status.contains(&format!("{plan} drain {}: PAUSED by alice", host(n))), "{status}");
+    for told in [format!("{plan} drain {}: PAUSED by alice", host(n)), format!("slotctl plan watch {plan}")] {
+        assert!(status.contains(&told), "{told} in {status}");
+    }
     let twice = cluster.ctl.json("bob", &["plan", "pause", &plan, "-m", "me too"])?.expect(FAILED)?;
     assert!(twice.stderr.contains("paused by alice"), "{}", twice.stderr);
     // It keeps its stores meanwhile.
@@ -192,6 +194,57 @@ fn r18_an_undo_pauses_what_runs_and_brings_the_masters_back_after_a_yes_of_its_o
     assert!(over["state"] != "Paused" && over["ended"].is_number(), "an undo that started ends what it undoes: {over}");
     cluster.ctl.json("bob", &["plan", "resume", &plan, "-m", "too late"])?.expect(FAILED)?;
     cluster.wait_served()?;
+    writers.wait_progress()?;
+    writers.stop()?;
+    verify(&writers)?.must_be_in_order()
+}
+
+/// A hand-over that has not begun: its store, and the slot it goes to.
+fn waiting(standing: &Value) -> Outcome<(String, String)> {
+    let planned = standing["document"]["tasks"].as_array().into_iter().flatten();
+    let lines = standing["tasks"].as_array().into_iter().flatten();
+    let found = planned.zip(lines).find_map(|(task, line)| {
+        let to = task["kind"]["HandOver"]["to"].as_str().filter(|_| line["state"] == "Waiting")?;
+        Some((task["store"].as_str()?.to_owned(), to.to_owned()))
+    });
+    found.ok_or_else(|| format!("no hand-over waits: {standing}").into())
+}
+
+#[test]
+fn r7_a_drain_that_meets_a_copy_that_differs_leaves_that_store_and_its_last_lines_name_the_record() -> Outcome<()> {
+    let Some((cluster, n)) = slow_cluster()? else { return Ok(()) };
+    let mut writers = Writers::start(&cluster, PAUSE)?;
+    let plan = half_way(&cluster, &writers, n)?.plan;
+    let (store, to) = waiting(&paused(&cluster, &plan)?)?;
+    // Held, so that nobody starts the replica before its record is another one.
+    cluster.ctl.run("bob", &["hold", "store", &store, "-m", "its disk is looked at"])?.expect(DONE)?;
+    let engine = cluster.engine_on(&to)?;
+    engines::kill(&engine)?;
+    let index = rot::rewrite_last(&store, &to, &engine.dir)?;
+    cluster.ctl.run("bob", &["release", "store", &store, "-m", "done"])?.expect(DONE)?;
+    wait_until("the copy that differs is found", AT_LAST, || {
+        cluster.ctl.run("bob", &["stores", "--store", &store]).is_ok_and(|said| said.stdout.contains("DIFFERS"))
+    })?;
+
+    let resume = ["plan", "resume", &plan, "-m", "go on"];
+    let said = cluster.ctl.insist(|| cluster.ctl.run("bob", &resume))?.expect(PART_WAY)?;
+    for told in [format!("{to} differs from its master in"), format!("record {index}:")] {
+        assert!(said.stdout.contains(&told), "{told} in {}", said.stdout);
+    }
+    let last = said.stdout.trim_end().lines().last().unwrap_or_default().to_owned();
+    assert!(last.starts_with(&format!("{} is NOT SAFE TO SWITCH OFF: 1 master left", host(n))), "last line: {last}");
+    let left: Vec<String> = cluster.masters_on(n)?.iter().map(ToString::to_string).collect();
+    assert_eq!(left, [store.clone()], "the rest went on");
+    writers.wait_progress()?;
+    let status = cluster.ctl.run("bob", &["status"])?.expect(DONE)?.stdout;
+    assert!(status.contains(&format!("{to} DIFFERS from its master")), "{status}");
+
+    // Built anew it is as good as any, and the host can be drained.
+    cluster.ctl.json("bob", &["plan", "abort", &plan, "-m", "the copy first"])?.expect(DONE)?;
+    cluster.ctl.watch(&plan)?.expect(PART_WAY)?;
+    cluster.ctl.change("bob", &["move", "slot", &to, "-m", "its disk lies"])?.expect(DONE)?;
+    let again = cluster.ctl.change("bob", &["drain", "host", &host(n), "-m", "new fan"])?.expect(DONE)?;
+    assert_eq!(again.json()["safe_to_switch_off"], true, "{again:?}");
     writers.wait_progress()?;
     writers.stop()?;
     verify(&writers)?.must_be_in_order()

@@ -252,6 +252,8 @@ pub struct StatusView {
     pub needs_you: Vec<Trouble>,
     /// How the stores are.
     pub counts: StoreCounts,
+    /// When replicas were last compared with their masters.
+    pub compared: ComparedCounts,
     /// What the worst single losses would do; the worst host first, then the worst rack if there are racks.
     pub worst_losses: Seen<Vec<LossLine>>,
     /// What losing the worst two hosts at once would do.
@@ -290,6 +292,8 @@ pub struct SlotCopy {
     pub position: Seen<Position>,
     /// Records behind its master, as last reported.
     pub behind: Seen<u64>,
+    /// When it was last compared with its master; `None` of a master.
+    pub compared: Option<Compared>,
 }
 
 /// One host.
@@ -516,6 +520,8 @@ pub struct TaskLine {
     pub steps_done: u32,
     /// All its steps.
     pub steps_total: u32,
+    /// Of a hand-over that gave up: how the copy it was for differs from its master, when it does.
+    pub differs: Option<Differs>,
 }
 
 /// One plan.

@@ -18,6 +18,8 @@ pub struct FakeCopy {
     pub following: Option<(SlotId, Epoch)>,
     pub running: bool,
     pub verification: Option<Verification>,
+    /// It holds other records than its master, and stops when it is to catch up.
+    pub unequal: bool,
 }
 
 /// An agent that forgets nothing.
@@ -133,6 +135,7 @@ impl FakeAgent {
                 following: None,
                 running: true,
                 verification: None,
+                unequal: false,
             };
             self.slots.insert(subject.slot, copy);
             return Done::Plain;
@@ -167,6 +170,11 @@ impl FakeAgent {
             Action::Stop => {
                 copy.running = false;
                 Done::Plain
+            }
+            Action::CatchUp { .. } if copy.unequal => {
+                (copy.role, copy.following) = (EngineRole::Diverged, None);
+                let other = Tip { digest: Digest::of(b"other records"), ..tip(at) };
+                Done::Tip { tip: other, history: Vec::new() }
             }
             Action::Freeze { .. } | Action::CatchUp { .. } => here,
             _ => Done::Plain,

@@ -3,7 +3,7 @@
 //! What always holds: when something needs a person, that comes first and what is well shrinks to a line.
 
 use super::layout::*;
-use super::{front_end, hold, risk};
+use super::{front_end, hold, risk, verify};
 use slot_types::cluster::HostState;
 use slot_types::evidence::Seen;
 use slot_types::view::*;
@@ -136,6 +136,7 @@ fn summary(view: &StatusView) -> String {
     stores.push(count(counts.open_plans, "open plan"));
     let mut text = join("stores         ", &stores);
     text += &wrap("replication    ", &replication(view));
+    text += &wrap("compared       ", &verify::counts(&view.compared));
     text += &losses(view);
     text += &wrap("room           ", &room(counts));
     let coordinators: Vec<String> = view.coordinators.iter().map(|c| coordinator(view, c)).collect();

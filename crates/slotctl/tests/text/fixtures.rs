@@ -121,6 +121,7 @@ pub fn quiet() -> StatusView {
             slots: 480,
             slots_free: 0,
         },
+        compared: ComparedCounts { replicas: 240, uncompared: 3, differ: 0, oldest_ms: Some(449_280_000) },
         hosts: (1..=12).map(host_line).collect(),
         worst_losses: known(vec![loss_line(Lost::Host(host(7)), 20), loss_line(Lost::Domain(rack(5)), 80)], 0),
         worst_pair: known(worst_pair(), 0),
@@ -147,6 +148,7 @@ pub fn trouble() -> StatusView {
     view.revision = Revision(48_377);
     view.coordinators[0].reachable = known(false, 171_000);
     view.front_ends[1] = front_end(2, 48_100);
+    view.compared = ComparedCounts { replicas: 240, uncompared: 238, differ: 2, oldest_ms: None };
     let numbers = [4, 17, 23, 31, 58, 71, 88, 90, 112, 119, 127, 133, 140, 151, 166, 178, 190, 201, 222, 239];
     let stores = numbers.map(|n| format!("store{n}")).join(" ");
     view.needs_you = vec![
@@ -222,10 +224,15 @@ pub fn line(h: u16, n: u16, s: u16, role: Role, state: CopyState, engine: Seen<C
         None => (unknown("nothing runs"), unknown("nothing runs")),
     };
     let copy = Copy { role, state, generation: CopyGeneration(1), follows, whole: true };
+    let compared = (role == Role::Replica).then_some(match state {
+        CopyState::Quarantined => Compared::Differs { records: 2, ago_ms: 95_000 },
+        CopyState::Stopped => Compared::Never,
+        _ => Compared::Equal { ago_ms: 183_000_000 },
+    });
     SlotLine {
         slot: slot(h, n),
         address: format!("10.20.{h}.{n}:7430").parse().unwrap(),
-        copy: Some(SlotCopy { store: store(s), copy, engine, position, behind }),
+        copy: Some(SlotCopy { store: store(s), copy, engine, position, behind, compared }),
         claimed_by: None,
     }
 }
@@ -423,6 +430,7 @@ pub fn drain_view(state: PlanState, last: TaskProgress) -> PlanView {
         step_now: String::new(),
         steps_done: done,
         steps_total: total,
+        differs: None,
     };
     let ended = state.is_ended();
     let mut tasks = vec![

@@ -1,5 +1,7 @@
 //! What a person reads, from fixed values and a fixed clock; and what the command line takes and refuses.
 
+#[path = "../flow/fake.rs"]
+mod fake;
 mod fixtures;
 mod sink;
 mod usage;
@@ -37,6 +39,7 @@ mod risk;
 mod schema;
 mod snapshots;
 mod telling;
+mod transcripts;
 mod verify;
 
 #[test]
@@ -210,6 +213,19 @@ fn drain_paused_part_way() {
     let ending = text::plan::ending(&paused, &drain_plan(), &[in_state(HostState::Draining)]);
     assert_eq!((ending.exit, ending.safe), (Exit::PartWay, Some(false)));
     golden!(ending.text);
+}
+
+/// R7: the store that was stopped because its copies differ, and the records that do; or that they are not named yet.
+#[test]
+fn drain_that_met_a_copy_that_differs() {
+    let mut paused = drain_view(PlanState::Paused, TaskProgress::NotDone);
+    paused.why = "1 master was not handed over".into();
+    paused.tasks[2].differs = Some(Differs { slot: slot(10, 2), findings: None });
+    let unnamed = text::plan::ending(&paused, &drain_plan(), &[in_state(HostState::Draining)]);
+    paused.tasks[2].differs = Some(Differs { slot: slot(10, 2), findings: Some(verify::differing(3)) });
+    let named = text::plan::ending(&paused, &drain_plan(), &[in_state(HostState::Draining)]);
+    assert_eq!((named.exit, named.safe), (Exit::PartWay, Some(false)));
+    golden!(format!("{}\n{}", unnamed.text, named.text));
 }
 
 /// What `plan pause`, `plan resume` and an undo nobody said yes to tell.

@@ -228,10 +228,22 @@ impl<'a> Fleet<'a> {
             };
             let position = of_status(&engine, |s| Some(s.tip.position), "not reported");
             let behind = of_status(&engine, |s| s.behind, "its engine does not know");
-            SlotCopy { store: (*store).clone(), copy: (*copy).clone(), engine, position, behind }
+            let compared = self.compared(slot, copy);
+            SlotCopy { store: (*store).clone(), copy: (*copy).clone(), engine, position, behind, compared }
         });
         let claimed_by = self.eyes.state.slot_claims.get(slot).copied();
         SlotLine { slot: slot.clone(), address: spec.address, copy, claimed_by }
+    }
+
+    /// When the copy on a slot was last compared with its master, as the state remembers it; `None` of a master.
+    pub fn compared(&self, slot: &SlotId, copy: &Copy) -> Option<Compared> {
+        let stamp = self.cluster.stamps.get(slot).filter(|stamp| stamp.generation == copy.generation);
+        let ago_ms = stamp.map_or(0, |stamp| self.eyes.log_now.since(stamp.at));
+        (copy.role == Role::Replica).then_some(match stamp {
+            None => Compared::Never,
+            Some(stamp) if stamp.differs() => Compared::Differs { records: stamp.of.findings.count, ago_ms },
+            Some(_) => Compared::Equal { ago_ms },
+        })
     }
 
     fn host(&self, name: &HostName) -> Option<HostView> {
