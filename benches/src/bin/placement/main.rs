@@ -47,6 +47,7 @@ struct Options {
     peer: bool,
     peer_seconds: u32,
     hosts_max: u32,
+    note: Option<String>,
 }
 
 fn options() -> Result<Options, String> {
@@ -57,6 +58,7 @@ fn options() -> Result<Options, String> {
         peer: false,
         peer_seconds: 120,
         hosts_max: u32::MAX,
+        note: None,
     };
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
@@ -69,10 +71,11 @@ fn options() -> Result<Options, String> {
             "--peer" => return Err("the only peer is hbal".to_owned()),
             "--peer-seconds" => options.peer_seconds = value()?.parse().map_err(|_| "--peer-seconds takes a number")?,
             "--hosts-max" => options.hosts_max = value()?.parse().map_err(|_| "--hosts-max takes a number")?,
+            "--note" => options.note = Some(value()?),
             "--bench" => {}
             other => {
                 return Err(format!(
-                    "{other} is no option: --json --peer --peer-seconds --inputs --slotctl --hosts-max"
+                    "{other} is no option: --json --peer --peer-seconds --inputs --slotctl --hosts-max --note"
                 ));
             }
         }
@@ -119,7 +122,11 @@ fn run(options: &Options) -> Result<(), String> {
     own.iter().for_each(|row| println!("{row}"));
     let _ = std::fs::remove_dir_all(&folder);
     if let Some(path) = &options.json {
-        let document = json!({ "rows": rows, "own_generator": own });
+        let document = json!({
+            "command": format!("cargo xtask bench placement --inputs DIR --json FILE{}", if options.peer { " --peer hbal" } else { "" }),
+            "note": options.note, "profile": if cfg!(debug_assertions) { "dev" } else { "release" },
+            "cores": std::thread::available_parallelism().map_or(0, usize::from), "rows": rows, "own_generator": own,
+        });
         let text = serde_json::to_string_pretty(&document).map_err(|error| error.to_string())?;
         let plot = path.with_extension("svg");
         let write = |path: &Path, text: &str| {

@@ -6,6 +6,7 @@
 //! with the same goal and no budget does nothing.
 
 mod aims;
+mod apart;
 mod board;
 mod calm;
 mod counts;
@@ -32,13 +33,16 @@ const ROUNDS: usize = 6;
 /// Computes where copies go and how they get there, or says why there is no way.
 pub fn solve(fleet: &Fleet, before: &Layout, goal: &Goal, wish: &Wish) -> Result<Outcome, No> {
     let fleet = &wanted(fleet, goal)?;
-    let task = Task { fleet, wish, scope: Scope::of(goal, fleet.hosts.len()) };
-    let mut reached = task.once(before, figures(fleet, before))?;
+    let scope = Scope::of(goal, fleet.hosts.len());
+    let apart = if scope.evens { apart::further(fleet) } else { None };
+    let further = apart.as_ref().map(|apart| Task { fleet: apart, wish, scope: scope.clone() });
+    let task = Task { fleet, wish, scope };
+    let mut reached = task.better(further.as_ref(), before, figures(fleet, before))?;
     for _ in 0..ROUNDS {
         if reached.moves.is_empty() || wish.is_bounded() {
             break;
         }
-        match task.once(&reached.layout, reached.after) {
+        match task.better(further.as_ref(), &reached.layout, reached.after) {
             Ok(next) if !next.moves.is_empty() => reached = task.joined(before, reached, next),
             Ok(_) | Err(_) => break,
         }
@@ -55,6 +59,20 @@ struct Task<'a> {
 }
 
 impl Task<'_> {
+    /// One plan from a layout, or the one that keeps stores as far apart as they can be, where that is better.
+    fn better(&self, further: Option<&Task<'_>>, before: &Layout, first: Figures) -> Result<Outcome, No> {
+        let plain = self.once(before, first);
+        let Some(Ok(mut other)) = further.map(|task| task.once(before, figures(task.fleet, before))) else {
+            return plain;
+        };
+        (other.before, other.after) = (first, figures(self.fleet, &other.layout));
+        let aims = Aims::of(self.fleet, before, self.wish, &first);
+        let merit = |outcome: &Outcome| (self.short(&aims, &outcome.layout, &outcome.after), outcome.bytes);
+        match plain {
+            Ok(plain) if merit(&plain) <= merit(&other) => Ok(plain),
+            Ok(_) | Err(_) => Ok(other),
+        }
+    }
     /// One plan from a layout. It does nothing where nothing is short, or where it would leave no less short.
     fn once(&self, before: &Layout, first: Figures) -> Result<Outcome, No> {
         let fleet = self.fleet;
