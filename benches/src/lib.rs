@@ -93,7 +93,8 @@ impl Fleet {
         fleet.drive();
         for n in 1..=HOSTS {
             let (incarnation, boot) = (Incarnation([n; 16]), BootId([n; 16]));
-            fleet.must(Command::HostSeen { host: host(n), incarnation, boot, high_water: LogIndex(0) });
+            let silence = Silence { ms: 0, whole: true };
+            fleet.must(Command::HostSeen { host: host(n), incarnation, boot, high_water: LogIndex(0), silence });
         }
         fleet.drive();
         fleet.is_done(id);

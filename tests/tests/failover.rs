@@ -10,9 +10,9 @@ use slot_tests::loss::{self, Records};
 use slot_tests::shape::{Shape, host, host_number};
 use slot_tests::verify::verify;
 use slot_tests::writer::{Routes, Writers};
-use slot_tests::{AT_LAST, Outcome, wait_for};
+use slot_tests::{AT_LAST, Outcome, wait_for, wait_until};
 use slot_types::ids::RecordId;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const PAUSE: Duration = Duration::from_millis(5);
 
@@ -119,6 +119,37 @@ fn what_is_discarded_by_name_stays_away_and_the_copy_follows_again() -> Outcome<
     let verdicts = verify(&failed.writers)?;
     assert_eq!(verdicts.duplicated(), 0);
     assert!(verdicts.0.values().all(|verdict| verdict.foreign.is_empty()));
+    Ok(())
+}
+
+/// A host that dies again: its sheet says how long it took to come back the last time, so that somebody may rather wait.
+#[test]
+fn or_wait_a_sheet_says_how_long_the_last_reboot_took() -> Outcome<()> {
+    let mut cluster = Cluster::for_test(shape())?;
+    let n = host_number(&cluster.master_of("store1")?).ok_or("a slot names its host")?;
+    let name = host(n);
+    cluster.kill_host(n)?;
+    loss::wait_silent(&cluster, n)?;
+    let silent = Instant::now();
+    cluster.restart_host(n)?;
+    let reboots = |cluster: &Cluster| cluster.look(&["evidence", "host", &name]).map(|seen| seen["reboots"].clone());
+    wait_until("the new boot is known", AT_LAST, || {
+        reboots(&cluster).is_ok_and(|all| all.as_array().is_some_and(|all| all.len() == 1))
+    })?;
+    let seen = reboots(&cluster)?;
+    let ms = seen[0]["silence"]["ms"].as_u64().ok_or("a reboot has its length")?;
+    let whole = Duration::from_millis(ms);
+    assert!(ms >= 3_000 && whole <= silent.elapsed() + AT_LAST, "from its last word to its first: {seen}");
+    assert_eq!((&seen[0]["kept_off"], &seen[0]["silence"]["whole"]), (&false.into(), &true.into()), "{seen}");
+    cluster.wait_served()?;
+    cluster.kill_host(n)?;
+    loss::wait_silent(&cluster, n)?;
+    let said = ["off", "host", &name, "--how", "unplugged", "-m", "dead"];
+    cluster.ctl.json("alice", &said)?.expect(DONE)?;
+    let sheet = cluster.ctl.propose("alice", &["failover", "host", &name, "-m", "dead again"])?;
+    let notes = sheet.json["document"]["notes"].to_string();
+    assert!(notes.contains("OR WAIT?") && notes.contains("its last reboot took"), "{}", sheet.json);
+    assert!(notes.contains("silent now for"), "{notes}");
     Ok(())
 }
 

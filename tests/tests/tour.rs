@@ -53,7 +53,7 @@ impl User {
             }
             said => Some(said),
         });
-        settled.unwrap_or_else(|error| last.map_or(Err(error), Ok))
+        settled.unwrap_or_else(|error| last.ok_or(error))
     }
 
     /// Types a command and says yes where it asks for one.

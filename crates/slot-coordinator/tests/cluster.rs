@@ -2,6 +2,8 @@
 
 #[path = "cluster/looks.rs"]
 mod looks;
+#[path = "cluster/reboots.rs"]
+mod reboots;
 #[path = "cluster/verify.rs"]
 mod verify;
 #[path = "cluster/views.rs"]

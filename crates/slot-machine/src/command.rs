@@ -6,7 +6,7 @@
 use crate::join::Guest;
 use crate::restore::AdoptedHost;
 use borsh::{BorshDeserialize, BorshSerialize};
-use slot_types::cluster::HostQuarantine;
+use slot_types::cluster::{HostQuarantine, Silence};
 use slot_types::codec::Versioned;
 use slot_types::evidence::Evidence;
 use slot_types::hand::HandStart;
@@ -82,6 +82,8 @@ pub enum Command {
         boot: BootId,
         /// Its ledger's highest order index.
         high_water: LogIndex,
+        /// How long the leader had heard nothing of it before this boot's first report.
+        silence: Silence,
     },
     /// Something of a host answered although its agent is silent, its engine perhaps: attestations are void (R8).
     SignOfLife {

@@ -384,6 +384,7 @@ fn change_fleet(cluster: &mut Cluster, spec: &FleetSpec) {
                         drained_masters: BTreeSet::new(),
                         back_by: None,
                         device: Device { spec: wanted.fence.clone(), ..Device::default() },
+                        reboots: Vec::new(),
                         version: 1,
                     },
                 );

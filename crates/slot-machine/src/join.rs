@@ -3,12 +3,13 @@
 //! What always holds: a token is good for one host, for a day of log time, and for one key from one disk: the entry that
 //! uses it burns it, and the same key may ask again, since an answer can be lost. The invitation is a person's word that the
 //! host comes with another disk (S2), given before it came; so the same entry admits that disk if nothing that the former
-//! one may still hold matters: no master, no possible master (R3), no plan under way. Else a person admits it as ever. Until
-//! it is burnt any person takes that word back; a revoked token stays no good, also when it is invited with again.
+//! one may still hold matters: nobody who is, or may become, a master (R3), no record that is nowhere else (R7), no plan under
+//! way. Else a person admits it as ever. Until it is burnt any person takes that word back; a revoked token stays no good, also
+//! when it is invited with again.
 
 use crate::apply::{Stamp, audit, cluster};
 use crate::command::{Answer, NoJoin, NoRevoke, Refused};
-use crate::hosts::{admit_disk, bounded};
+use crate::hosts::{admit_disk, bounded, not_given_up};
 use crate::state::State;
 use borsh::{BorshDeserialize, BorshSerialize};
 use slot_types::cluster::{HostState, Store};
@@ -97,10 +98,7 @@ pub(crate) fn invite(
     by: &OperatorName,
     reason: &str,
 ) -> Result<Answer, Refused> {
-    let known = cluster(state)?.hosts.get(host);
-    if known.is_some_and(|known| known.declared == HostState::Retired) {
-        return Err(Refused::Precondition(format!("{host} was retired for good; give the machine another name")));
-    }
+    not_retired(state, host)?;
     state.invitations.retain(|_, invitation| invitation.expires > stamp.now);
     match state.invitations.get(host) {
         Some(same) if same.certificate == certificate => {
@@ -155,6 +153,15 @@ pub(crate) fn revoke(
     Ok(Answer::Done)
 }
 
+fn not_retired(state: &State, host: &HostName) -> Result<(), Refused> {
+    match cluster(state)?.hosts.get(host).map(|known| known.declared) {
+        Some(HostState::Retired) => {
+            Err(Refused::Precondition(format!("{host} was retired for good; give the machine another name")))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Whether a guest may come in at this log time. The leader asks it too, before it makes an entry of it.
 pub fn may_join(state: &State, now: LogTime, guest: &Guest) -> Result<(), Refused> {
     let refused = |why| Err(Refused::MayNotJoin { host: guest.host.clone(), why });
@@ -166,10 +173,13 @@ pub fn may_join(state: &State, now: LogTime, guest: &Guest) -> Result<(), Refuse
         return refused(NoJoin::Expired);
     }
     match &invitation.fate {
-        Fate::Revoked { .. } => refused(NoJoin::Revoked),
-        Fate::Used(used) if !used.is_by(guest) => refused(NoJoin::Used),
-        Fate::Used(_) | Fate::Open => Ok(()),
+        Fate::Revoked { .. } => return refused(NoJoin::Revoked),
+        Fate::Used(used) if !used.is_by(guest) => return refused(NoJoin::Used),
+        Fate::Used(_) => {}
+        Fate::Open => not_given_up(state, &guest.host, guest.incarnation)?,
     }
+    // It may have been retired since it was invited.
+    not_retired(state, &guest.host)
 }
 
 pub(crate) fn join(state: &mut State, stamp: Stamp, guest: &Guest) -> Result<Answer, Refused> {
@@ -199,9 +209,21 @@ pub(crate) fn join(state: &mut State, stamp: Stamp, guest: &Guest) -> Result<Ans
 /// Why a host's former disk can't be forgotten without a person who looks.
 fn needed_of_former_disk(state: &State, host: &HostName) -> Option<String> {
     let cluster = state.cluster.as_ref()?;
-    let may_be_master = |store: &Store| store.possible_masters.keys().chain(&store.master).any(|at| at.host == *host);
+    let here = |at: &SlotId| at.host == *host;
+    // R3: an epoch that is allocated to a slot may have made it master by now.
+    let may_be_master =
+        |store: &Store| store.possible_masters.keys().chain(&store.master).chain(&store.pending).any(here);
     if let Some((store, _)) = cluster.stores.iter().find(|(_, store)| may_be_master(store)) {
         return Some(format!("the former one may hold a master of {store}"));
+    }
+    // R7: the records of an open loss case are nowhere else.
+    if let Some((id, _)) = cluster.loss_cases.iter().find(|(_, case)| case.state.is_open() && here(&case.slot)) {
+        return Some(format!("{id} waits for what the former one holds"));
+    }
+    // L1: where nobody is master, any copy may be the one that is left.
+    let masterless = |store: &Store| !store.retired && store.master.is_none() && store.copies.keys().any(here);
+    if let Some((store, _)) = cluster.stores.iter().find(|(_, store)| masterless(store)) {
+        return Some(format!("the former one holds a copy of {store}, which has no master"));
     }
     let touching = state.running().find(|record| cluster.is_touched(&HoldOn::Host(host.clone()), &record.plan))?;
     Some(format!("plan {} is under way there", touching.id))

@@ -153,6 +153,8 @@ pub fn restored(backup: &Backup, generation: u32) -> Result<State, RestoreError>
     state.slot_claims.clear();
     state.everyday.clear();
     state.ended_boots.clear();
+    // Which of the tokens were burnt after the backup is not known here.
+    state.invitations.clear();
     state.last_plan = PlanId(state.last_plan.0.max(u64::from(generation) * PLANS_OF_A_GENERATION));
     state.last_loss_case = LossCaseId(state.last_loss_case.0.max(u64::from(generation) * CASES_OF_A_GENERATION));
     let taken_at = state.applied;
@@ -300,6 +302,10 @@ fn rebuild(state: &mut State, stamp: Stamp) {
                 host.boot = Some(said.boot);
                 host.acknowledged = said.high_water;
                 host.version += 1;
+            }
+            // A person said that it is this host's disk, and what it holds was asked anew.
+            if let Some(given_up) = state.given_up_disks.get_mut(&name) {
+                given_up.remove(&said.incarnation);
             }
         }
         let addresses: BTreeMap<SlotId, std::net::SocketAddr> = cluster

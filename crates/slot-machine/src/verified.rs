@@ -12,7 +12,7 @@ use slot_types::cluster::Cluster;
 use slot_types::ids::*;
 use slot_types::order::NeverWill;
 use slot_types::plan::{StepKind, Task, TaskKind};
-use slot_types::verify::{DIFFERENCES_NAMED_MAX, Stamp, Verification};
+use slot_types::verify::{DIFFERENCES_NAMED_MAX, Stamp, Verification, VerifyStage};
 
 /// Whether a hand-over gave up because the copy it was for is not equal to its master (R1): what differs is then to be named.
 pub fn found_unequal(task: &Task, run: &TaskRun) -> bool {
@@ -50,7 +50,13 @@ pub(crate) fn verified(
     let mut of = of.clone();
     of.findings.first.truncate(DIFFERENCES_NAMED_MAX);
     let before = cluster.stamps.get(slot).filter(|stamp| stamp.generation == generation).cloned();
-    let after = Stamp { generation, at: at.now, wall: at.wall, of };
+    let mut after = Stamp { generation, at: at.now, wall: at.wall, of };
+    // What broke off did not look at all of it: it takes back nothing that speaks against the copy.
+    if let Some(before) = before.as_ref().filter(|before| before.is_at_fault() && !after.is_at_fault())
+        && after.of.stage != VerifyStage::Ended
+    {
+        after.of.findings.clone_from(&before.of.findings);
+    }
     let text = match &before {
         Some(before) if before.of.findings == after.of.findings => None,
         None if !after.differs() => None,

@@ -89,6 +89,25 @@ pub(crate) fn after(
     }
 }
 
+/// What else than to fail over: how long the silent hosts that the sheet is about took to come back before, and how long they
+/// are silent now. Nothing follows from it by itself.
+pub(crate) fn or_wait(view: &View<'_>, draft: &mut Draft) {
+    let from = draft.tasks.iter().filter_map(|task| match &task.kind {
+        TaskKind::FailOver { from, .. } => Some(&from.host),
+        _ => None,
+    });
+    let silent: BTreeSet<HostName> = from.filter(|host| !view.answers(host)).cloned().collect();
+    for name in silent {
+        let Some(host) = view.cluster.hosts.get(&name) else { continue };
+        let agent = view.evidence.hosts.get(&name).and_then(|seen| seen.agent.age_ms());
+        let now = agent.map_or_else(
+            || "silent now for as long as this leader listens".to_string(),
+            |ms| format!("silent now for {}", length(ms)),
+        );
+        draft.note("OR WAIT?", format!("{name}: {}; {now}", reboots_took(&host.reboots)));
+    }
+}
+
 /// Failing over one slot of a silent host: the others are not forgotten.
 pub(crate) fn neighbours(view: &View<'_>, slot: &SlotId, draft: &mut Draft) {
     let masters = view.cluster.masters_on(&slot.host).count();

@@ -83,6 +83,7 @@ pub const ALL: &[&str] = &[
     "R19: a branch was adopted",
     "R19: a branch was beside a higher epoch",
     "R19: a master was started by hand",
+    "R19: a start was asked for on a disk that nobody vouched for",
     "R1: a freeze was answered: thawed",
     "R1: a freeze was delivered again after its thaw",
     "R1: a thaw came between the commit and the demote",

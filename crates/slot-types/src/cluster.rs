@@ -4,9 +4,11 @@
 //! store's `version` and a host's `version` grow with every change a plan could have been computed from (R14).
 
 mod line;
+mod reboot;
 mod weights;
 
 pub use line::{EngineKind, Spread, StoreSpec};
+pub use reboot::{REBOOTS_KEPT, Reboot, Silence, length, reboots_took};
 pub use weights::Weights;
 
 use crate::fence::{Device, FenceSpec};
@@ -98,6 +100,8 @@ pub struct Host {
     pub back_by: Option<WallTime>,
     /// What switches it off from outside, and what is held of its word (R26).
     pub device: Device,
+    /// Its last reboots, the last one at the end.
+    pub reboots: Vec<Reboot>,
     /// Grows with every change a plan could depend on.
     pub version: u64,
 }

@@ -256,6 +256,8 @@ pub struct StatusView {
     pub compared: ComparedCounts,
     /// What the worst single losses would do; the worst host first, then the worst rack if there are racks.
     pub worst_losses: Seen<Vec<LossLine>>,
+    /// What losing the worst two hosts at once would do.
+    pub worst_pair: Seen<PairLoss>,
     /// All hosts.
     pub hosts: Vec<HostLine>,
     /// All front ends.

@@ -5,8 +5,10 @@
 
 mod bounds;
 mod child;
+mod joint;
 mod own;
 mod plot;
+mod survivor;
 
 use bounds::{Bounds, JOINT};
 use child::{Measured, Programs};
@@ -141,7 +143,9 @@ fn row(
     let score = programs.score(&measured, offline)?;
     let after = &score["after"];
     let gib = score["moved_gb_net"].as_f64().unwrap_or(f64::NAN);
+    let survivor = bounds.masters(after["n1_max_over_mean"].as_f64().unwrap_or(f64::NAN));
     let joint = JOINT.iter().find(|joint| (joint.0, joint.1) == (kind, hosts)).map(|joint| joint.2);
+    let joint = joint.or_else(|| bounds.joint_gib(survivor));
     let bound = if kind == "drain" { bounds.drain_gib } else { joint.unwrap_or(bounds.larger()) };
     println!(
         "{kind:<7}{hosts:>6} {who:<8} {:>7.3} {:>5} {:>8} {:>4} ({:>6.4}) {:>9} {:>5} {gib:>10.1} {:>11.4} {:>8}",
@@ -163,7 +167,7 @@ fn row(
         "disk_max_over_mean": after["disk_max_over_mean"], "violations": after["rack_violations"],
         "copies_on_drained": after["insts_on_offline"], "gib_copied": gib,
         "gib_over_cap": bounds.over_cap_gib, "gib_forced_by_violations": bounds.forced_gib,
-        "gib_joint_bound_of_readme": joint, "gib_drain_bound": offline.map(|_| bounds.drain_gib),
+        "gib_joint_bound": joint, "worst_survivor": survivor, "worst_survivor_least": bounds.survivor, "gib_drain_bound": offline.map(|_| bounds.drain_gib),
         "gib_over_bound": gib / bound, "master_changes": score["primary_changes"], "master_changes_floor": bounds.changes,
     }))
 }

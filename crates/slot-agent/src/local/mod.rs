@@ -44,6 +44,8 @@ pub enum LocalRequest {
         by: OperatorName,
         /// Why.
         reason: String,
+        /// That person's word that no older state of this disk was put back.
+        disk_is_current: bool,
     },
 }
 

@@ -10,7 +10,7 @@ use slot_machine::aside::untold;
 use slot_machine::by_hand::unnoted;
 use slot_machine::command::Command;
 use slot_machine::state::State;
-use slot_types::cluster::{Cluster, Host, HostQuarantine, HostState};
+use slot_types::cluster::{Cluster, Host, HostQuarantine, HostState, Silence};
 use slot_types::engine::EngineStatus;
 use slot_types::evidence::{AgentSeen, CopyEvidence, Evidence, HostEvidence, Seen};
 use slot_types::ids::*;
@@ -38,6 +38,8 @@ struct Floor {
 struct Heard {
     report: AgentReport,
     at: u64,
+    /// How long nothing was heard of the host before the first report of this boot.
+    silence: Silence,
 }
 
 /// All that is heard.
@@ -92,8 +94,19 @@ impl Observer {
             return false;
         }
         self.lost.remove(host);
-        self.heard.insert(host.clone(), Heard { report, at: now.ms });
+        let silence = self.silence_before(host, report.boot, now);
+        self.heard.insert(host.clone(), Heard { report, at: now.ms, silence });
         true
+    }
+
+    /// How long nothing was heard of a host before the first report of the boot that is heard now. A leader that heard it in no
+    /// other boot knows only since when it listens.
+    fn silence_before(&self, host: &HostName, boot: BootId, now: Now) -> Silence {
+        match self.heard.get(host) {
+            Some(last) if last.report.boot == boot => last.silence,
+            Some(last) => Silence { ms: now.ms.saturating_sub(last.at), whole: true },
+            None => Silence { ms: now.ms.saturating_sub(self.since), whole: false },
+        }
     }
 
     pub(super) fn lost(&mut self, host: HostName, why: String) {
@@ -194,7 +207,7 @@ impl Observer {
     ) -> Option<Command> {
         let host = cluster.hosts.get(name)?;
         let floor = self.floor(name, host, now);
-        let report = &self.heard.get(name)?.report;
+        let Heard { report, silence, .. } = self.heard.get(name)?;
         let known_quarantine = match &host.quarantined {
             Some(HostQuarantine::OtherDisk { presented }) => *presented == report.incarnation,
             Some(HostQuarantine::OlderDisk { .. }) => host.incarnation == Some(report.incarnation),
@@ -217,6 +230,7 @@ impl Observer {
             // A report that lags behind a receipt is no older disk: every order acknowledged before this command is
             // applied was started at or before `applied`.
             high_water: if older_disk { report.high_water } else { report.high_water.max(applied) },
+            silence: *silence,
         })
     }
 

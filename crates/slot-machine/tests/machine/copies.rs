@@ -310,10 +310,22 @@ fn r16_the_copies_of_a_replaced_disk_are_built_anew_with_the_next_generation() {
     let mut world = World::with_store();
     let lost = slot(3, 1);
     let other = Incarnation([77; 16]);
-    world.ok(Command::HostSeen { host: host(3), incarnation: other, boot: boot(3, 2), high_water: LogIndex(0) });
+    world.ok(Command::HostSeen {
+        host: host(3),
+        incarnation: other,
+        boot: boot(3, 2),
+        high_water: LogIndex(0),
+        silence: SILENCE,
+    });
     let admit = Command::AdmitHost { host: host(3), incarnation: other, by: person("ben"), reason: "new".into() };
     world.ok(admit);
-    world.ok(Command::HostSeen { host: host(3), incarnation: other, boot: boot(3, 2), high_water: LogIndex(0) });
+    world.ok(Command::HostSeen {
+        host: host(3),
+        incarnation: other,
+        boot: boot(3, 2),
+        high_water: LogIndex(0),
+        silence: SILENCE,
+    });
     assert_eq!((world.copy(1, &lost).state, world.copy(1, &lost).whole), (CopyState::Building, false));
     let id = world.start(Intent::Rebuild(Scope::All), vec![build(&world, 1, &lost, 2, None)]);
     world.drive();

@@ -291,7 +291,13 @@ fn r28_l1_a_succeeded_master_goes_with_its_disk() {
     let order = world.until(StepKind::FenceHost);
     world.finish(order.id, said(&world));
     world.drive();
-    world.ok(Command::HostSeen { host: host(1), incarnation: disk(66), boot: boot(1, 2), high_water: LogIndex(0) });
+    world.ok(Command::HostSeen {
+        host: host(1),
+        incarnation: disk(66),
+        boot: boot(1, 2),
+        high_water: LogIndex(0),
+        silence: SILENCE,
+    });
     let mut alive = World { state: world.state.clone(), watch: world.watch.clone(), index: world.index, ..dead_host() };
     alive.state.ended_boots.clear();
     for (world, left) in [(&mut world, 0), (&mut alive, 1)] {

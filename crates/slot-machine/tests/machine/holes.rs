@@ -319,7 +319,13 @@ fn s2_a_word_from_a_replaced_disk_counts_for_nothing() {
     let order = world.until(StepKind::Follow);
     let replaced = order.id;
     assert_eq!(order.incarnation, disk(1));
-    let seen = Command::HostSeen { host: host(1), incarnation: disk(101), boot: boot(1, 9), high_water: LogIndex(0) };
+    let seen = Command::HostSeen {
+        host: host(1),
+        incarnation: disk(101),
+        boot: boot(1, 9),
+        high_water: LogIndex(0),
+        silence: SILENCE,
+    };
     world.ok(seen);
     world.ok(Command::AdmitHost {
         host: host(1),

@@ -111,8 +111,13 @@ fn s2_the_disk_of_an_invited_host_is_admitted() {
     assert_eq!(world.cluster().hosts[&h3].incarnation, Some(disk(77)));
     let copy = world.copy(1, &slot(3, 1));
     assert_eq!((copy.state, copy.whole), (CopyState::Building, false), "R16: the new disk holds nothing");
-    let seen =
-        |incarnation| Command::HostSeen { host: host(3), incarnation, boot: boot(3, 2), high_water: LogIndex(0) };
+    let seen = |incarnation| Command::HostSeen {
+        host: host(3),
+        incarnation,
+        boot: boot(3, 2),
+        high_water: LogIndex(0),
+        silence: SILENCE,
+    };
     world.ok(seen(disk(3)));
     assert!(matches!(world.cluster().hosts[&h3].quarantined, Some(HostQuarantine::OtherDisk { .. })));
     world.ok(seen(disk(77)));
@@ -236,4 +241,142 @@ fn a_retired_host_is_not_invited() {
     let mut world = World::new();
     world.cluster_mut().hosts.get_mut(&host(4)).unwrap().declared = HostState::Retired;
     assert!(matches!(world.refused(invite(&host(4), "token")), Refused::Precondition(_)));
+}
+
+/// A person retires a host after somebody was invited in its name: the name is used up, whoever holds the token.
+#[test]
+fn a_host_that_was_retired_after_its_invitation_does_not_join() {
+    let mut world = World::new();
+    world.ok(invite(&host(4), "token"));
+    world.cluster_mut().hosts.get_mut(&host(4)).unwrap().declared = HostState::Retired;
+    let refused = world.refused(join(&host(4), "token", "key", disk(77)));
+    assert!(refused.to_string().contains("retired"), "{refused}");
+    assert_eq!(world.cluster().hosts[&host(4)].incarnation, Some(disk(4)));
+}
+
+/// `store1` without a master: its epoch is h2's, which was never promoted at it, and its plan is over.
+fn masterless() -> World {
+    let mut world = World::with_store();
+    let id = world.start(Intent::DrainHost(host(1)), vec![hand_over(&world, 1, &slot(1, 1), &slot(2, 1))]);
+    world.until(StepKind::Demote);
+    world.dead.insert(host(1));
+    world.ok(Command::AbortPlan { plan: id, by: person("ann"), reason: "too long".into() });
+    for _ in 0..3 {
+        world.all_stuck();
+    }
+    assert!(world.state.plans[&id].status.is_ended(), "{:?}", world.state.plans[&id].tasks);
+    assert_eq!((world.store(1).master.clone(), world.store(1).pending.clone()), (None, Some(slot(2, 1))));
+    world
+}
+
+fn waits_for_a_person(mut world: World, n: u8, why: &str) {
+    world.ok(invite(&host(n), "token"));
+    world.ok(join(&host(n), "token", "key", disk(77)));
+    assert!(told(&world).contains("waits to be admitted by a person"), "{}", told(&world));
+    assert!(told(&world).contains(why), "{}", told(&world));
+    assert_eq!(world.cluster().hosts[&host(n)].incarnation, Some(disk(n)));
+}
+
+/// R3: the next plan makes a possible master of whom the epoch was given to, and needs its disk to fence it.
+#[test]
+fn s2_the_former_disk_is_not_forgotten_while_an_epoch_is_allocated_to_it() {
+    waits_for_a_person(masterless(), 2, "may hold a master of store1");
+}
+
+/// L1: where nobody is master, a replica may be all that is left of a store.
+#[test]
+fn s2_the_former_disk_is_not_forgotten_while_its_store_has_no_master() {
+    waits_for_a_person(masterless(), 3, "which has no master");
+}
+
+/// R7: records that an open loss case tells of are on the former disk and nowhere else.
+#[test]
+fn s2_the_former_disk_is_not_forgotten_while_a_loss_case_waits_for_it() {
+    let mut world = World::with_store();
+    world.dead.insert(host(1));
+    world.attest(1, "ann");
+    let task = waiving(&world, 1, &slot(1, 1), &slot(2, 1), FenceLevel::Attested);
+    world.start(Intent::FailOverHost(host(1)), vec![task]);
+    world.drive();
+    world.dead.clear();
+    world.seen(1, 2);
+    let client = ClientName::new("mta").unwrap();
+    world.stranded.insert(slot(1, 1), vec![RecordId { client, sequence: 7 }]);
+    let task = fence_returned(&world, 1, &slot(1, 1));
+    world.start(Intent::FenceReturned { slot: slot(1, 1) }, vec![task]);
+    world.drive();
+    assert!(world.store(1).possible_masters.is_empty());
+    waits_for_a_person(world, 1, "waits for what the former one holds");
+}
+
+/// S2: a disk that another one took the place of comes back, its old ledger on it: no word admits it.
+#[test]
+fn s2_a_disk_that_was_given_up_is_never_admitted_again() {
+    let mut world = World::with_store();
+    let h3 = host(3);
+    world.ok(invite(&h3, "token"));
+    world.ok(join(&h3, "token", "key", disk(77)));
+    let seen = |incarnation, high_water| Command::HostSeen {
+        host: host(3),
+        incarnation,
+        boot: boot(3, 2),
+        high_water: LogIndex(high_water),
+        silence: SILENCE,
+    };
+    world.ok(seen(disk(3), 0));
+    let admit = |incarnation| Command::AdmitHost {
+        host: host(3),
+        incarnation,
+        by: person("ben"),
+        reason: "found it in a drawer".into(),
+    };
+    let refused = world.refused(admit(disk(3))).to_string();
+    assert!(refused.contains("was given up"), "{refused}");
+    // Neither does a token.
+    world.ok(invite(&h3, "second"));
+    let refused = world.refused(join(&h3, "second", "key", disk(3))).to_string();
+    assert!(refused.contains("was given up"), "{refused}");
+    assert_eq!(world.cluster().hosts[&h3].incarnation, Some(disk(77)));
+    world.ok(join(&h3, "second", "key", disk(78)));
+    assert_eq!(world.cluster().hosts[&h3].incarnation, Some(disk(78)));
+}
+
+/// S2: an older disk stays out, also after another one was put in for a moment, and though its ledger caught up in index.
+#[test]
+fn s2_an_older_disk_stays_out_after_another_ones_visit() {
+    let mut world = World::with_store();
+    let acknowledged = world.cluster().hosts[&host(3)].acknowledged;
+    let seen = |incarnation, high_water| Command::HostSeen {
+        host: host(3),
+        incarnation,
+        boot: boot(3, 1),
+        high_water,
+        silence: SILENCE,
+    };
+    world.ok(seen(disk(3), LogIndex(0)));
+    let quarantine = |world: &World| world.cluster().hosts[&host(3)].quarantined.clone();
+    assert!(matches!(quarantine(&world), Some(HostQuarantine::OlderDisk { .. })));
+    world.ok(seen(disk(9), LogIndex(0)));
+    assert!(matches!(quarantine(&world), Some(HostQuarantine::OtherDisk { .. })));
+    world.ok(seen(disk(3), LogIndex(acknowledged.0 + 100)));
+    assert!(matches!(quarantine(&world), Some(HostQuarantine::OlderDisk { .. })), "{:?}", quarantine(&world));
+    // Another one is admitted as ever.
+    world.ok(seen(disk(9), LogIndex(0)));
+    let (by, reason) = (person("ben"), "a new one".to_string());
+    world.ok(Command::AdmitHost { host: host(3), incarnation: disk(9), by, reason });
+    assert_eq!(quarantine(&world), None);
+}
+
+/// R14, R16: a copy that is not counted yet and held everything once holds nothing on the new disk; plans made before see it.
+#[test]
+fn r14_a_copy_that_went_with_its_disk_changes_its_store() {
+    let mut world = World::with_store();
+    let at = slot(3, 1);
+    let store_now = world.cluster_mut().stores.get_mut(&store(1)).unwrap();
+    store_now.copies.get_mut(&at).unwrap().state = CopyState::Building;
+    let version = store_now.version;
+    world.ok(invite(&host(3), "token"));
+    world.ok(join(&host(3), "token", "key", disk(77)));
+    assert!(!world.copy(1, &at).whole);
+    assert!(world.store(1).version > version);
 }

@@ -117,6 +117,15 @@ fn r10_a_restore_voids_what_was_under_way_and_begins_above_everything_given_befo
     assert!(world.cluster().hosts.values().all(|h| h.quarantined == Some(HostQuarantine::Restored)));
 }
 
+/// A token that was used after the backup was taken is not known to be burnt: whoever copied it could join with another key.
+#[test]
+fn r10_a_restore_voids_invitations() {
+    let mut world = World::with_store();
+    let certificate = slot_types::position::Digest::of(b"token");
+    world.ok(Command::InviteHost { host: host(9), certificate, by: person("ann"), reason: "new".into() });
+    assert!(restored(&backup_of(&world.state), 1).unwrap().invitations.is_empty());
+}
+
 #[test]
 fn r10_every_coordinator_begins_with_the_same_bytes() {
     let backup = backup_of(&World::with_store().state);

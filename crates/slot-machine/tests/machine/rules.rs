@@ -208,8 +208,20 @@ fn r8_an_attestation_is_void_at_a_sign_of_life() {
     world.dead.insert(host(1));
     for sign in [
         Command::SignOfLife { host: host(1), seen: "its engine answered h3".into() },
-        Command::HostSeen { host: host(1), incarnation: disk(1), boot: boot(1, 1), high_water: LogIndex(9_999) },
-        Command::HostSeen { host: host(1), incarnation: disk(77), boot: boot(1, 1), high_water: LogIndex(0) },
+        Command::HostSeen {
+            host: host(1),
+            incarnation: disk(1),
+            boot: boot(1, 1),
+            high_water: LogIndex(9_999),
+            silence: SILENCE,
+        },
+        Command::HostSeen {
+            host: host(1),
+            incarnation: disk(77),
+            boot: boot(1, 1),
+            high_water: LogIndex(0),
+            silence: SILENCE,
+        },
     ] {
         world.attest(1, "ann");
         assert!(world.cluster().attestations.contains_key(&host(1)));

@@ -185,7 +185,13 @@ fn r27_a_boot_that_has_ended_is_not_ordered_again() {
     assert!(!world.start_all(), "its new boot was not heard of yet");
     assert!(world.blocked()[0].contains("booted again"));
     // A report of the old boot that was late is not believed.
-    world.ok(Command::HostSeen { host: host(1), incarnation: disk(1), boot: boot(1, 1), high_water: LogIndex(9_999) });
+    world.ok(Command::HostSeen {
+        host: host(1),
+        incarnation: disk(1),
+        boot: boot(1, 1),
+        high_water: LogIndex(9_999),
+        silence: SILENCE,
+    });
     assert!(!world.start_all());
     world.seen(1, 2);
     world.start_all();
@@ -225,7 +231,13 @@ fn r28_a_weakly_fenced_master_is_not_forgotten() {
 #[test]
 fn s2_other_and_older_disks_are_quarantined() {
     let mut world = World::with_store();
-    let seen = |incarnation, high_water| Command::HostSeen { host: host(3), incarnation, boot: boot(3, 2), high_water };
+    let seen = |incarnation, high_water| Command::HostSeen {
+        host: host(3),
+        incarnation,
+        boot: boot(3, 2),
+        high_water,
+        silence: SILENCE,
+    };
     let acknowledged = world.cluster().hosts[&host(3)].acknowledged;
     assert!(acknowledged > LogIndex(0));
     world.ok(seen(disk(3), LogIndex(acknowledged.0 - 1)));
@@ -241,7 +253,13 @@ fn s2_other_and_older_disks_are_quarantined() {
     world.ok(admit(66));
     assert_eq!(world.copy(1, &slot(3, 1)).state, CopyState::Building, "R16: the new disk holds nothing");
     // A master's disk is not replaced before it is failed over.
-    world.ok(Command::HostSeen { host: host(1), incarnation: disk(99), boot: boot(1, 2), high_water: LogIndex(0) });
+    world.ok(Command::HostSeen {
+        host: host(1),
+        incarnation: disk(99),
+        boot: boot(1, 2),
+        high_water: LogIndex(0),
+        silence: SILENCE,
+    });
     let admit = Command::AdmitHost { host: host(1), incarnation: disk(99), by: person("ann"), reason: "new".into() };
     assert!(matches!(world.refused(admit), Refused::Precondition(_)));
 }

@@ -46,6 +46,9 @@ pub fn never(why: NeverWill) -> Outcome {
 
 pub const HOSTS: u8 = 4;
 
+/// How long a host was silent that booted, where a test does not say.
+pub const SILENCE: Silence = Silence { ms: 60_000, whole: true };
+
 pub struct World {
     pub state: State,
     pub watch: Watch,
@@ -150,7 +153,13 @@ impl World {
     }
     pub fn seen(&mut self, h: u8, b: u8) {
         let high_water = self.cluster().hosts[&host(h)].acknowledged;
-        self.ok(Command::HostSeen { host: host(h), incarnation: disk(h), boot: boot(h, b), high_water });
+        self.ok(Command::HostSeen {
+            host: host(h),
+            incarnation: disk(h),
+            boot: boot(h, b),
+            high_water,
+            silence: SILENCE,
+        });
     }
     pub fn attest(&mut self, h: u8, by: &str) -> Answer {
         let known = self.cluster().hosts[&host(h)].boot.unwrap();

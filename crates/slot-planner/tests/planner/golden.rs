@@ -2,6 +2,7 @@
 
 use crate::world::*;
 use slot_planner::CheckedPlan;
+use slot_types::cluster::{Reboot, Silence};
 use slot_types::ids::*;
 use slot_types::plan::{Intent, Settlement};
 use slot_types::render::{WIDTH, render_plan};
@@ -10,6 +11,10 @@ pub fn page(plan: &CheckedPlan) -> String {
     let text = render_plan(Some(PlanId(17)), plan.plan(), &plan.digest());
     assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
     text
+}
+
+fn rebooted(ms: u64, kept_off: bool) -> Reboot {
+    Reboot { boot: BootId([99; 16]), silence: Silence { ms, whole: true }, kept_off, wall: WallTime(0) }
 }
 
 #[test]
@@ -35,6 +40,7 @@ fn fail_over() {
     insta::assert_snapshot!("failover_planned", page(&planned));
     world.silent(&host(1), 241_000);
     world.attest(&host(1));
+    world.host_mut(&host(1)).reboots = vec![rebooted(130_000, false), rebooted(115_000, true)];
     let one = world.plan(Intent::FailOverSlot { slot: slot("imap1/1"), to: None }).unwrap();
     insta::assert_snapshot!("failover_slot", page(&one));
     world.said(&slot("imap2/1"), |s| s.tip = tip(s.epoch, 59));

@@ -115,6 +115,7 @@ impl World {
                 drained_masters: BTreeSet::new(),
                 back_by: None,
                 device: slot_types::fence::Device { spec: spec.fence.clone(), ..Default::default() },
+                reboots: Vec::new(),
                 version: 10 + u64::from(number),
             };
             self.cluster.hosts.entry(name.clone()).or_insert(known);

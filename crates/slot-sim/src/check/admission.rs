@@ -106,6 +106,7 @@ mod tests {
             drained_masters: BTreeSet::new(),
             back_by: None,
             device: slot_types::fence::Device::default(),
+            reboots: Vec::new(),
             version: 1,
         };
         cluster.hosts.insert(host(), known);

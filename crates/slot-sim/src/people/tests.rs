@@ -74,6 +74,7 @@ impl Toy {
                 drained_masters: BTreeSet::new(),
                 back_by: None,
                 device: slot_types::fence::Device::default(),
+                reboots: Vec::new(),
                 version: 1,
             };
             cluster.hosts.insert(host(n), known);

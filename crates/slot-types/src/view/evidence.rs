@@ -2,7 +2,7 @@
 //!
 //! What always holds: nothing here concludes anything; what nobody looked at is said to be unknown, with the reason.
 
-use crate::cluster::{Attestation, Domain, HostState};
+use crate::cluster::{Attestation, Domain, HostState, Reboot};
 use crate::evidence::{AgentSeen, CopyEvidence, Seen};
 use crate::fence::{DeviceFailed, DeviceOff, Power};
 use crate::ids::*;
@@ -23,6 +23,8 @@ pub struct EvidenceView {
     pub revision: Revision,
     /// The boot that is known of it (R27).
     pub boot: Option<BootId>,
+    /// Its last reboots, the last one at the end.
+    pub reboots: Vec<Reboot>,
     /// What its agent last said to the leader.
     pub agent: Seen<AgentSeen>,
     /// The engines of its copies, as its agent last reported them.

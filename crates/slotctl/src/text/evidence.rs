@@ -1,8 +1,12 @@
 //! Everything seen of one host, with its age, for a person who has to decide whether it is dead.
 
 use super::layout::{Table, age, count, join, span, wrap};
+use slot_types::cluster::{length, reboots_took};
 use slot_types::evidence::{CopyEvidence, Seen};
 use slot_types::view::*;
+
+/// An agent that was heard this lately is not called silent; what policy calls silent is said elsewhere.
+const SILENCE_SAID_MS: u64 = 5_000;
 
 /// All of it; nothing is concluded.
 pub fn evidence(view: &EvidenceView) -> String {
@@ -29,6 +33,7 @@ pub fn evidence(view: &EvidenceView) -> String {
         table.row(vec!["replication".into(), age(&link.heard_ms), what]);
     }
     text += &table.text(2);
+    text += &wrap("or wait?     ", &or_wait(view));
     text += &others(view);
     text += &probes(view);
     text += &device(view);
@@ -49,6 +54,15 @@ fn engine(seen: &Seen<CopyEvidence>) -> String {
         Seen::Known { value: CopyEvidence::Silent, .. } => "runs, does not answer its agent".into(),
         Seen::Known { value: CopyEvidence::Absent, .. } => "its agent holds no such copy".into(),
         Seen::Unknown { reason } => format!("UNKNOWN: {reason}"),
+    }
+}
+
+/// How long its reboots took, against how long it is silent now.
+fn or_wait(view: &EvidenceView) -> String {
+    let took = reboots_took(&view.reboots);
+    match view.agent.age_ms() {
+        Some(ms) if ms >= SILENCE_SAID_MS => format!("{took}; silent now for {}", length(ms)),
+        _ => took,
     }
 }
 

@@ -160,7 +160,9 @@ fn replication(view: &StatusView) -> String {
 
 fn losses(view: &StatusView) -> String {
     match &view.worst_losses {
-        Seen::Known { value, .. } => risk::lines(value.iter()),
+        Seen::Known { value, .. } => {
+            risk::lines(value.iter()) + &view.worst_pair.value().map_or(String::new(), risk::pair)
+        }
         Seen::Unknown { reason } => wrap("one host dies  ", &format!("not known: {reason}")),
     }
 }

@@ -28,10 +28,11 @@ async fn a_token_is_written_once_and_never_said_or_sent() {
     assert_eq!(mode & 0o777, 0o600);
     // What was announced is the digest of the certificate in the file, and no more of it.
     let certificate = Token::read(&out).unwrap().certificate();
-    let script = rig.script("c1");
-    assert_eq!(script.approved.last().unwrap(), &certificate.0.to_vec());
-    assert!(script.calls.last().unwrap().starts_with("InviteHost imap9 42 "), "{:?}", script.calls);
-    drop(script);
+    {
+        let script = rig.script("c1");
+        assert_eq!(script.approved.last().unwrap(), &certificate.0.to_vec());
+        assert!(script.calls.last().unwrap().starts_with("InviteHost imap9 42 "), "{:?}", script.calls);
+    }
     let token = std::fs::read_to_string(&out).unwrap();
     assert!(secrets(&token).len() > 3, "a token has a key and certificates");
     let said = format!("{}{}", ended.out, ended.err);

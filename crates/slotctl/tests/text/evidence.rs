@@ -1,7 +1,7 @@
 //! Everything seen of one host, as it is said.
 
 use super::fixtures::*;
-use slot_types::cluster::{Attestation, HostState};
+use slot_types::cluster::{Attestation, HostState, Reboot, Silence};
 use slot_types::engine::EngineRole;
 use slot_types::evidence::{AgentSeen, CopyEvidence};
 use slot_types::fence::{DeviceFailed, DeviceOff, Power};
@@ -38,6 +38,10 @@ fn reach() -> Reach {
     }
 }
 
+fn reboot(ms: u64, whole: bool, kept_off: bool) -> Reboot {
+    Reboot { boot: BootId([2; 16]), silence: Silence { ms, whole }, kept_off, wall: WallTime(1_730_800_000_000) }
+}
+
 /// A host whose agent is silent while a replica still hears one of its engines.
 pub fn evidence_view() -> EvidenceView {
     let link = |n: u16, heard_ms| LinkSeen { store: store(n), from: slot(7, n), to: slot(3, n), heard_ms };
@@ -47,6 +51,7 @@ pub fn evidence_view() -> EvidenceView {
         declared: HostState::Active,
         revision: Revision(48_211),
         boot: Some(BootId([3; 16])),
+        reboots: vec![reboot(370_000, true, false), reboot(348_000, false, false), reboot(391_000, true, true)],
         agent: seen(3, 241_000),
         engines: vec![
             EngineSeen { slot: slot(3, 7), store: store(23), engine: running(3, 7, 23, EngineRole::Master, 241_000) },

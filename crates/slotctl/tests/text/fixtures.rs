@@ -85,6 +85,13 @@ pub fn loss_line(lost: Lost, masters: u32) -> LossLine {
     }
 }
 
+/// Two hosts that share seven stores.
+pub fn worst_pair() -> PairLoss {
+    let lost = Lost::Hosts([host(5), host(7)].into());
+    let worst = LossLine { moves: 33, stops: 7, served: 233, coordinators: Vec::new(), ..loss_line(lost, 40) };
+    PairLoss { worst: Some(worst), looked_at: 66, of: 66 }
+}
+
 fn coordinator(name: &str, address: &str, reachable: Seen<bool>) -> CoordinatorLine {
     CoordinatorLine { name: CoordinatorName::new(name).unwrap(), address: address.parse().unwrap(), reachable }
 }
@@ -117,6 +124,7 @@ pub fn quiet() -> StatusView {
         compared: ComparedCounts { replicas: 240, uncompared: 3, differ: 0, oldest_ms: Some(449_280_000) },
         hosts: (1..=12).map(host_line).collect(),
         worst_losses: known(vec![loss_line(Lost::Host(host(7)), 20), loss_line(Lost::Domain(rack(5)), 80)], 0),
+        worst_pair: known(worst_pair(), 0),
         front_ends: vec![front_end(1, 48_211), front_end(2, 48_211)],
         holds: Vec::new(),
     }

@@ -65,6 +65,7 @@ fn status_without_a_leader() {
     }
     view.hosts.truncate(2);
     view.worst_losses = unknown("only the leader hears agents");
+    view.worst_pair = unknown("only the leader hears agents");
     golden!(text::status::status(&view, false));
 }
 

@@ -27,6 +27,7 @@ impl Fleet<'_> {
             declared: host.declared,
             revision: self.eyes.state.revision,
             boot: host.boot,
+            reboots: host.reboots.clone(),
             agent: self.agent_of(name),
             engines: engines.collect(),
             links: self.links_to(name),

@@ -14,7 +14,7 @@ const PEER_SILENT_MS: u64 = 2_000;
 impl Fleet<'_> {
     pub(super) fn status(&self) -> StatusView {
         let eyes = self.eyes;
-        let losses = self.losses();
+        let (losses, worst_pair) = self.losses_and_pair();
         StatusView {
             cluster: self.cluster.name.clone(),
             id: self.cluster.id,
@@ -29,6 +29,7 @@ impl Fleet<'_> {
             compared: self.compared_counts(),
             hosts: self.host_lines(losses.value()),
             worst_losses: worst(losses),
+            worst_pair,
             front_ends: self.front_ends(),
             holds: self.cluster.holds().collect(),
         }

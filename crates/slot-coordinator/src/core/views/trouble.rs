@@ -70,6 +70,9 @@ impl Fleet<'_> {
             Some(Seen::Unknown { reason }) => seen.push(format!("its device: UNKNOWN, {reason}")),
             None => {}
         }
+        if let Some(host) = self.cluster.hosts.get(name).filter(|host| !host.reboots.is_empty()) {
+            seen.push(format!("or wait: {}", reboots_took(&host.reboots)));
+        }
         seen.push(format!("every probe: slotctl evidence host {name}"));
         seen
     }

@@ -25,6 +25,13 @@ pub(super) struct Short {
     bytes: u64,
 }
 
+impl Short {
+    /// Whether any rule is.
+    pub fn is_broken(&self) -> bool {
+        self.violations > 0
+    }
+}
+
 /// What every host should come to.
 #[derive(Clone)]
 pub(super) struct Aims {
@@ -133,5 +140,13 @@ impl Aims {
             load: active().map(|host| tally.load[host].saturating_sub(self.load[host])).sum(),
             bytes: active().map(|host| tally.bytes[host].saturating_sub(self.bytes[host])).sum(),
         }
+    }
+    /// The same where copies that are on a host may stay there: how even they are is no reason for anything.
+    pub fn short_of_masters(&self, fleet: &Fleet, layout: &Layout, figures: &Figures) -> Short {
+        Short { bytes: 0, ..self.short(fleet, layout, figures) }
+    }
+    /// The same with the worst survivor as it was reached, where that is above its level, and no host's load brought below what it has.
+    pub fn as_reached(&self, reached: &Figures) -> Aims {
+        self.at_level(self.survivor.max(reached.worst_survivor))
     }
 }

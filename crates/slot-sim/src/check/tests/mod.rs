@@ -186,6 +186,7 @@ fn state(n: u64, master: Option<&str>, pending: Option<&str>, tasks: Vec<Task>) 
             drained_masters: BTreeSet::new(),
             back_by: None,
             device: slot_types::fence::Device::default(),
+            reboots: Vec::new(),
             version: 1,
         };
         cluster.hosts.insert(HostName::new(name).unwrap(), host);

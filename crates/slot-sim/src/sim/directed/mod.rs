@@ -45,7 +45,8 @@ pub fn all() -> impl Iterator<Item = &'static Script> {
 }
 
 /// Of each 300 seeds one: dangerous states that random worlds come to so rarely that 300 of them may miss them.
-const RARE: [(u64, &str); 4] = [
+const RARE: [(u64, &str); 5] = [
+    (57, "r19-disk-not-vouched-for"),
     (117, "r23-mass-unasked"),
     (177, "r19-branch-not-recorded"),
     (237, "s2-older-disk-accepted"),
@@ -53,7 +54,7 @@ const RARE: [(u64, &str); 4] = [
 ];
 
 /// The schedule that a campaign plays with a seed: every sixth seed has one, every 24th one about copies, every thirtieth one of
-/// power that is cut, four in 300 a rare one; the others are random worlds.
+/// power that is cut, five in 300 a rare one; the others are random worlds.
 pub fn of_seed(seed: u64) -> Option<&'static Script> {
     if seed % 24 == 16 {
         let mut about_copies = copies::SCRIPTS.iter().filter(|script| script.name.starts_with("reach/"));

@@ -1,0 +1,83 @@
+//! How long reboots took, as the leader that heard both ends of one says, and one that did not.
+
+use super::world::World;
+use super::{built, host};
+use slot_types::cluster::Reboot;
+use slot_types::ids::*;
+use slot_types::plan::Intent;
+use slot_types::render::render_plan;
+use slot_types::view::*;
+
+/// The host goes down for so long and comes back in another boot; its engines are everyday recovery's business.
+fn reboots(world: &mut World, name: &str, boot: u8, ms: u64) {
+    world.agents.get_mut(&host(name)).unwrap().up = false;
+    world.run_for(ms);
+    let agent = world.agents.get_mut(&host(name)).unwrap();
+    (agent.up, agent.boot) = (true, BootId([boot; 16]));
+    world.run_for(5_000);
+}
+
+fn evidence(world: &mut World, name: &str) -> EvidenceView {
+    let View::Evidence(view) = world.view(Query::Evidence(host(name))) else { panic!("evidence") };
+    *view
+}
+
+fn took(all: &[Reboot]) -> Vec<(u64, bool)> {
+    all.iter().map(|reboot| (reboot.silence.ms / 1_000, reboot.silence.whole)).collect()
+}
+
+#[test]
+fn a_reboot_takes_from_the_last_report_of_the_old_boot_to_the_first_of_the_new_one() {
+    let mut world = built(41, 3);
+    assert_eq!(evidence(&mut world, "imap1").reboots, []);
+    reboots(&mut world, "imap1", 91, 130_000);
+    reboots(&mut world, "imap1", 92, 40_000);
+    let seen = evidence(&mut world, "imap1");
+    assert_eq!(took(&seen.reboots), [(130, true), (40, true)]);
+    assert_eq!(seen.reboots[1].boot, BootId([92; 16]));
+    // Every coordinator has applied the same, and a later leader shows it too.
+    let leader = world.leader().unwrap();
+    world.crash(leader);
+    world.start(leader);
+    world.run_for(20_000);
+    assert_eq!(evidence(&mut world, "imap1").reboots, seen.reboots);
+}
+
+#[test]
+fn a_leader_that_did_not_hear_the_old_boot_says_at_least_how_long() {
+    let mut world = built(42, 3);
+    world.agents.get_mut(&host("imap1")).unwrap().up = false;
+    world.run_for(60_000);
+    let leader = world.leader().unwrap();
+    world.crash(leader);
+    world.run_for(30_000);
+    reboots(&mut world, "imap1", 91, 1_000);
+    let seen = evidence(&mut world, "imap1");
+    let [reboot] = seen.reboots.as_slice() else { panic!("one reboot: {:?}", seen.reboots) };
+    assert!(!reboot.silence.whole, "{reboot}");
+    assert!((20_000..40_000).contains(&reboot.silence.ms), "no longer than it has listened: {reboot}");
+}
+
+#[test]
+fn the_sheet_of_a_silent_host_says_how_long_it_took_to_come_back_and_how_long_it_is_silent() {
+    let mut world = built(43, 3);
+    reboots(&mut world, "imap1", 91, 130_000);
+    reboots(&mut world, "imap1", 92, 115_000);
+    world.agents.get_mut(&host("imap1")).unwrap().up = false;
+    world.run_for(40_000);
+    let View::Status(status) = world.view(Query::Status) else { panic!("a status") };
+    let seen = status.needs_you.iter().find(|trouble| trouble.subject == "imap1").unwrap().seen.join("\n");
+    assert!(seen.contains("or wait: its last 2 reboots took 1 min 55 s, 2 min 10 s"), "{seen}");
+    let attest =
+        slot_coordinator::core::ControlRequest::Attest { request: None, host: host("imap1"), how: "unplugged".into() };
+    world.agents.values_mut().for_each(|agent| agent.deaf = true);
+    world.run_for(5_000);
+    world.ask_leader("alice", &attest).unwrap();
+    let plan = world.plan(Intent::FailOverHost(host("imap1"))).unwrap();
+    let leader = world.leader().unwrap();
+    let record = world.nodes[&leader].core.as_ref().unwrap().state().plans[&plan].clone();
+    let shown = render_plan(Some(plan), &record.plan, &record.digest);
+    let words = shown.split_whitespace().collect::<Vec<_>>().join(" ");
+    let said = "OR WAIT? imap1: its last 2 reboots took 1 min 55 s, 2 min 10 s; silent now for 4";
+    assert!(words.contains(said), "{shown}");
+}
