@@ -15,6 +15,7 @@ mod lines;
 mod pause;
 mod plans;
 mod random;
+mod rebuilt;
 mod restore;
 mod retire;
 mod rules;
