@@ -10,6 +10,7 @@ use crate::apply::{Stamp, audit};
 use crate::hosts::bounded;
 use crate::restore::{AdoptedCopy, AdoptedHost, Readoption};
 use crate::state::State;
+use slot_planted::planted;
 use slot_types::cluster::*;
 use slot_types::ids::*;
 use slot_types::order::RoleOrdered;
@@ -68,12 +69,7 @@ pub(crate) fn rebuild(state: &mut State, stamp: Stamp) {
 }
 
 /// Takes the hosts' words, and puts the hosts themselves back in service.
-fn hear(
-    cluster: &mut Cluster,
-    hosts: BTreeMap<HostName, Readoption>,
-    stamp: Stamp,
-    told: &mut Vec<String>,
-) -> Ground {
+fn hear(cluster: &mut Cluster, hosts: BTreeMap<HostName, Readoption>, stamp: Stamp, told: &mut Vec<String>) -> Ground {
     let mut held: BTreeMap<StoreName, Held> = BTreeMap::new();
     let mut silent = BTreeMap::new();
     for (name, how) in hosts {
@@ -167,7 +163,9 @@ impl Ground {
     fn rebuild_store(&self, store: &mut Store, held: &Held) -> Vec<(SlotId, CopyGeneration)> {
         store.version += 1;
         let backed_up = store.epoch;
-        store.epoch = held.values().map(|said| said.epoch).fold(store.epoch, Epoch::max);
+        if !planted("r10-backup-epoch-taken") {
+            store.epoch = held.values().map(|said| said.epoch).fold(store.epoch, Epoch::max);
+        }
         take_copies(store, held);
 
         let at_epoch = |(_, said): &(&SlotId, &AdoptedCopy)| {
@@ -268,6 +266,7 @@ fn take_copies(store: &mut Store, held: &Held) {
 fn possible_masters(store: &Store, held: &Held) -> BTreeMap<SlotId, PossibleMaster> {
     let leads = |slot: &SlotId| [&store.master, &store.pending].into_iter().any(|other| other.as_ref() == Some(slot));
     let may_serve = |said: &AdoptedCopy| match said.ordered {
+        _ if planted("r10-former-master-forgotten") => false,
         RoleOrdered::Master { .. } | RoleOrdered::Demoted { done: false } => true,
         // Without a successor its end is still the store's: whoever plans next must fence and ask it again.
         RoleOrdered::Demoted { done: true } => store.master.is_none() && !store.retired,
@@ -304,12 +303,7 @@ fn declare(cluster: &mut Cluster, told: &mut Vec<String>) {
 /// Cases that nothing waits for any more. A copy that was demoted since, by whoever coordinated after the backup, has nothing to
 /// list, and what it put aside it reports itself (R7); a master holds what it held alone; a copy that was destroyed had its case
 /// settled before. What was on a disk that does not come back was given up by whoever said so.
-fn close_settled(
-    cases: &mut BTreeMap<LossCaseId, LossCase>,
-    ground: &Ground,
-    name: &StoreName,
-    store: &Store,
-) {
+fn close_settled(cases: &mut BTreeMap<LossCaseId, LossCase>, ground: &Ground, name: &StoreName, store: &Store) {
     for case in cases.values_mut().filter(|case| case.store == *name && case.state.is_open()) {
         let there = store.copies.contains_key(&case.slot);
         let fenced = !store.possible_masters.contains_key(&case.slot);

@@ -11,12 +11,13 @@ use crate::command::{Answer, Command, Refused};
 use crate::hosts::bounded;
 use crate::state::State;
 use borsh::{BorshDeserialize, BorshSerialize};
+use slot_planted::planted;
 use slot_types::backup::Backup;
 use slot_types::cluster::*;
 use slot_types::codec::CodecError;
-use slot_types::ids::*;
 use slot_types::engine::EngineRole;
 use slot_types::hand::{HandStart, HandState};
+use slot_types::ids::*;
 use slot_types::order::{EngineSeen, RoleOrdered, SlotReport};
 use slot_types::position::Digest;
 use std::collections::{BTreeMap, BTreeSet};
@@ -225,17 +226,19 @@ fn entries(backup: &Backup) -> std::collections::VecDeque<AuditEntry> {
 
 /// Whether a command is taken while hosts are to be re-adopted: nothing that plans, approves, orders or admits is.
 pub(crate) fn is_taken(command: &Command) -> bool {
-    matches!(
-        command,
-        Command::Found { .. }
-            | Command::NewLeader { .. }
-            | Command::OpenSession
-            | Command::AdoptHost { .. }
-            | Command::HostAdopted { .. }
-            | Command::Hold { .. }
-            | Command::Release { .. }
-            | Command::TrimAudit { .. }
-    )
+    let too_early = planted("r10-planned-while-restoring") && matches!(command, Command::RecordPlan { .. });
+    too_early
+        || matches!(
+            command,
+            Command::Found { .. }
+                | Command::NewLeader { .. }
+                | Command::OpenSession
+                | Command::AdoptHost { .. }
+                | Command::HostAdopted { .. }
+                | Command::Hold { .. }
+                | Command::Release { .. }
+                | Command::TrimAudit { .. }
+        )
 }
 
 impl Restoring {

@@ -39,10 +39,7 @@ fn rebuilt_without_a_disk(copies: [AdoptedCopy; 3]) -> World {
     }
     let (by, reason) = (person("ann"), "new disk".to_string());
     world.ok(Command::AdoptHost { host: host(4), incarnation: disk(9), high_water: LogIndex(0), by, reason });
-    world.ok(Command::HostAdopted {
-        host: host(4),
-        said: AdoptedHost { incarnation: disk(9), ..said(4, Vec::new()) },
-    });
+    world.ok(Command::HostAdopted { host: host(4), said: AdoptedHost { incarnation: disk(9), ..said(4, Vec::new()) } });
     assert_eq!(world.state.restoring, None);
     world
 }
@@ -214,7 +211,8 @@ fn r3_a_half_made_master_that_was_raised_since_is_still_pending() {
 #[test]
 fn s9_a_store_made_after_the_backup_is_learnt_from_the_hosts() {
     let mut world = restored_world();
-    let other = |h: u8, ordered| AdoptedCopy { store: store(2), slot: 2, sync_copies: 1, ..copy(epoch(h.into()), ordered) };
+    let other =
+        |h: u8, ordered| AdoptedCopy { store: store(2), slot: 2, sync_copies: 1, ..copy(epoch(h.into()), ordered) };
     adopt(&mut world, 1, vec![copy(epoch(1), MASTER), other(5, DEMOTED)]);
     adopt(&mut world, 2, vec![copy(epoch(1), REPLICA), other(5, MASTER)]);
     adopt(&mut world, 3, vec![copy(epoch(1), REPLICA)]);
