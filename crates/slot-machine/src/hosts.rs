@@ -48,6 +48,10 @@ pub(crate) fn seen(
     let host = host_mut(state, name)?;
     let before = (host.incarnation, host.boot, host.quarantined.clone());
     match host.incarnation {
+        // R10: the host came after the backup, and its disk took orders from whoever led then.
+        None if high_water > LogIndex(0) => {
+            host.quarantined = Some(HostQuarantine::OtherDisk { presented: incarnation });
+        }
         // The first contact admits: the certificate says it is this host, and no copy of ours can be there yet.
         None => host.incarnation = Some(incarnation),
         Some(_) if planted("s2-new-disk-admits-itself") => host.incarnation = Some(incarnation),

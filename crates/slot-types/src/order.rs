@@ -298,6 +298,25 @@ pub enum Answer {
     },
 }
 
+/// What the last role order made of a copy, as its ledger has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub enum RoleOrdered {
+    /// The ledger knows no such copy: what runs there is an engine that outlived it.
+    Unknown,
+    /// Nothing, or to hold an epoch, or to follow.
+    Replica,
+    /// To be master.
+    Master {
+        /// That is done, so it was one.
+        done: bool,
+    },
+    /// To be master no more.
+    Demoted {
+        /// That is durably so (R2).
+        done: bool,
+    },
+}
+
 /// What an agent says of one of its slots.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
 pub struct SlotReport {
@@ -311,8 +330,12 @@ pub struct SlotReport {
     pub ledger_epoch: Epoch,
     /// Whether the last finished role order left it as master (intact ledger: R25).
     pub ledger_master: bool,
-    /// Whether its latest role order was to be master, done or not: what a restore must count as a possible master (R10).
-    pub ledger_promoted: bool,
+    /// What role orders made of it at that epoch: whom a restore must count as a possible master (R10).
+    pub ordered: RoleOrdered,
+    /// Its engine was stopped by an order, and by none started since (S8).
+    pub stopped: bool,
+    /// R24: how many replicas the last order that made it master asked for.
+    pub sync_copies: u8,
     /// Starts of this copy by hand (R19), the oldest first.
     pub by_hand: Vec<HandStart>,
     /// The engine process.

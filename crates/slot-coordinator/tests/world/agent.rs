@@ -88,7 +88,13 @@ impl FakeAgent {
                 generation: copy.generation,
                 ledger_epoch: copy.epoch,
                 ledger_master: copy.role == EngineRole::Master || !copy.running,
-                ledger_promoted: copy.role == EngineRole::Master,
+                ordered: match copy.role {
+                    EngineRole::Master => RoleOrdered::Master { done: true },
+                    EngineRole::Demoted => RoleOrdered::Demoted { done: true },
+                    _ => RoleOrdered::Replica,
+                },
+                stopped: false,
+                sync_copies: 0,
                 by_hand: Vec::new(),
                 engine: if copy.running { EngineSeen::Running(Box::new(status)) } else { EngineSeen::NotRunning },
             }
