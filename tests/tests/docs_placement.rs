@@ -30,7 +30,7 @@ fn table(head: &[&str], rows: Vec<Vec<String>>) -> String {
     text
 }
 
-fn of_kind<'a>(evidence: &'a Value, drains: bool) -> impl Iterator<Item = &'a Value> {
+fn of_kind(evidence: &Value, drains: bool) -> impl Iterator<Item = &Value> {
     let rows = evidence["rows"].as_array().expect("the evidence has rows").iter();
     rows.filter(move |row| row["who"] == "slotctl" && (row["case"] == "drain") == drains)
 }

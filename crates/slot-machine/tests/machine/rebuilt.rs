@@ -256,7 +256,13 @@ fn s2_the_first_contact_admits_no_disk_that_took_orders_before_the_restore() {
     let mut world = rebuilt([copy(epoch(1), MASTER), copy(epoch(1), REPLICA), copy(epoch(1), REPLICA)]);
     let fresh = world.cluster().hosts[&host(4)].clone();
     world.cluster_mut().hosts.insert(host(9), Host { incarnation: None, boot: None, ..fresh });
-    let seen = |high_water| Command::HostSeen { host: host(9), incarnation: disk(9), boot: boot(9, 1), high_water };
+    let seen = |high_water| Command::HostSeen {
+        host: host(9),
+        incarnation: disk(9),
+        boot: boot(9, 1),
+        high_water,
+        silence: SILENCE,
+    };
     world.ok(seen(LogIndex(44)));
     assert_eq!(world.cluster().hosts[&host(9)].incarnation, None);
     assert!(world.cluster().hosts[&host(9)].quarantined.is_some());

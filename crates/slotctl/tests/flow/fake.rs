@@ -16,6 +16,11 @@ use tonic::codegen::BoxStream;
 use tonic::codegen::tokio_stream;
 use tonic::{Request, Response, Status};
 
+/// Makes a plan, or refuses.
+type Planner = Box<dyn Fn(Intent) -> Result<Plan, String> + Send>;
+/// Answers a query that it knows.
+type Views = Box<dyn Fn(&Query) -> Option<View> + Send>;
+
 /// What a fake does, and what it was asked.
 #[derive(Default)]
 pub struct Script {
@@ -49,9 +54,9 @@ pub struct Script {
     pub verify: std::collections::VecDeque<slot_types::view::VerifyView>,
     pub verify_asked: Vec<(String, Option<u64>)>,
     /// Makes the plan of an intent, or refuses, instead of `plan`.
-    pub planner: Option<Box<dyn Fn(Intent) -> Result<Plan, String> + Send>>,
+    pub planner: Option<Planner>,
     /// Answers queries, those it does not know excepted.
-    pub views: Option<Box<dyn Fn(&Query) -> Option<View> + Send>>,
+    pub views: Option<Views>,
     /// Intents asked for.
     pub intents: Vec<Intent>,
     pub mass: bool,

@@ -10,15 +10,16 @@ use crate::layout::model::*;
 
 /// For each level the number of its domains with an active host, where they are more than one.
 fn domains(fleet: &Fleet) -> [usize; LEVELS] {
-    let mut count = [0; LEVELS];
-    for level in usize::from(RACK)..LEVELS {
+    std::array::from_fn(|level| {
+        if level < usize::from(RACK) {
+            return 0;
+        }
         let mut named: Vec<u32> = fleet.active().map(|host| fleet.hosts[host as usize].domain[level]).collect();
         named.retain(|domain| *domain != NOWHERE);
         named.sort_unstable();
         named.dedup();
-        count[level] = if named.len() > 1 { named.len() } else { 0 };
-    }
-    count
+        if named.len() > 1 { named.len() } else { 0 }
+    })
 }
 
 /// Stores of two copies and more that one domain's loss takes whole, once for each level.
