@@ -19,6 +19,7 @@ pub mod log;
 pub mod loss;
 pub mod programs;
 pub mod proxies;
+pub mod rot;
 pub mod shape;
 pub mod verify;
 pub mod wire;

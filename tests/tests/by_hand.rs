@@ -22,7 +22,7 @@ const STORE: &str = "store1";
 fn start(cluster: &Cluster, n: u8, slot: &str, epoch: u64, confirm: &str) -> Outcome<Said> {
     let epoch = epoch.to_string();
     let ask = ["start-master", slot, "--epoch", &epoch, "--by", "alice", "-m", "nobody answers", "--confirm", confirm];
-    cluster.at_machine(n, &ask)
+    cluster.at_machine(n, &[&ask[..], &["--disk-is-current"]].concat())
 }
 
 /// What the audit says of branches, once it says anything.
@@ -67,6 +67,10 @@ fn r19_a_person_starts_the_dead_master_and_the_coordinators_hear_of_it() -> Outc
         assert!(said.stderr.contains(words), "{}", said.stderr);
     }
     cluster.at_machine(n, &["start-master", &slot])?.expect(USAGE)?;
+    let at = epoch.to_string();
+    let unvouched = ["start-master", &slot, "--epoch", &at, "--by", "alice", "-m", "why", "--confirm", &slot];
+    let said = cluster.at_machine(n, &unvouched)?.expect(FAILED)?;
+    assert!(said.stderr.contains("--disk-is-current"), "S2: {}", said.stderr);
     let count = log.count();
     std::thread::sleep(Duration::from_secs(2));
     assert_eq!(log.count(), count, "the agent starts nothing of itself");

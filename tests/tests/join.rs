@@ -33,6 +33,28 @@ fn logs_are_clean(cluster: &Cluster) -> Outcome<()> {
     Ok(())
 }
 
+/// What became of the invitation of a host.
+fn fate(cluster: &Cluster, name: &str) -> Outcome<serde_json::Value> {
+    let listed = cluster.look(&["invite", "list"])?;
+    let all = listed["invitations"].as_array().ok_or("a list")?;
+    let line = all.iter().find(|line| line["host"] == name).ok_or_else(|| format!("{name} is not listed: {listed}"))?;
+    Ok(line["fate"].clone())
+}
+
+/// alice invites, bob takes it back, and whoever has the file has nothing.
+fn a_revoked_token_is_no_good(cluster: &Cluster, n: u8, identity: &Path) -> Outcome<()> {
+    let name = host(n);
+    let token = cluster.folder().join("revoked.token");
+    cluster.invite(n, &token)?.expect(DONE)?;
+    assert_eq!(fate(cluster, &name)?, "Open");
+    cluster.ctl.run("bob", &["invite", "revoke", &name, "-m", "the file lay about"])?.expect(DONE)?;
+    assert_eq!(fate(cluster, &name)?["Revoked"]["by"], "bob");
+    let refused = cluster.join(n, &token, identity)?.expect(FAILED)?;
+    assert!(refused.stderr.contains("its token was revoked"), "{}", refused.stderr);
+    assert!(!identity.join("cert.pem").exists(), "it has no identity");
+    Ok(())
+}
+
 #[test]
 fn a_bare_host_joins_with_a_token_once_and_serves() -> Outcome<()> {
     let mut cluster = Cluster::for_test(Shape { later: 1, ..Shape::small() })?;
@@ -46,6 +68,7 @@ fn a_bare_host_joins_with_a_token_once_and_serves() -> Outcome<()> {
     cluster.unknown_token(n, &unknown)?;
     let refused = cluster.join(n, &unknown, &identity)?.expect(FAILED)?;
     assert!(refused.stderr.contains("nobody has invited it"), "{}", refused.stderr);
+    a_revoked_token_is_no_good(&cluster, n, &identity)?;
     let said = cluster.invite(n, &token)?.expect(DONE)?.json();
     assert_eq!((said["host"].as_str(), mode(&token)?), (Some(name.as_str()), 0o600));
     cluster.invite(n, &token)?.expect(USAGE)?;
@@ -61,9 +84,13 @@ fn a_bare_host_joins_with_a_token_once_and_serves() -> Outcome<()> {
     assert!(again.stderr.contains("its token was used"), "{}", again.stderr);
     assert!(!cluster.folder().join("thief").exists());
     let audit = cluster.ctl.run("alice", &["audit"])?.expect(DONE)?.stdout;
-    for told in ["invite imap4 with token", "is burnt", "refused: imap4 joins with token"] {
+    for told in ["invite imap4 with token", "revoke token", "is burnt", "refused: imap4 joins with token"] {
         assert!(audit.contains(told), "{told} in {audit}");
     }
+    // What was used is burnt, and there is nothing left of it to take back.
+    assert!(fate(&cluster, &name)?["Burnt"]["incarnation"].is_string());
+    let late = cluster.ctl.run("bob", &["invite", "revoke", &name, "-m", "too late"])?.expect(FAILED)?;
+    assert!(late.stderr.contains("its token is burnt"), "{}", late.stderr);
     // It serves: it takes a copy, and then a master.
     assert_eq!(cluster.bare_host_comes()?, n);
     cluster.ctl.change("alice", &["apply", "-f", &cluster.file(), "-m", "room"])?.expect(DONE)?;

@@ -4,58 +4,17 @@
 //! until it is built anew; nothing acknowledged is lost.
 
 use serde_json::Value;
-use slot_engine::journal::core::{Body, Config, FRAME_HEAD, Record, frame_bytes, salt, segment_base};
+use slot_engine::journal::core::{Body, FRAME_HEAD, Record};
 use slot_tests::cluster::Cluster;
 use slot_tests::ctl::{DONE, FAILED};
+use slot_tests::rot::{self, frames, replica};
 use slot_tests::shape::Shape;
 use slot_tests::writer::Writers;
 use slot_tests::{AT_LAST, Outcome, engines, wait_for};
-use slot_types::ids::{CopyGeneration, SlotId, StoreName};
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 const PAUSE: Duration = Duration::from_millis(10);
-/// Magic, version, length and CRC of a segment's header.
-const HEADER_FIXED: usize = 8 + 2 + 4 + 4;
-
-/// Where a record's frame lies in a segment file.
-struct Place {
-    index: u64,
-    start: usize,
-    body: Vec<u8>,
-}
-
-fn number(bytes: &[u8], at: usize) -> Outcome<usize> {
-    let four = bytes.get(at..at + 4).and_then(|four| four.try_into().ok()).ok_or("the file ends too early")?;
-    Ok(usize::try_from(u32::from_le_bytes(four))?)
-}
-
-/// Every frame of the newest segment in a copy's folder.
-fn frames(dir: &Path) -> Outcome<(PathBuf, u64, Vec<Place>)> {
-    let mut files: Vec<PathBuf> = std::fs::read_dir(dir)?.flatten().map(|entry| entry.path()).collect();
-    files.sort();
-    let base = |path: &PathBuf| segment_base(path.file_name()?.to_str()?);
-    let (file, base) = files.iter().rev().find_map(|path| Some((path.clone(), base(path)?))).ok_or("no segment")?;
-    let bytes = std::fs::read(&file)?;
-    let mut at = HEADER_FIXED + number(&bytes, 10)?;
-    let mut places = Vec::new();
-    while at < bytes.len() {
-        let end = at + FRAME_HEAD + number(&bytes, at)?;
-        let body = bytes.get(at + FRAME_HEAD..end).ok_or("a frame is cut short")?.to_vec();
-        places.push(Place { index: base + places.len() as u64, start: at, body });
-        at = end;
-    }
-    Ok((file, base, places))
-}
-
-/// The replica's slot of a store of two copies, and its copy's folder.
-fn replica(cluster: &Cluster, store: &str) -> Outcome<(String, PathBuf)> {
-    let master = cluster.master_of(store)?;
-    let slot = cluster.copies_of(store)?.into_iter().find(|slot| *slot != master).ok_or("no replica")?;
-    let dir = cluster.engine_on(&slot)?.dir;
-    Ok((slot, dir))
-}
 
 /// `verify`, as JSON; whoever leads must have heard the agents first.
 fn verify(cluster: &Cluster, on: &[&str]) -> Outcome<(i32, Value)> {
@@ -130,17 +89,7 @@ fn r7_a_replica_that_comes_back_with_another_record_stops_and_is_named_unasked()
     // Held, so that nobody starts it before its record is another one.
     cluster.ctl.run("bob", &["hold", "store", "store1", "-m", "its disk is looked at"])?.expect(DONE)?;
     engines::kill(&cluster.engine_on(&slot)?)?;
-    let (file, base, places) = frames(&dir)?;
-    let last = places.last().ok_or("no record")?;
-    let mut record = Record::from_bytes(&last.body)?;
-    let Body::Data { payload, .. } = &mut record.body else { return Err("a start of an epoch".into()) };
-    *payload.first_mut().ok_or("an empty payload")? ^= 1;
-    let generation = dir.file_name().and_then(|name| name.to_str()?.rsplit_once("-g")?.1.parse().ok());
-    let generation = CopyGeneration(generation.ok_or("no generation")?);
-    let config = Config::new(StoreName::new("store1")?, slot.parse::<SlotId>()?, generation);
-    let mut frame = Vec::new();
-    frame_bytes(salt(&config, base), last.index, last.index, &record.to_bytes(), &mut frame);
-    std::fs::OpenOptions::new().write(true).open(&file)?.write_all_at(&frame, last.start as u64)?;
+    let last = rot::rewrite_last("store1", &slot, &dir)?;
 
     cluster.ctl.run("bob", &["release", "store", "store1", "-m", "done"])?.expect(DONE)?;
     // Its leader starts it again; it stops at its master's first answer, is compared, and the audit says what differs.
@@ -151,11 +100,11 @@ fn r7_a_replica_that_comes_back_with_another_record_stops_and_is_named_unasked()
         texts.into_iter().find(|text| text.contains("DIFFERS"))
     })?;
     assert!(
-        event.contains(&format!("store1: {slot} DIFFERS")) && event.contains(&format!("record {}:", last.index)),
+        event.contains(&format!("store1: {slot} DIFFERS")) && event.contains(&format!("record {last}:")),
         "{event}"
     );
     let (code, view) = verify(&cluster, &["host", slot.split('/').next().unwrap_or_default()])?;
     let found = findings(&view, &slot);
-    assert_eq!((code, &found["count"], &found["first"][0]["index"]), (FAILED, &1.into(), &last.index.into()), "{view}");
+    assert_eq!((code, &found["count"], &found["first"][0]["index"]), (FAILED, &1.into(), &last.into()), "{view}");
     Ok(())
 }

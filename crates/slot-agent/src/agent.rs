@@ -102,6 +102,12 @@ impl Handle {
         answered.await.ok()
     }
 
+    /// Waits until the agent has ended: nobody who serves it is of any use from then on.
+    pub async fn gone(&self) {
+        let mut reports = self.reports.clone();
+        while reports.changed().await.is_ok() {}
+    }
+
     /// The latest report, encoded, and every one after it.
     pub fn reports(&self) -> watch::Receiver<Vec<u8>> {
         self.reports.clone()

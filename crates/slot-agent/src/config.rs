@@ -3,13 +3,14 @@
 //! What always holds: an unknown key, a slot that is no number, two slots at one address or a relative path is an error
 //! that names the file and the key; what [`AgentConfig::render`] writes, [`AgentConfig::parse`] reads back equal.
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use slot_types::ids::HostName;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-/// The only format of `agent.toml` this build reads.
+/// The only format of `agent.toml`, and of `front-end.toml`, that this build reads.
 pub const CONFIG_FORMAT: u16 = 1;
 
 /// Why `agent.toml` was refused.
@@ -88,24 +89,31 @@ struct FormatOnly {
     format: u16,
 }
 
+/// The text of a file.
+pub(crate) fn read(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path).map_err(|cause| ConfigError::Read { path: path.to_path_buf(), cause })
+}
+
+/// What a text of this build's format says, its values not checked yet.
+pub(crate) fn of_format<File: DeserializeOwned>(path: &Path, text: &str) -> Result<File, ConfigError> {
+    let toml = |e: toml::de::Error| ConfigError::Toml { path: path.to_path_buf(), detail: e.to_string() };
+    let FormatOnly { format } = toml::from_str(text).map_err(toml)?;
+    if format != CONFIG_FORMAT {
+        return Err(ConfigError::Format { path: path.to_path_buf(), found: format });
+    }
+    toml::from_str(text).map_err(toml)
+}
+
 impl AgentConfig {
     /// Reads and checks a file.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text =
-            std::fs::read_to_string(path).map_err(|cause| ConfigError::Read { path: path.to_path_buf(), cause })?;
-        Self::parse(path, &text)
+        Self::parse(path, &read(path)?)
     }
 
     /// Checks a text; `path` is for error messages.
     pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
-        let path = path.to_path_buf();
-        let toml = |e: toml::de::Error| ConfigError::Toml { path: path.clone(), detail: e.to_string() };
-        let FormatOnly { format } = toml::from_str(text).map_err(toml)?;
-        if format != CONFIG_FORMAT {
-            return Err(ConfigError::Format { path, found: format });
-        }
-        let file: File = toml::from_str(text).map_err(toml)?;
-        let value = |detail: String| ConfigError::Value { path: path.clone(), detail };
+        let file: File = of_format(path, text)?;
+        let value = |detail: String| ConfigError::Value { path: path.to_path_buf(), detail };
         for absolute in [Some(&file.data), file.engine_binary.as_ref(), file.fence_dir.as_ref()].into_iter().flatten() {
             if !absolute.is_absolute() {
                 return Err(value(format!("{} is relative; write an absolute path", absolute.display())));

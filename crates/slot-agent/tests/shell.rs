@@ -195,6 +195,17 @@ async fn s10_engines_outlive_the_agent_and_the_next_one_adopts_them() {
     running.await.unwrap();
 }
 
+/// An agent that ended by itself is noticed, so that its process ends too and another one is started: it would be deaf.
+#[tokio::test]
+async fn s10_whoever_serves_an_agent_that_ended_hears_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (agent, handle) = Agent::open(&config(folder.path()), CLUSTER, BOOT, Arc::new(FakeEngine::default())).unwrap();
+    let running = tokio::spawn(agent.run());
+    assert!(tokio::time::timeout(Duration::from_millis(300), handle.gone()).await.is_err(), "it runs");
+    running.abort();
+    tokio::time::timeout(Duration::from_secs(60), handle.gone()).await.expect("it is gone");
+}
+
 /// The ledger's thread lets go of the file shortly after the agent ended.
 async fn reopen(data: &Path, engine: Arc<FakeEngine>) -> (Agent, Handle) {
     for _ in 0..600 {

@@ -8,8 +8,8 @@ use core::net::SocketAddr;
 use slot_machine::command::RequestId;
 use slot_proto::pb::{
     AdmitHostRequest, ApprovePlanRequest, AttestRequest, ChangeReply, EndPlanRequest, HoldReply, HoldRequest,
-    InviteHostRequest, MakePlanRequest, OpenSessionReply, OpenSessionRequest, PlanReply, RequestName, VerifyRequest,
-    ViewReply, ViewRequest,
+    InviteHostRequest, MakePlanRequest, OpenSessionReply, OpenSessionRequest, PlanReply, RequestName,
+    RevokeInvitationRequest, VerifyRequest, ViewReply, ViewRequest,
 };
 use slot_types::codec;
 use slot_types::ids::*;
@@ -44,6 +44,8 @@ pub enum Asked {
     AdmitHost(AdmitHostRequest),
     /// A host may join.
     InviteHost(InviteHostRequest),
+    /// It may not any more.
+    RevokeInvitation(RevokeInvitationRequest),
     /// Hands off.
     Hold(HoldRequest),
     /// Hands on again.
@@ -103,6 +105,10 @@ impl From<ControlRequest> for Asked {
                 let (request, certificate) = (name_of(request), certificate.0.to_vec());
                 Self::InviteHost(InviteHostRequest { request, host: host.to_string(), certificate, reason })
             }
+            ControlRequest::RevokeInvitation { request, host, reason } => {
+                let (request, host) = (name_of(request), host.to_string());
+                Self::RevokeInvitation(RevokeInvitationRequest { request, host, reason })
+            }
             ControlRequest::Hold { request, on, reason } => {
                 Self::Hold(HoldRequest { request: name_of(request), on: on.to_string(), reason })
             }
@@ -152,6 +158,11 @@ impl TryFrom<Asked> for ControlRequest {
                 let certificate = Digest(certificate.try_into().map_err(whole)?);
                 Ok(Self::InviteHost { request: id_of(request), host, certificate, reason })
             }
+            Asked::RevokeInvitation(RevokeInvitationRequest { request, host, reason }) => Ok(Self::RevokeInvitation {
+                request: id_of(request),
+                host: HostName::new(host).map_err(invalid)?,
+                reason,
+            }),
             Asked::Hold(HoldRequest { request, on, reason }) => {
                 Ok(Self::Hold { request: id_of(request), on: on.parse().map_err(invalid)?, reason })
             }
@@ -324,6 +335,7 @@ mod tests {
             ControlRequest::Attest { request, host: host(), how: "seen".into() },
             ControlRequest::AdmitHost { request, host: host(), incarnation, reason: reason.clone() },
             ControlRequest::InviteHost { request, host: host(), certificate: Digest([8; 32]), reason: reason.clone() },
+            ControlRequest::RevokeInvitation { request, host: host(), reason: reason.clone() },
             ControlRequest::Hold { request, on: HoldOn::Host(host()), reason: reason.clone() },
             ControlRequest::Release { request, on: HoldOn::All, reason },
             ControlRequest::Verify { on: HoldOn::Host(host()), since: Some(LogTime(3)) },

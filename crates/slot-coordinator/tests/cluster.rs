@@ -12,10 +12,12 @@ mod world;
 
 use slot_coordinator::core::{ControlRequest, Failure, Reply};
 use slot_machine::command::RequestId;
+use slot_machine::join::Guest;
 use slot_types::cluster::HostState;
 use slot_types::engine::EngineRole;
 use slot_types::ids::*;
 use slot_types::plan::Intent;
+use slot_types::position::Digest;
 use slot_types::view::{PlanState, Query, View};
 use world::{World, name};
 
@@ -99,6 +101,32 @@ fn r21_a_retry_is_answered_and_not_applied_again() {
     let plans = world.core(world.leader().unwrap()).state().plans.len();
     assert_eq!(plans, 1);
     world.check();
+}
+
+/// S13: whether a host is invited is nothing that a leader may answer from memory: it may have been succeeded meanwhile, and
+/// the host would give up. Refusals are in the log, and not so many that they fill it.
+#[test]
+fn s13_nobody_is_turned_away_by_a_leader_that_is_none_any_more() {
+    let mut world = World::new(5, 3, &[]);
+    assert!(world.ask_leader("alice", &ControlRequest::OpenSession).is_ok());
+    let leader = world.leader().unwrap();
+    let digest = |text: &str| Digest::of(text.as_bytes());
+    let (certificate, key, incarnation) = (digest("token"), digest("key"), Incarnation([7; 16]));
+    let guest = Guest { host: host("imap9"), certificate, key, incarnation };
+    let refusals = |world: &World| {
+        let entries = &world.core(leader).state().audit.entries;
+        entries.iter().filter(|entry| entry.event.contains("imap9 joins")).count()
+    };
+    for _ in 0..2 {
+        let refused = world.join(leader, guest.clone());
+        assert!(matches!(&refused, Err(Failure::Refused(why)) if why.contains("imap9")), "{refused:?}");
+        assert_eq!(refusals(&world), 1);
+    }
+    for follower in world.nodes.keys().copied().filter(|id| *id != leader).collect::<Vec<_>>() {
+        world.crash(follower);
+    }
+    let unheard = world.join(leader, guest);
+    assert!(matches!(unheard, Err(Failure::NotLeader { .. })), "{unheard:?}");
 }
 
 #[test]

@@ -98,6 +98,7 @@ fn dispatch(state: &mut State, stamp: Stamp, command: &Command) -> Result<Answer
             join::invite(state, stamp, host, *certificate, by, reason)
         }
         Command::JoinHost(guest) => join::join(state, stamp, guest),
+        Command::RevokeInvitation { host, by, reason } => join::revoke(state, stamp, host, by, reason),
         Command::RaiseFeatureLevel { level } => raise_feature_level(state, stamp, *level),
     }
 }
@@ -174,6 +175,7 @@ fn person(command: &Command) -> Option<(&str, String)> {
         Command::Hold { on, by, .. } => Some((by.as_str(), format!("hold {on}"))),
         Command::Release { on, by, .. } => Some((by.as_str(), format!("release {on}"))),
         Command::InviteHost { host, by, .. } => Some((by.as_str(), format!("invite {host}"))),
+        Command::RevokeInvitation { host, by, .. } => Some((by.as_str(), format!("revoke the invitation of {host}"))),
         Command::JoinHost(guest) => Some(("slotd", format!("{} joins with token {}", guest.host, guest.certificate))),
         Command::TrimAudit { by, through, .. } => Some((by.as_str(), format!("trim audit through {through}"))),
         _ => None,

@@ -68,9 +68,12 @@ pub(crate) fn seen(
         );
         audit(state, stamp, "slotd", text);
     }
-    state.by_hand.insert(slot.clone(), Noted { store: store.clone(), generation, last: last.clone() });
-    let verdict = judge(state, stamp, slot, store, generation, &last);
-    audit(state, stamp, "slotd", format!("branch {}: {verdict}", last.branch(store)));
+    state.by_hand.insert(slot.clone(), Noted { store: store.clone(), generation, last });
+    // Each for itself: one that came to nothing says nothing of what an earlier one acknowledged.
+    for start in &starts {
+        let verdict = judge(state, stamp, slot, store, generation, start);
+        audit(state, stamp, "slotd", format!("branch {}: {verdict}", start.branch(store)));
+    }
     Ok(Answer::Done)
 }
 

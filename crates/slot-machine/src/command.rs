@@ -287,6 +287,15 @@ pub enum Command {
     },
     /// A host uses its token: burnt with this entry.
     JoinHost(Guest),
+    /// A person takes back that a host may join.
+    RevokeInvitation {
+        /// Which.
+        host: HostName,
+        /// Who.
+        by: OperatorName,
+        /// Why.
+        reason: String,
+    },
 }
 
 /// What applying a command answered.
@@ -477,6 +486,25 @@ pub enum Refused {
     /// A person holds what the plan touches, or what another wants to hold.
     #[error("refused: {0}")]
     Held(Box<Held>),
+    /// There is no open invitation.
+    #[error("{host} has no invitation that can be revoked: {why}")]
+    NothingToRevoke {
+        /// The host.
+        host: HostName,
+        /// Why.
+        why: NoRevoke,
+    },
+}
+
+/// Why an invitation can't be revoked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, thiserror::Error)]
+pub enum NoRevoke {
+    /// Nobody said that it may join, or more than a day ago.
+    #[error("nobody has invited it within a day; slotctl invite list shows who is")]
+    NotInvited,
+    /// It has what a token is good for.
+    #[error("it has joined, and its token is burnt; if that was somebody else, see slotctl show host and hold it")]
+    Joined,
 }
 
 /// Why a host may not join.
@@ -496,4 +524,7 @@ pub enum NoJoin {
         "its token was used, by another key or from another disk; if that was not you, somebody else has joined as it"
     )]
     Used,
+    /// A person took it back.
+    #[error("its token was revoked")]
+    Revoked,
 }

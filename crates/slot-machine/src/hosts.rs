@@ -43,24 +43,29 @@ pub(crate) fn seen(
     let Report { incarnation, boot, high_water } = report;
     // R27: a report that was on its way while the host booted again is a sign of life, but no boot comes back.
     let ended = state.ended_boots.get(name) == Some(&boot);
+    let given_up = state.is_given_up(name, incarnation);
     let said_off = state.cluster.as_ref().is_some_and(|cluster| cluster.attestations.contains_key(name));
     let host = host_mut(state, name)?;
     let before = (host.incarnation, host.boot, host.quarantined.clone());
     match host.incarnation {
+        // R10: the host came after the backup, and its disk took orders from whoever led then.
+        None if high_water > LogIndex(0) => {
+            host.quarantined = Some(HostQuarantine::OtherDisk { presented: incarnation });
+        }
         // The first contact admits: the certificate says it is this host, and no copy of ours can be there yet.
         None => host.incarnation = Some(incarnation),
         Some(_) if planted("s2-new-disk-admits-itself") => host.incarnation = Some(incarnation),
         Some(admitted) if admitted != incarnation => {
             host.quarantined = Some(HostQuarantine::OtherDisk { presented: incarnation });
         }
-        // S2: the admitted disk, but older than what it acknowledged: a backup was put back.
-        Some(_) if high_water < host.acknowledged && !planted("s2-older-disk-accepted") => {
+        // S2: the admitted disk, but older than what it acknowledged: a backup was put back. It stays out for good, whatever
+        // disk was put in meanwhile: its ledger may catch up in index without holding what it forgot.
+        Some(_) if (given_up || high_water < host.acknowledged) && !planted("s2-older-disk-accepted") => {
             host.quarantined =
                 Some(HostQuarantine::OlderDisk { presented: high_water, acknowledged: host.acknowledged });
         }
         Some(_) => {
-            // The admitted disk, complete: a clone's or a stray disk's visit leaves no trace. An older disk stays out for
-            // good: its ledger may catch up in index without holding what it forgot.
+            // The admitted disk, complete: a clone's or a stray disk's visit leaves no trace.
             if matches!(host.quarantined, Some(HostQuarantine::OtherDisk { .. })) {
                 host.quarantined = None;
             }
@@ -78,6 +83,9 @@ pub(crate) fn seen(
         host.version += 1;
     }
     let quarantined = host.quarantined.clone();
+    if let Some(HostQuarantine::OlderDisk { .. }) = quarantined {
+        give_up(state, name, incarnation);
+    }
     if changed {
         let what = match quarantined {
             Some(why) => format!("{name} is quarantined: {why:?}"),
@@ -88,6 +96,22 @@ pub(crate) fn seen(
     void_attestation(state, stamp, name, "its agent answered");
     crate::fence::sign_of_life(state, stamp, name, Some(boot), "its agent answered");
     Ok(Answer::Done)
+}
+
+/// S2: it is never this host's disk again.
+fn give_up(state: &mut State, name: &HostName, incarnation: Incarnation) {
+    state.given_up_disks.entry(name.clone()).or_default().insert(incarnation);
+}
+
+/// S2: what is said of a disk that was given up, to whoever wants to admit it.
+pub(crate) fn not_given_up(state: &State, name: &HostName, incarnation: Incarnation) -> Result<(), Refused> {
+    if !state.is_given_up(name, incarnation) {
+        return Ok(());
+    }
+    Err(Refused::Precondition(format!(
+        "S2: disk {incarnation} of {name} was given up before, and nobody knows what its ledger forgot; take the agent's data \
+         folder away, so that it comes with a new one"
+    )))
 }
 
 /// Whether somebody wants it off.
@@ -126,7 +150,7 @@ pub(crate) fn admit_disk(state: &mut State, name: &HostName, incarnation: Incarn
     let host = host_mut(state, name)?;
     // R27: nothing was ordered there in any later boot than the last one heard of the old disk.
     let is_dead = host.boot.is_some() && host.boot == ended;
-    host.incarnation = Some(incarnation);
+    let former = host.incarnation.replace(incarnation);
     host.quarantined = None;
     host.acknowledged = LogIndex(0);
     host.boot = None;
@@ -135,14 +159,14 @@ pub(crate) fn admit_disk(state: &mut State, name: &HostName, incarnation: Incarn
     for store in state.cluster.iter_mut().flat_map(|c| c.stores.values_mut()) {
         let mut gone = false;
         for (_, copy) in store.copies.iter_mut().filter(|(slot, _)| slot.host == *name) {
+            let before = copy.clone();
             // What it holds, it holds no more: it is built anew before it counts again.
             copy.whole = false;
             copy.follows = None;
             if matches!(copy.state, CopyState::Serving | CopyState::Frozen | CopyState::Stopped) {
                 copy.state = CopyState::Building;
-                copy.follows = None;
-                gone = true;
             }
+            gone |= *copy != before;
         }
         // Whoever was master of a retired store there has nothing left to acknowledge into, and nobody follows it. R28: neither
         // has who was succeeded elsewhere, if the boot it served in has ended: no agent can say more of it than "no such copy".
@@ -152,6 +176,9 @@ pub(crate) fn admit_disk(state: &mut State, name: &HostName, incarnation: Incarn
         store.possible_masters.retain(|slot, possible| slot.host != *name || !over(possible.since));
         gone |= store.possible_masters.len() < masters;
         store.version += u64::from(gone);
+    }
+    if let Some(former) = former.filter(|former| *former != incarnation) {
+        give_up(state, name, former);
     }
     Ok(())
 }
@@ -186,6 +213,7 @@ pub(crate) fn admit(
         }
         _ => return Err(Refused::Precondition(format!("{name} does not present disk {incarnation}"))),
     }
+    not_given_up(state, name, incarnation)?;
     admit_disk(state, name, incarnation)?;
     audit(state, stamp, by.as_str(), format!("admit {name} with disk {incarnation}: {}", bounded(reason)));
     Ok(Answer::Done)

@@ -18,6 +18,7 @@ pub mod join;
 pub mod pause;
 pub mod plans;
 mod ready;
+mod rebuild;
 pub mod restore;
 mod retire;
 pub mod runnable;

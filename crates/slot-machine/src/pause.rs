@@ -65,10 +65,7 @@ pub(crate) fn pause(
     by: &OperatorName,
     reason: &str,
 ) -> Result<Answer, Refused> {
-    let record = state.plans.get_mut(&id).ok_or(Refused::UnknownPlan(id))?;
-    if record.status != PlanStatus::Running {
-        return Err(Refused::WrongStatus { plan: id, status: record.status.to_string() });
-    }
+    let record = plans::standing(state, id, |status| *status == PlanStatus::Running)?;
     if record.plan.intent.is_everyday() {
         return Err(Refused::Precondition(format!("{id} is everyday recovery and is not paused")));
     }
@@ -92,12 +89,8 @@ pub(crate) fn resume(
     reason: &str,
     guards: &Evidence,
 ) -> Result<Answer, Refused> {
-    let record = state.plans.get(&id).ok_or(Refused::UnknownPlan(id))?;
-    if !matches!(record.status, PlanStatus::Paused { .. }) {
-        return Err(Refused::WrongStatus { plan: id, status: record.status.to_string() });
-    }
-    holds::let_start(state, record)?;
-    let before = record.clone();
+    let before = plans::standing(state, id, |status| matches!(status, PlanStatus::Paused { .. }))?.clone();
+    holds::let_start(state, &before)?;
     take_up(state, id);
     let refused = look_again(state, id, guards);
     let may_go = refused.iter().filter(|(_, why)| why.is_none()).count();

@@ -437,6 +437,19 @@ fn supersede(state: &mut State, stamp: Stamp, other: PlanId, store: &StoreName, 
     settle(state, stamp, other);
 }
 
+/// A plan that a person wants something of, if it stands where that fits.
+pub(crate) fn standing(
+    state: &mut State,
+    id: PlanId,
+    fits: impl Fn(&PlanStatus) -> bool,
+) -> Result<&mut PlanRecord, Refused> {
+    let record = state.plans.get_mut(&id).ok_or(Refused::UnknownPlan(id))?;
+    if fits(&record.status) {
+        return Ok(record);
+    }
+    Err(Refused::WrongStatus { plan: id, status: record.status.to_string() })
+}
+
 pub(crate) fn reject(
     state: &mut State,
     stamp: Stamp,
@@ -444,10 +457,7 @@ pub(crate) fn reject(
     by: &OperatorName,
     reason: &str,
 ) -> Result<Answer, Refused> {
-    let record = state.plans.get_mut(&id).ok_or(Refused::UnknownPlan(id))?;
-    if record.status != PlanStatus::Proposed {
-        return Err(Refused::WrongStatus { plan: id, status: record.status.to_string() });
-    }
+    let record = standing(state, id, |status| *status == PlanStatus::Proposed)?;
     record.status = PlanStatus::Rejected { by: by.clone(), reason: bounded(reason) };
     record.ended = Some(stamp.now);
     record.ended_wall = Some(stamp.wall);
@@ -462,11 +472,11 @@ pub(crate) fn abort(
     by: &OperatorName,
     reason: &str,
 ) -> Result<Answer, Refused> {
-    let record = state.plans.get_mut(&id).ok_or(Refused::UnknownPlan(id))?;
-    match record.status {
-        PlanStatus::Proposed => return reject(state, stamp, id, by, reason),
-        PlanStatus::Running | PlanStatus::Paused { .. } => {}
-        _ => return Err(Refused::WrongStatus { plan: id, status: record.status.to_string() }),
+    let may_end =
+        |status: &PlanStatus| matches!(status, PlanStatus::Proposed | PlanStatus::Running | PlanStatus::Paused { .. });
+    let record = standing(state, id, may_end)?;
+    if record.status == PlanStatus::Proposed {
+        return reject(state, stamp, id, by, reason);
     }
     record.status = PlanStatus::Aborting { by: by.clone(), reason: bounded(reason) };
     let tasks = u16::try_from(record.tasks.len()).unwrap_or(u16::MAX);

@@ -11,12 +11,15 @@ use crate::command::{Answer, Command, Refused};
 use crate::hosts::bounded;
 use crate::state::State;
 use borsh::{BorshDeserialize, BorshSerialize};
+use slot_planted::planted;
 use slot_types::backup::Backup;
 use slot_types::cluster::*;
 use slot_types::codec::CodecError;
+use slot_types::engine::EngineRole;
+use slot_types::hand::{HandStart, HandState};
 use slot_types::ids::*;
-use slot_types::order::{EngineSeen, SlotReport};
-use slot_types::position::{Digest, Tip};
+use slot_types::order::{EngineSeen, RoleOrdered, SlotReport};
+use slot_types::position::Digest;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Plans of a generation are numbered from here times the generation: their orders are told from any given before (R4).
@@ -40,9 +43,18 @@ pub enum Readoption {
     Wanted {
         /// The disk that the person named.
         incarnation: Incarnation,
+        /// Disks that were named before it, and may have adopted since.
+        before: BTreeSet<Incarnation>,
+        /// Who.
+        by: OperatorName,
     },
-    /// Its agent has adopted, and this is what it holds.
-    Adopted(AdoptedHost),
+    /// Its agent has adopted.
+    Adopted {
+        /// What it holds.
+        said: AdoptedHost,
+        /// Who named its disk.
+        by: OperatorName,
+    },
 }
 
 /// What a host said after it had adopted.
@@ -58,7 +70,7 @@ pub struct AdoptedHost {
     pub copies: Vec<AdoptedCopy>,
 }
 
-/// One copy, as a ledger has it.
+/// One copy, as a ledger has it, and what its engine is seen to be.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct AdoptedCopy {
     /// The slot's number.
@@ -69,25 +81,41 @@ pub struct AdoptedCopy {
     pub generation: CopyGeneration,
     /// The highest epoch that it holds.
     pub epoch: Epoch,
-    /// Its Promote at that epoch is done.
-    pub master: bool,
-    /// It was ordered to be master at that epoch, done or not.
-    pub promoted: bool,
+    /// What it was ordered to be at that epoch.
+    pub ordered: RoleOrdered,
+    /// Its engine was stopped by an order (S8).
+    pub stopped: bool,
+    /// R24: how many replicas it was last ordered to ask as a master.
+    pub sync_copies: u8,
     /// Whom its engine follows, and at which epoch.
     pub follows: Option<(SlotId, Epoch)>,
+    /// Its engine is seen as master at this epoch.
+    pub serves: Option<Epoch>,
+    /// A person may have started it as master at its machine at that epoch (R19).
+    pub by_hand: bool,
 }
 
 impl AdoptedCopy {
     /// What a slot's report says.
     pub fn of(report: &SlotReport) -> Self {
-        let SlotReport { slot, store, generation, ledger_epoch, ledger_master, ledger_promoted, .. } = report;
-        let (master, promoted) = (*ledger_master, *ledger_promoted);
-        let follows = match &report.engine {
-            EngineSeen::Running(status) => status.following.clone(),
+        let SlotReport { slot, store, generation, ledger_epoch, ordered, stopped, sync_copies, .. } = report;
+        let started = |start: &HandStart| start.epoch == *ledger_epoch && !matches!(start.state, HandState::Failed(_));
+        let status = match &report.engine {
+            EngineSeen::Running(status) => Some(status),
             EngineSeen::NotRunning | EngineSeen::Silent => None,
         };
-        let (slot, store, generation, epoch) = (*slot, store.clone(), *generation, *ledger_epoch);
-        Self { slot, store, generation, epoch, master, promoted, follows }
+        Self {
+            slot: *slot,
+            store: store.clone(),
+            generation: *generation,
+            epoch: *ledger_epoch,
+            ordered: *ordered,
+            stopped: *stopped,
+            sync_copies: *sync_copies,
+            follows: status.and_then(|status| status.following.clone()),
+            serves: status.filter(|status| status.role == EngineRole::Master).map(|status| status.epoch),
+            by_hand: report.by_hand.iter().any(started),
+        }
     }
 }
 
@@ -152,6 +180,8 @@ pub fn restored(backup: &Backup, generation: u32) -> Result<State, RestoreError>
     state.host_claims.clear();
     state.slot_claims.clear();
     state.everyday.clear();
+    // A token may have been used since: it is one machine's, once.
+    state.invitations.clear();
     state.ended_boots.clear();
     state.last_plan = PlanId(state.last_plan.0.max(u64::from(generation) * PLANS_OF_A_GENERATION));
     state.last_loss_case = LossCaseId(state.last_loss_case.0.max(u64::from(generation) * CASES_OF_A_GENERATION));
@@ -196,23 +226,25 @@ fn entries(backup: &Backup) -> std::collections::VecDeque<AuditEntry> {
 
 /// Whether a command is taken while hosts are to be re-adopted: nothing that plans, approves, orders or admits is.
 pub(crate) fn is_taken(command: &Command) -> bool {
-    matches!(
-        command,
-        Command::Found { .. }
-            | Command::NewLeader { .. }
-            | Command::OpenSession
-            | Command::AdoptHost { .. }
-            | Command::HostAdopted { .. }
-            | Command::Hold { .. }
-            | Command::Release { .. }
-            | Command::TrimAudit { .. }
-    )
+    let too_early = planted("r10-planned-while-restoring") && matches!(command, Command::RecordPlan { .. });
+    too_early
+        || matches!(
+            command,
+            Command::Found { .. }
+                | Command::NewLeader { .. }
+                | Command::OpenSession
+                | Command::AdoptHost { .. }
+                | Command::HostAdopted { .. }
+                | Command::Hold { .. }
+                | Command::Release { .. }
+                | Command::TrimAudit { .. }
+        )
 }
 
 impl Restoring {
     /// The hosts that have not adopted yet.
     pub fn missing(&self) -> BTreeSet<HostName> {
-        let missing = self.hosts.iter().filter(|(_, how)| !matches!(how, Readoption::Adopted(_)));
+        let missing = self.hosts.iter().filter(|(_, how)| !matches!(how, Readoption::Adopted { .. }));
         missing.map(|(name, _)| name.clone()).collect()
     }
 
@@ -238,20 +270,31 @@ pub(crate) fn adopt(
         return Err(Refused::Precondition("this cluster was not restored, or all its hosts were re-adopted".into()));
     };
     let known = restoring.hosts.get_mut(name).ok_or_else(|| Refused::UnknownHost(name.clone()))?;
-    match known {
-        Readoption::Adopted(_) => return Ok(Answer::Done),
-        Readoption::Wanted { incarnation: before } if *before == incarnation => return Ok(Answer::Done),
-        // R10: this generation has not ordered anything there. Whoever did was another restore with the same number.
-        Readoption::Waiting if high_water.generation() >= generation => {
-            return Err(Refused::Precondition(format!(
-                "{name} has taken orders of generation {} from another restored cluster; restore again with slotd restore \
-                 --generation {} or higher",
-                high_water.generation(),
-                high_water.generation() + 1
-            )));
+    let before = match known {
+        Readoption::Adopted { said, .. } if said.incarnation == incarnation => return Ok(Answer::Done),
+        Readoption::Adopted { said, .. } => {
+            let held = said.incarnation;
+            return Err(Refused::Precondition(format!("{name} was re-adopted with disk {held} already")));
         }
-        Readoption::Waiting | Readoption::Wanted { .. } => *known = Readoption::Wanted { incarnation },
+        Readoption::Wanted { incarnation: before, .. } if *before == incarnation => return Ok(Answer::Done),
+        Readoption::Wanted { incarnation, before, .. } => before.iter().copied().chain([*incarnation]).collect(),
+        Readoption::Waiting => BTreeSet::new(),
+    };
+    // R10: this generation has not ordered anything on that disk. Whoever did was another restore with the same number.
+    if high_water.generation() >= generation && !before.contains(&incarnation) {
+        return Err(Refused::Precondition(format!(
+            "{name} has taken orders of generation {} from another restored cluster; restore again with slotd restore \
+             --generation {} or higher",
+            high_water.generation(),
+            high_water.generation() + 1
+        )));
     }
+    // S2: it forgot what the backup knows that it acknowledged, so its word on what it holds is worth nothing.
+    let older = |host: &Host| host.incarnation == Some(incarnation) && high_water < host.acknowledged;
+    if state.cluster.as_ref().and_then(|cluster| cluster.hosts.get(name)).is_some_and(older) {
+        return Err(Refused::Precondition(format!("{name} presents an older copy of its disk; give it a new one")));
+    }
+    *known = Readoption::Wanted { incarnation, before, by: by.clone() };
     audit(state, stamp, by.as_str(), format!("re-adopt {name} with disk {incarnation}: {}", bounded(reason)));
     Ok(Answer::Done)
 }
@@ -261,7 +304,7 @@ pub(crate) fn adopted(state: &mut State, stamp: Stamp, name: &HostName, said: &A
     let generation = state.cluster.as_ref().map_or(0, |cluster| cluster.generation);
     let Some(restoring) = state.restoring.as_mut() else { return Ok(Answer::Done) };
     let known = restoring.hosts.get_mut(name).ok_or_else(|| Refused::UnknownHost(name.clone()))?;
-    let Readoption::Wanted { incarnation } = known else { return Ok(Answer::Done) };
+    let Readoption::Wanted { incarnation, by, .. } = known else { return Ok(Answer::Done) };
     if *incarnation != said.incarnation {
         return Err(Refused::Precondition(format!(
             "{name} presents disk {}, named was {incarnation}",
@@ -271,184 +314,12 @@ pub(crate) fn adopted(state: &mut State, stamp: Stamp, name: &HostName, said: &A
     if said.high_water.generation() != generation {
         return Err(Refused::Precondition(format!("{name} has not adopted generation {generation}")));
     }
-    *known = Readoption::Adopted(said.clone());
+    *known = Readoption::Adopted { said: said.clone(), by: by.clone() };
     let missing = restoring.missing();
     let text = format!("{name} is re-adopted with disk {} and {} copies", said.incarnation, said.copies.len());
     audit(state, stamp, "slotd", text);
     if missing.is_empty() {
-        rebuild(state, stamp);
+        crate::rebuild::rebuild(state, stamp);
     }
     Ok(Answer::Done)
-}
-
-/// Every host has said what it holds: the stores are what the hosts say.
-fn rebuild(state: &mut State, stamp: Stamp) {
-    let Some(restoring) = state.restoring.take() else { return };
-    let mut told = Vec::new();
-    let mut next_case = state.last_loss_case;
-    if let Some(cluster) = state.cluster.as_mut() {
-        let mut copies: BTreeMap<StoreName, BTreeMap<SlotId, AdoptedCopy>> = BTreeMap::new();
-        for (name, how) in restoring.hosts {
-            let Readoption::Adopted(said) = how else { continue };
-            for copy in said.copies {
-                let of_store = copies.entry(copy.store.clone()).or_default();
-                of_store.insert(SlotId::new(name.clone(), copy.slot), copy);
-            }
-            if let Some(host) = cluster.hosts.get_mut(&name) {
-                host.quarantined = None;
-                host.incarnation = Some(said.incarnation);
-                host.boot = Some(said.boot);
-                host.acknowledged = said.high_water;
-                host.version += 1;
-            }
-        }
-        let addresses: BTreeMap<SlotId, std::net::SocketAddr> = cluster
-            .hosts
-            .iter()
-            .flat_map(|(name, host)| {
-                host.slots.iter().map(|(number, spec)| (SlotId::new(name.clone(), *number), spec.address))
-            })
-            .collect();
-        for (name, store) in cluster.stores.iter_mut() {
-            let held = copies.remove(name).unwrap_or_default();
-            let cases = rebuild_store(store, &held, &addresses, stamp);
-            let master = store.master.as_ref().map_or("no master".to_string(), |slot| format!("master {slot}"));
-            told.push(format!("{name} is at epoch {}, {master}, {} copies", store.epoch, store.copies.len()));
-            close_settled(&mut cluster.loss_cases, name, store);
-            for (slot, generation) in cases {
-                let known = |case: &LossCase| case.store == *name && case.slot == slot && case.state.is_open();
-                if cluster.loss_cases.values().any(known) {
-                    continue;
-                }
-                next_case = next_case.next();
-                told.push(format!(
-                    "loss case {next_case} opened for {slot}: it was a master of {name} below that epoch"
-                ));
-                cluster.loss_cases.insert(next_case, unknown_loss(name, slot, generation, store.epoch, stamp));
-            }
-        }
-        let masters: BTreeSet<HostName> =
-            cluster.stores.values().filter_map(|store| store.master.as_ref()).map(|slot| slot.host.clone()).collect();
-        for (name, host) in cluster.hosts.iter_mut().filter(|(name, _)| masters.contains(*name)) {
-            // S8: it was put back into service after the backup.
-            if host.declared != HostState::Active {
-                told.push(format!("{name} holds masters and was {}: it is Active", host.declared));
-                host.declared = HostState::Active;
-            }
-        }
-        for (name, held) in copies {
-            let slots: Vec<String> = held.keys().map(ToString::to_string).collect();
-            told.push(format!(
-                "{} hold {name}, which this state does not know: it was made after the backup",
-                slots.join(" ")
-            ));
-        }
-    }
-    state.last_loss_case = next_case;
-    state.fleet_version += 1;
-    audit(state, stamp, "slotd", "every host was re-adopted: the state is rebuilt from what they hold".into());
-    for text in told {
-        audit(state, stamp, "slotd", bounded(&text));
-    }
-}
-
-/// One store: its epoch is the highest that any copy holds; who was made master at it is its master. Answers the slots that may
-/// have acknowledged below it what nobody else has.
-fn rebuild_store(
-    store: &mut Store,
-    held: &BTreeMap<SlotId, AdoptedCopy>,
-    addresses: &BTreeMap<SlotId, std::net::SocketAddr>,
-    stamp: Stamp,
-) -> Vec<(SlotId, CopyGeneration)> {
-    store.version += 1;
-    let gone: Vec<(SlotId, CopyGeneration)> = store
-        .copies
-        .iter()
-        .filter(|(slot, _)| !held.contains_key(*slot))
-        .map(|(s, c)| (s.clone(), c.generation))
-        .collect();
-    for (slot, generation) in gone {
-        store.copies.remove(&slot);
-        let past = store.past.entry(slot.clone()).or_insert(generation);
-        *past = generation.max(*past);
-        store.unheard.insert(slot);
-    }
-    store.epoch = held.values().map(|copy| copy.epoch).fold(store.epoch, Epoch::max);
-    store.last_promoted = store.last_promoted.max(store.epoch);
-    for (slot, said) in held {
-        let generation = said.generation;
-        let new = Copy { role: Role::Replica, state: CopyState::Building, generation, follows: None, whole: false };
-        let copy = store.copies.entry(slot.clone()).or_insert(new);
-        copy.whole &= copy.generation == generation;
-        copy.generation = generation;
-        copy.role = Role::Replica;
-        copy.follows = None;
-        if copy.state != CopyState::Stopped {
-            copy.state = if copy.whole { CopyState::Serving } else { CopyState::Building };
-        }
-    }
-    let at_epoch = |(_, said): &(&SlotId, &AdoptedCopy)| said.promoted && said.epoch == store.epoch;
-    let holder = held.iter().find(at_epoch).map(|(slot, said)| (slot.clone(), said.master));
-    let master = holder.as_ref().filter(|(_, done)| *done).map(|(slot, _)| slot.clone());
-    // Ordered to be master, and not known to be one: it may be.
-    store.pending = holder.filter(|(_, done)| !done).map(|(slot, _)| slot);
-    store.promote_started = store.pending.is_some();
-    if let Some(copy) = master.as_ref().and_then(|slot| store.copies.get_mut(slot)) {
-        (copy.role, copy.state, copy.whole) = (Role::Master, CopyState::Serving, true);
-    }
-    store.route = master.as_ref().and_then(|slot| {
-        let address = *addresses.get(slot)?;
-        Some(Route { slot: slot.clone(), address, epoch: store.epoch, revision: stamp.revision })
-    });
-    // R16: who follows that master at that epoch follows it; the others are told again.
-    let right = master.clone().map(|master| (master, store.epoch));
-    for (slot, said) in held.iter().filter(|(_, said)| right.is_some() && said.follows == right) {
-        if let Some(copy) = store.copies.get_mut(slot) {
-            copy.follows.clone_from(&said.follows);
-        }
-    }
-    store.master = master;
-    // R3: whoever was master at a lower epoch, and whose ledger does not say that it was demoted since.
-    let below = held.iter().filter(|(_, said)| said.promoted && said.epoch < store.epoch);
-    let possible =
-        below.map(|(slot, said)| (slot.clone(), PossibleMaster { since: said.epoch, generation: said.generation }));
-    store.possible_masters = possible.collect();
-    for slot in store.possible_masters.keys() {
-        if let Some(copy) = store.copies.get_mut(slot) {
-            copy.state = CopyState::Quarantined;
-        }
-    }
-    store.possible_masters.iter().map(|(slot, was)| (slot.clone(), was.generation)).collect()
-}
-
-/// Cases that wait for a copy which was demoted since, by whoever coordinated after the backup: it has nothing to list any more.
-/// What it put aside it reports itself, and that opens a case of its own (R7).
-fn close_settled(cases: &mut BTreeMap<LossCaseId, LossCase>, name: &StoreName, store: &Store) {
-    for case in cases.values_mut().filter(|case| case.store == *name && case.state == LossState::AwaitingReturn) {
-        if store.copies.contains_key(&case.slot) && !store.possible_masters.contains_key(&case.slot) {
-            case.state = LossState::NothingStranded;
-        }
-    }
-}
-
-fn unknown_loss(store: &StoreName, slot: SlotId, generation: CopyGeneration, epoch: Epoch, stamp: Stamp) -> LossCase {
-    let stated = LossStatement {
-        class: LossClass::Unknown,
-        candidate: Tip::default(),
-        last_known: None,
-        last_known_age_ms: None,
-        known_lag: None,
-    };
-    LossCase {
-        store: store.clone(),
-        slot,
-        generation,
-        plan: PlanId(0),
-        epoch,
-        stated,
-        state: LossState::AwaitingReturn,
-        final_tip: None,
-        stranded: Vec::new(),
-        opened: stamp.now,
-    }
 }

@@ -16,7 +16,7 @@ use slot_types::ids::*;
 use slot_types::order::{Done, NeverWill};
 use slot_types::plan::Plan;
 use slot_types::position::Digest;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// The newest feature level this build can apply (R20).
@@ -73,6 +73,9 @@ pub struct State {
     pub everyday: Vec<LogTime>,
     /// Per host, the last boot its agent said has ended (R27): it is waited for another one, and never goes back.
     pub ended_boots: BTreeMap<HostName, BootId>,
+    /// Per host, the disks that were found older than they had been, or that another one took the place of: none of them is
+    /// admitted again, for its ledger may have forgotten what it held (S2).
+    pub given_up_disks: BTreeMap<HostName, BTreeSet<Incarnation>>,
     /// What is still to be learnt after a restore; until then nothing moves (R10).
     pub restoring: Option<Restoring>,
     /// Per slot, the latest start by hand that is in the audit (R19).
@@ -108,6 +111,7 @@ impl Default for State {
             audit: Audit::default(),
             everyday: Vec::new(),
             ended_boots: BTreeMap::new(),
+            given_up_disks: BTreeMap::new(),
             restoring: None,
             by_hand: BTreeMap::new(),
             invitations: Invitations::new(),
@@ -134,6 +138,10 @@ impl State {
     /// The plans that are running.
     pub fn running(&self) -> impl Iterator<Item = &PlanRecord> {
         self.plans.values().filter(|p| p.status.is_under_way())
+    }
+    /// Whether a disk of a host was given up (S2).
+    pub(crate) fn is_given_up(&self, host: &HostName, incarnation: Incarnation) -> bool {
+        self.given_up_disks.get(host).is_some_and(|disks| disks.contains(&incarnation))
     }
     /// A step of a plan.
     pub fn step(&self, at: StepRef) -> Option<(&PlanRecord, &TaskRun, &StepRun)> {

@@ -6,10 +6,27 @@
 
 use crate::apply::{Stamp as At, audit, cluster};
 use crate::command::{Answer, Refused};
-use crate::state::State;
+use crate::ready;
+use crate::state::{State, StepState, TaskRun, TaskState};
 use slot_types::cluster::Cluster;
 use slot_types::ids::*;
-use slot_types::verify::{DIFFERENCES_NAMED_MAX, Stamp, Verification};
+use slot_types::order::NeverWill;
+use slot_types::plan::{StepKind, Task, TaskKind};
+use slot_types::verify::{DIFFERENCES_NAMED_MAX, Stamp, Verification, VerifyStage};
+
+/// Whether a hand-over gave up because the copy it was for is not equal to its master (R1): what differs is then to be named.
+pub fn found_unequal(task: &Task, run: &TaskRun) -> bool {
+    let TaskKind::HandOver { from, to } = &task.kind else { return false };
+    if !matches!(run.state, TaskState::NotDone { .. } | TaskState::Unwinding { .. }) {
+        return false;
+    }
+    let refused = task.steps.iter().zip(&run.steps).any(|(step, at)| {
+        step.kind == StepKind::CatchUp && matches!(&at.state, StepState::Never { why: NeverWill::NotEqual { .. }, .. })
+    });
+    let frozen = ready::tip_of(task, run, StepKind::Freeze, from);
+    let caught_up = ready::tip_of(task, run, StepKind::CatchUp, to);
+    refused || caught_up.is_some() && caught_up != frozen
+}
 
 /// Whether the state does not know yet what a copy says it found.
 pub fn is_news(cluster: &Cluster, slot: &SlotId, generation: CopyGeneration, of: &Verification) -> bool {
@@ -33,7 +50,13 @@ pub(crate) fn verified(
     let mut of = of.clone();
     of.findings.first.truncate(DIFFERENCES_NAMED_MAX);
     let before = cluster.stamps.get(slot).filter(|stamp| stamp.generation == generation).cloned();
-    let after = Stamp { generation, at: at.now, wall: at.wall, of };
+    let mut after = Stamp { generation, at: at.now, wall: at.wall, of };
+    // What broke off did not look at all of it: it takes back nothing that speaks against the copy.
+    if let Some(before) = before.as_ref().filter(|before| before.is_at_fault() && !after.is_at_fault())
+        && after.of.stage != VerifyStage::Ended
+    {
+        after.of.findings.clone_from(&before.of.findings);
+    }
     let text = match &before {
         Some(before) if before.of.findings == after.of.findings => None,
         None if !after.differs() => None,

@@ -59,6 +59,7 @@ pub const RULES: &[Rule] = &[
     answer("/slot.v1.Control/Attest", &[Operator]),
     answer("/slot.v1.Control/AdmitHost", &[Operator]),
     answer("/slot.v1.Control/InviteHost", &[Operator]),
+    answer("/slot.v1.Control/RevokeInvitation", &[Operator]),
     answer("/slot.v1.Control/Hold", &[Operator]),
     answer("/slot.v1.Control/Release", &[Operator]),
     answer("/slot.v1.Control/Verify", &[Operator]),

@@ -308,7 +308,7 @@ pub(crate) fn write_new(path: &Path, text: &str) -> Result<(), FolderError> {
     let written = write_draft(&draft, text).and_then(|()| fs::hard_link(&draft, path));
     let removed = fs::remove_file(&draft);
     written.and(removed).map_err(|cause| write_error(path, cause))?;
-    sync_folder(path.parent().unwrap_or(Path::new(".")))
+    sync_parent(path)
 }
 
 fn write_draft(draft: &Path, text: &str) -> io::Result<()> {
@@ -322,6 +322,11 @@ fn write_draft(draft: &Path, text: &str) -> io::Result<()> {
     file.sync_all()
 }
 
+/// Makes the name of a file or folder durable. A name without a folder is in the one we are in.
+pub(crate) fn sync_parent(path: &Path) -> Result<(), FolderError> {
+    sync_folder(path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")))
+}
+
 pub(crate) fn sync_folder(path: &Path) -> Result<(), FolderError> {
     File::open(path)
         .and_then(|folder| folder.sync_all())
@@ -331,6 +336,15 @@ pub(crate) fn sync_folder(path: &Path) -> Result<(), FolderError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Found by typing the tour: `--out imap3.token` was written, and then said to have failed.
+    #[test]
+    fn a_name_without_a_folder_is_in_the_one_we_are_in() {
+        for name in ["imap3.token", "./imap3.token"] {
+            sync_parent(Path::new(name)).unwrap();
+        }
+        assert!(sync_parent(Path::new("no such folder/imap3.token")).is_err());
+    }
 
     #[test]
     fn an_existing_file_is_never_overwritten() {

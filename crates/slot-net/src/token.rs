@@ -145,7 +145,7 @@ impl Arrival {
                     Err(other) => return Err(other.into()),
                 }
                 folder::write_new(&path, &key.serialize_pem())?;
-                folder::sync_folder(waiting.parent().unwrap_or(Path::new(".")))?;
+                folder::sync_parent(&waiting)?;
                 key
             }
             Err(other) => return Err(other.into()),
@@ -182,7 +182,7 @@ impl Arrival {
         }
         IdentityFolder::create(&draft, parts.membership(), parts.ca_pem(), chain_pem, &self.key.serialize_pem())?;
         fs::rename(&draft, &self.folder).map_err(|cause| FolderError::Write { path: self.folder.clone(), cause })?;
-        folder::sync_folder(self.folder.parent().unwrap_or(Path::new(".")))?;
+        folder::sync_parent(&self.folder)?;
         // The folder is in place; a key that is left behind in the other is the same, and 0600.
         let _ = fs::remove_dir_all(&self.waiting);
         IdentityFolder::load(&self.folder)

@@ -10,7 +10,7 @@ use crate::live::{Chart, Stance, lifted};
 use crate::nothing::Nothing;
 use crate::refusal::{DrainBlock, NotWell, Refusal, WhyNot};
 use crate::view::View;
-use crate::{Draft, balance, sheet, steps};
+use crate::{Draft, leads, sheet, steps};
 use slot_types::cluster::*;
 use slot_types::ids::*;
 use slot_types::plan::{Scope, Task, TaskKind};
@@ -85,9 +85,9 @@ pub(crate) fn empty(view: &View<'_>, off: &BTreeSet<HostName>) -> Result<Draft, 
     let before = view.masters();
     let mut load = before.clone();
     load.retain(|host, _| !off.contains(host));
-    let options: Vec<Vec<SlotId>> =
-        ways.iter().map(|(.., way)| way.hand_over.clone()).filter(|options| !options.is_empty()).collect();
-    let mut targets = balance::choose(&options, &mut load).into_iter();
+    let open: Vec<leads::Open<'_>> =
+        ways.iter().map(|(name, .., way)| (*name, &way.hand_over[..])).filter(|(_, slots)| !slots.is_empty()).collect();
+    let mut targets = leads::choose(view, off, &open, &mut load).into_iter();
     let leads: Vec<Option<SlotId>> =
         ways.iter().map(|(.., way)| if way.hand_over.is_empty() { None } else { targets.next() }).collect();
     let led = ways.iter().zip(&leads).filter_map(|((name, ..), to)| Some((*name, to.as_ref()?))).collect();

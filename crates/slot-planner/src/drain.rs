@@ -6,7 +6,7 @@
 use crate::nothing::Nothing;
 use crate::refusal::{DrainBlock, Refusal};
 use crate::view::View;
-use crate::{Draft, balance, preflight, sheet, steps};
+use crate::{Draft, leads, preflight, sheet, steps};
 use slot_types::cluster::*;
 use slot_types::ids::*;
 use slot_types::plan::{Place, Task, TaskKind};
@@ -107,11 +107,13 @@ pub(crate) fn plan(view: &View<'_>, off: &BTreeSet<HostName>) -> Result<Draft, R
     let before = view.masters();
     let mut load = before.clone();
     load.retain(|host, _| !off.contains(host));
-    let options: Vec<Vec<SlotId>> = needs
+    let open: Vec<leads::Open<'_>> = needs
         .iter()
-        .filter_map(|(_, _, _, need)| if let Need::HandOver(options) = need { Some(options.clone()) } else { None })
+        .filter_map(
+            |(name, _, _, need)| if let Need::HandOver(slots) = need { Some((*name, &slots[..])) } else { None },
+        )
         .collect();
-    let mut targets = balance::choose(&options, &mut load).into_iter();
+    let mut targets = leads::choose(view, off, &open, &mut load).into_iter();
 
     let mut draft = Draft::default();
     let first = declare_draining(&known, HostState::Draining, &mut draft);

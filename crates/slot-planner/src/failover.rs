@@ -10,7 +10,7 @@ use crate::parts::{self, Part};
 use crate::refusal::{Refusal, WhyNot};
 use crate::steps::{self, FailOverPlaces};
 use crate::view::View;
-use crate::{Draft, balance, drain, fence, sheet};
+use crate::{Draft, drain, fence, leads, sheet};
 use slot_types::cluster::*;
 use slot_types::engine::{EngineRole, EngineStatus};
 use slot_types::ids::*;
@@ -236,7 +236,7 @@ fn fenced(view: &View<'_>, way: &Way<'_>) -> Result<(), Refusal> {
     }
 }
 
-/// Chooses among the options of all, so that the fullest host stays lowest, and makes the tasks of those in this part of the
+/// Chooses among the options of all together, and makes the tasks of those in this part of the
 /// sheet. Answers how many stores of each class the whole sheet has.
 fn carry_out(
     view: &View<'_>,
@@ -251,8 +251,9 @@ fn carry_out(
             *count = count.saturating_sub(1);
         }
     }
-    let options: Vec<Vec<SlotId>> = ways.iter().map(|w| w.options.clone()).collect();
-    let chosen = balance::choose(&options, &mut load);
+    let open: Vec<leads::Open<'_>> = ways.iter().map(|way| (way.name, &way.options[..])).collect();
+    // A silent host's copies are not live, so nothing is gone besides.
+    let chosen = leads::choose(view, &BTreeSet::new(), &open, &mut load);
     let mut made = Vec::new();
     for (turn, (way, to)) in ways.into_iter().zip(chosen).enumerate() {
         let task = if way.planned {

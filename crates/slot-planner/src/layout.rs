@@ -24,7 +24,8 @@
 //! assert_eq!((lost.masters, lost.unredundant.len()), (vec![0, 2, 0], 2));
 //! let outcome = solve(&fleet, &layout, &Goal::Rebalance, &Wish::default()).unwrap();
 //! assert_eq!(outcome.after.masters_max, 1);
-//! assert_eq!(replay(&fleet, &layout, &outcome), Ok(()));
+//! let checked = check(&fleet, &layout, &Goal::Rebalance, outcome).unwrap();
+//! assert_eq!(checked.outcome().bytes, 0);
 //! ```
 //!
 //! What-if is a changed fleet: set a host's state to [`State::Down`] or give it other room, and ask [`figures`] again;
@@ -54,6 +55,6 @@ pub use figures::{Figures, Survivors, Violations, figures, survivors, violations
 pub use goal::{Goal, Move, No, Outcome, Wish};
 pub use model::{Fleet, HOST, Host, LEVELS, Layout, NOWHERE, RACK, State, Store, Tally};
 pub use pairs::Pairs;
-pub use replay::{Fault, replay};
+pub use replay::{Checked, Fault, check, replay};
 pub use rules::{WhyNotHere, may_hold};
 pub use solve::solve;

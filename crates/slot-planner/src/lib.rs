@@ -5,7 +5,6 @@
 //! a type, the things it is about and what to do next; nothing here waits, asks or writes.
 
 mod apply;
-mod balance;
 pub mod check;
 mod copies;
 mod drain;
@@ -15,6 +14,7 @@ mod explain;
 mod failover;
 mod fence;
 pub mod layout;
+mod leads;
 mod leave;
 mod lines;
 mod live;

@@ -7,6 +7,7 @@
 
 mod explain;
 mod merit;
+mod order;
 mod place;
 mod rebalance;
 

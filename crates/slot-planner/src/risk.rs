@@ -3,14 +3,18 @@
 //! What always holds: it asks the same questions as a failover's plan and chooses as it does; a copy counts as lost with
 //! its host whatever was seen of it; whether the lost hosts could be fenced is left to the person who would approve.
 
+mod pair;
+
+use crate::leads::{self, Leads};
 use crate::refusal::WhyNot;
 use crate::view::View;
-use crate::{Inputs, balance, failover};
+use crate::{Inputs, failover};
 use slot_types::cluster::*;
 use slot_types::engine::EngineStatus;
 use slot_types::evidence::Evidence;
 use slot_types::ids::*;
 use slot_types::view::{Fullest, Loss, Losses, Lost, Move, Stop};
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The fleet at one moment, to ask of several losses what each would do.
@@ -19,6 +23,8 @@ pub struct WhatIf<'a> {
     on: BTreeMap<&'a HostName, BTreeSet<&'a StoreName>>,
     masters: BTreeMap<HostName, u32>,
     served: BTreeSet<&'a StoreName>,
+    /// Counted once a loss leaves a choice.
+    leads: OnceCell<Leads<'a>>,
 }
 
 /// What a loss does to one store that has a copy on a lost host.
@@ -48,7 +54,7 @@ impl<'a> WhatIf<'a> {
             }
         }
         let masters = view.masters();
-        Self { view, on, masters, served }
+        Self { view, on, masters, served, leads: OnceCell::new() }
     }
 
     /// Each host's loss and each rack's, in numbers, without the coordinators on them.
@@ -175,8 +181,11 @@ impl<'a> WhatIf<'a> {
     fn choose(&self, gone: &BTreeSet<&'a HostName>, ways: Vec<(&'a StoreName, SlotId, Vec<SlotId>)>, loss: &mut Loss) {
         let mut load = self.masters.clone();
         load.retain(|host, _| !gone.contains(host));
-        let options: Vec<Vec<SlotId>> = ways.iter().map(|(_, _, options)| options.clone()).collect();
-        let chosen = balance::choose(&options, &mut load);
+        let open: Vec<leads::Open<'_>> = ways.iter().map(|(name, _, options)| (*name, &options[..])).collect();
+        let chosen = leads::only_choice(&open, &mut load).unwrap_or_else(|| {
+            let leads = self.leads.get_or_init(|| Leads::of(&self.view));
+            leads.choose(&|host| gone.contains(host), &open, &mut load)
+        });
         for ((name, from, _), to) in ways.iter().zip(chosen) {
             let status = self.view.evidence.running(&to, self.view.policy().silent_ms);
             let behind = status.and_then(|s| s.behind);

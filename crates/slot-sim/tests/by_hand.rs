@@ -23,6 +23,11 @@ fn r19_a_master_started_past_a_failover_is_fenced_and_told_of() {
 }
 
 #[test]
+fn r19_s2_nothing_starts_from_a_disk_that_was_put_back() {
+    played("r19-disk-not-vouched-for", &["R19: a start was asked for on a disk that nobody vouched for"]);
+}
+
+#[test]
 fn r19_what_a_person_may_not_start_stays_down() {
     played("r19-any-copy-started-by-hand", &[]);
     played("r19-started-beside-a-leader", &[]);

@@ -108,3 +108,10 @@ fn s15_r18_l2_nothing_is_said_of_rounds_pauses_and_stores_that_are_as_they_shoul
 fn l1_seeds_of_people_who_read_what_they_are_told() {
     clean(&[104156, 109657]);
 }
+
+/// The witness was too strict: an engine died in a freeze before that was durable, its next process got the same freeze from a
+/// call that had been held up, and the witness counted the limit from the first.
+#[test]
+fn r12_a_freeze_that_its_engine_died_in_is_bounded_anew() {
+    clean(&[407192]);
+}

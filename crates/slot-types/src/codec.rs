@@ -14,6 +14,17 @@ pub trait Versioned: BorshSerialize + BorshDeserialize {
     const VERSION: u16;
 }
 
+/// Names formats and their versions: `versioned! { Order: "order", 2; }`.
+#[macro_export]
+macro_rules! versioned {
+    ($($kind:ty: $name:literal, $version:literal;)+) => {$(
+        impl $crate::codec::Versioned for $kind {
+            const NAME: &'static str = $name;
+            const VERSION: u16 = $version;
+        }
+    )+};
+}
+
 /// Why bytes were refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CodecError {

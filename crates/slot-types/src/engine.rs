@@ -289,11 +289,7 @@ impl EngineError {
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
 pub struct EngineAnswer(pub Result<EngineDone, EngineError>);
 
-impl crate::codec::Versioned for EngineCall {
-    const NAME: &'static str = "engine call";
-    const VERSION: u16 = 1;
-}
-impl crate::codec::Versioned for EngineAnswer {
-    const NAME: &'static str = "engine answer";
-    const VERSION: u16 = 1;
+crate::versioned! {
+    EngineCall: "engine call", 1;
+    EngineAnswer: "engine answer", 1;
 }

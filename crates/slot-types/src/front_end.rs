@@ -5,7 +5,6 @@
 //! that: it is advice that a proxy may hold new connections for a while, and it ends by itself with the freeze (R12).
 
 use crate::cluster::{Cluster, CopyState, Store};
-use crate::codec::Versioned;
 use crate::ids::*;
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
@@ -108,11 +107,7 @@ pub fn lines(cluster: &Cluster) -> BTreeMap<StoreName, TableLine> {
     cluster.stores.iter().filter_map(|(name, store)| Some((name.clone(), line(store)?))).collect()
 }
 
-impl Versioned for RouteTable {
-    const NAME: &'static str = "route table";
-    const VERSION: u16 = 1;
-}
-impl Versioned for FrontEndReport {
-    const NAME: &'static str = "front end's report";
-    const VERSION: u16 = 1;
+crate::versioned! {
+    RouteTable: "route table", 1;
+    FrontEndReport: "front end's report", 1;
 }

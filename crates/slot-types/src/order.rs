@@ -4,7 +4,6 @@
 //! entry (R4); role orders carry the boot they are meant for (R27); budgets are never safety. A [`Receipt`] is durable at the
 //! agent before it is sent: it is "done" or "never will". Anything else is [`Answer::NotYet`] and proves nothing.
 
-use crate::codec::Versioned;
 use crate::disk::Disk;
 use crate::engine::{EngineStatus, Source};
 use crate::fence::FenceSpec;
@@ -300,6 +299,25 @@ pub enum Answer {
     },
 }
 
+/// What the last role order made of a copy, as its ledger has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub enum RoleOrdered {
+    /// The ledger knows no such copy: what runs there is an engine that outlived it.
+    Unknown,
+    /// Nothing, or to hold an epoch, or to follow.
+    Replica,
+    /// To be master.
+    Master {
+        /// That is done, so it was one.
+        done: bool,
+    },
+    /// To be master no more.
+    Demoted {
+        /// That is durably so (R2).
+        done: bool,
+    },
+}
+
 /// What an agent says of one of its slots.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
 pub struct SlotReport {
@@ -313,8 +331,12 @@ pub struct SlotReport {
     pub ledger_epoch: Epoch,
     /// Whether the last finished role order left it as master (intact ledger: R25).
     pub ledger_master: bool,
-    /// Whether its latest role order was to be master, done or not: what a restore must count as a possible master (R10).
-    pub ledger_promoted: bool,
+    /// What role orders made of it at that epoch: whom a restore must count as a possible master (R10).
+    pub ordered: RoleOrdered,
+    /// Its engine was stopped by an order, and by none started since (S8).
+    pub stopped: bool,
+    /// R24: how many replicas the last order that made it master asked for.
+    pub sync_copies: u8,
     /// Starts of this copy by hand (R19), the oldest first.
     pub by_hand: Vec<HandStart>,
     /// The engine process.
@@ -353,15 +375,8 @@ pub struct AgentReport {
     pub disk: Option<Disk>,
 }
 
-impl Versioned for Order {
-    const NAME: &'static str = "order";
-    const VERSION: u16 = 2;
-}
-impl Versioned for Answer {
-    const NAME: &'static str = "answer to an order";
-    const VERSION: u16 = 2;
-}
-impl Versioned for AgentReport {
-    const NAME: &'static str = "agent report";
-    const VERSION: u16 = 1;
+crate::versioned! {
+    Order: "order", 2;
+    Answer: "answer to an order", 2;
+    AgentReport: "agent report", 1;
 }

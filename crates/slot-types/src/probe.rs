@@ -5,7 +5,6 @@
 //! whoever is there has proven to be that host, everything less is no sign of life (R8); the answers come in the order of
 //! the questions.
 
-use crate::codec::Versioned;
 use crate::engine::Source;
 use crate::fence::{FenceSpec, Power};
 use crate::ids::*;
@@ -194,11 +193,7 @@ impl Reach {
     }
 }
 
-impl Versioned for Looks {
-    const NAME: &'static str = "looks";
-    const VERSION: u16 = 1;
-}
-impl Versioned for Sights {
-    const NAME: &'static str = "sights";
-    const VERSION: u16 = 1;
+crate::versioned! {
+    Looks: "looks", 1;
+    Sights: "sights", 1;
 }

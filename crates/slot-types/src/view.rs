@@ -8,6 +8,7 @@ pub mod evidence;
 pub mod explain;
 pub mod fleet;
 mod front_end;
+mod invitation;
 pub mod risk;
 pub mod snapshot;
 mod verify;
@@ -17,6 +18,7 @@ pub use evidence::*;
 pub use explain::*;
 pub use fleet::*;
 pub use front_end::*;
+pub use invitation::*;
 pub use risk::*;
 pub use snapshot::*;
 pub use verify::*;
@@ -84,6 +86,8 @@ pub enum Query {
     Backup,
     /// Everything the planner looks at, to be asked without the cluster.
     Snapshot,
+    /// Which hosts may join, and what became of those that could.
+    Invitations,
 }
 impl Versioned for Query {
     const NAME: &'static str = "query";
@@ -136,6 +140,8 @@ pub enum View {
     Verify(VerifyView),
     /// To [`Query::Snapshot`].
     Snapshot(Box<SnapshotView>),
+    /// To [`Query::Invitations`].
+    Invitations(InvitationsView),
 }
 impl Versioned for View {
     const NAME: &'static str = "view";
@@ -246,8 +252,12 @@ pub struct StatusView {
     pub needs_you: Vec<Trouble>,
     /// How the stores are.
     pub counts: StoreCounts,
+    /// When replicas were last compared with their masters.
+    pub compared: ComparedCounts,
     /// What the worst single losses would do; the worst host first, then the worst rack if there are racks.
     pub worst_losses: Seen<Vec<LossLine>>,
+    /// What losing the worst two hosts at once would do.
+    pub worst_pair: Seen<PairLoss>,
     /// All hosts.
     pub hosts: Vec<HostLine>,
     /// All front ends.
@@ -282,6 +292,8 @@ pub struct SlotCopy {
     pub position: Seen<Position>,
     /// Records behind its master, as last reported.
     pub behind: Seen<u64>,
+    /// When it was last compared with its master; `None` of a master.
+    pub compared: Option<Compared>,
 }
 
 /// One host.
@@ -508,6 +520,8 @@ pub struct TaskLine {
     pub steps_done: u32,
     /// All its steps.
     pub steps_total: u32,
+    /// Of a hand-over that gave up: how the copy it was for differs from its master, when it does.
+    pub differs: Option<Differs>,
 }
 
 /// One plan.

@@ -181,7 +181,7 @@ pub enum Command {
     /// Give your word that a host is off. It expires, and any sign of life voids it.
     #[command(subcommand)]
     Off(Off),
-    /// Make a one-time token with which a bare host joins; good for a day.
+    /// Make a one-time token with which a bare host joins, good for a day; list and revoke them.
     #[command(subcommand)]
     Invite(Invite),
     /// Admit a host's new disk.

@@ -363,6 +363,14 @@ impl Client {
         Ok(Revision(reply.revision))
     }
 
+    /// Takes back that a host may join.
+    pub async fn revoke(&mut self, task: &Task, host: &HostName, reason: &str) -> Result<Revision, Failure> {
+        let request = Some(self.request(task).await?);
+        let ask = pb::RevokeInvitationRequest { request, host: host.to_string(), reason: reason.into() };
+        let reply = self.call(task, async |mut c: Control| c.revoke_invitation(ask.clone()).await).await?;
+        Ok(Revision(reply.revision))
+    }
+
     /// Holds something, or releases it: whether that is a change, and which plans go on all the same.
     pub async fn hold(
         &mut self,

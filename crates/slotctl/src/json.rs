@@ -96,6 +96,8 @@ schemas! {
     Backup = "backup", 1;
     /// `invite host`.
     Invited = "invited", 1;
+    /// `invite list`.
+    Invitations = "invitations", 1;
     /// `init`.
     Init = "init", 1;
     /// `offline rebalance`, `offline drain`, `offline place` of a file of htools.
@@ -346,6 +348,7 @@ pub fn view(of: &View, confirmed: bool) -> Document {
         View::Evidence(evidence) => (Schema::Evidence, value(evidence)),
         View::Verify(verify) => (Schema::Verify, verification(verify)),
         View::Snapshot(snapshot) => (Schema::Snapshot, value(snapshot)),
+        View::Invitations(invitations) => (Schema::Invitations, value(invitations)),
         View::Plan(plan) => (Schema::Plan, json!({ "plan": plan.id.to_string() })),
         View::NotFound { subject } => (Schema::Error, json!({ "not_found": subject })),
     };

@@ -5,8 +5,10 @@
 
 mod bounds;
 mod child;
+mod joint;
 mod own;
 mod plot;
+mod survivor;
 
 use bounds::{Bounds, JOINT};
 use child::{Measured, Programs};
@@ -45,6 +47,7 @@ struct Options {
     peer: bool,
     peer_seconds: u32,
     hosts_max: u32,
+    note: Option<String>,
 }
 
 fn options() -> Result<Options, String> {
@@ -55,6 +58,7 @@ fn options() -> Result<Options, String> {
         peer: false,
         peer_seconds: 120,
         hosts_max: u32::MAX,
+        note: None,
     };
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
@@ -67,10 +71,11 @@ fn options() -> Result<Options, String> {
             "--peer" => return Err("the only peer is hbal".to_owned()),
             "--peer-seconds" => options.peer_seconds = value()?.parse().map_err(|_| "--peer-seconds takes a number")?,
             "--hosts-max" => options.hosts_max = value()?.parse().map_err(|_| "--hosts-max takes a number")?,
+            "--note" => options.note = Some(value()?),
             "--bench" => {}
             other => {
                 return Err(format!(
-                    "{other} is no option: --json --peer --peer-seconds --inputs --slotctl --hosts-max"
+                    "{other} is no option: --json --peer --peer-seconds --inputs --slotctl --hosts-max --note"
                 ));
             }
         }
@@ -117,7 +122,11 @@ fn run(options: &Options) -> Result<(), String> {
     own.iter().for_each(|row| println!("{row}"));
     let _ = std::fs::remove_dir_all(&folder);
     if let Some(path) = &options.json {
-        let document = json!({ "rows": rows, "own_generator": own });
+        let document = json!({
+            "command": format!("cargo xtask bench placement --inputs DIR --json FILE{}", if options.peer { " --peer hbal" } else { "" }),
+            "note": options.note, "profile": if cfg!(debug_assertions) { "dev" } else { "release" },
+            "cores": std::thread::available_parallelism().map_or(0, usize::from), "rows": rows, "own_generator": own,
+        });
         let text = serde_json::to_string_pretty(&document).map_err(|error| error.to_string())?;
         let plot = path.with_extension("svg");
         let write = |path: &Path, text: &str| {
@@ -141,7 +150,9 @@ fn row(
     let score = programs.score(&measured, offline)?;
     let after = &score["after"];
     let gib = score["moved_gb_net"].as_f64().unwrap_or(f64::NAN);
+    let survivor = bounds.masters(after["n1_max_over_mean"].as_f64().unwrap_or(f64::NAN));
     let joint = JOINT.iter().find(|joint| (joint.0, joint.1) == (kind, hosts)).map(|joint| joint.2);
+    let joint = joint.or_else(|| bounds.joint_gib(survivor));
     let bound = if kind == "drain" { bounds.drain_gib } else { joint.unwrap_or(bounds.larger()) };
     println!(
         "{kind:<7}{hosts:>6} {who:<8} {:>7.3} {:>5} {:>8} {:>4} ({:>6.4}) {:>9} {:>5} {gib:>10.1} {:>11.4} {:>8}",
@@ -163,7 +174,7 @@ fn row(
         "disk_max_over_mean": after["disk_max_over_mean"], "violations": after["rack_violations"],
         "copies_on_drained": after["insts_on_offline"], "gib_copied": gib,
         "gib_over_cap": bounds.over_cap_gib, "gib_forced_by_violations": bounds.forced_gib,
-        "gib_joint_bound_of_readme": joint, "gib_drain_bound": offline.map(|_| bounds.drain_gib),
+        "gib_joint_bound": joint, "worst_survivor": survivor, "worst_survivor_least": bounds.survivor, "gib_drain_bound": offline.map(|_| bounds.drain_gib),
         "gib_over_bound": gib / bound, "master_changes": score["primary_changes"], "master_changes_floor": bounds.changes,
     }))
 }

@@ -84,7 +84,7 @@ fn case(name: &str, fleet: &Fleet, before: &Layout, goal: &Goal) -> Value {
         hosts.iter().for_each(|host| states.hosts[*host as usize].state = State::Leaving);
     }
     let checked = replay(&states, before, &outcome);
-    let (length, link) = lengths(&states, before, &outcome);
+    let (length, link, waves) = lengths(&states, before, &outcome);
     let after = outcome.after;
     json!({
         "case": name, "hosts": HOSTS, "wall_s": seconds,
@@ -94,6 +94,7 @@ fn case(name: &str, fleet: &Fleet, before: &Layout, goal: &Goal) -> Value {
         "bytes_max_over_share": after.bytes_max_ppm as f64 / 1e6, "violations": after.violations.total(),
         "bytes": outcome.bytes, "bytes_bound": bound(&states, before), "waves": outcome.waves.last().map_or(0, |w| w + 1),
         "schedule_over_busiest_link": length as f64 / link.max(1) as f64,
+        "schedule_over_wave_bound": length as f64 / waves.max(1) as f64,
     })
 }
 
@@ -117,18 +118,26 @@ fn bound(fleet: &Fleet, before: &Layout) -> u64 {
     forced.sum::<u64>().max(over)
 }
 
-/// The schedule's length, each wave as long as its largest copy, and what the busiest link carries in one direction.
-fn lengths(fleet: &Fleet, before: &Layout, outcome: &Outcome) -> (u64, u64) {
+/// The schedule's length, each wave as long as its largest copy; what the busiest link carries in one direction; and what no schedule
+/// of waves is shorter than: its nth longest wave carries at least what is nth largest on any one link (docs/placement.md).
+fn lengths(fleet: &Fleet, before: &Layout, outcome: &Outcome) -> (u64, u64, u64) {
     let mut waves = vec![0u64; outcome.waves.last().map_or(0, |last| *last as usize + 1)];
-    let mut links = vec![[0u64; 2]; fleet.hosts.len()];
+    let mut links: Vec<Vec<u64>> = vec![Vec::new(); 2 * fleet.hosts.len()];
     for (one, wave) in outcome.moves.iter().zip(&outcome.waves).filter(|(one, _)| one.to != NOWHERE) {
         let size = fleet.stores[one.store as usize].size;
         waves[*wave as usize] = waves[*wave as usize].max(size);
         let from = if one.from == NOWHERE { before.master(fleet, one.store) } else { one.from };
         if from != NOWHERE {
-            links[from as usize][0] += size;
+            links[2 * from as usize].push(size);
         }
-        links[one.to as usize][1] += size;
+        links[2 * one.to as usize + 1].push(size);
     }
-    (waves.iter().sum(), links.iter().flatten().copied().max().unwrap_or(0))
+    let mut nth: Vec<u64> = Vec::new();
+    for link in &mut links {
+        link.sort_unstable_by(|a, b| b.cmp(a));
+        nth.resize(nth.len().max(link.len()), 0);
+        nth.iter_mut().zip(link).for_each(|(most, size)| *most = (*most).max(*size));
+    }
+    let busiest = links.iter().map(|link| link.iter().sum()).max().unwrap_or(0);
+    (waves.iter().sum(), busiest, nth.iter().sum())
 }

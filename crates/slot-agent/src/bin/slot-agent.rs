@@ -190,10 +190,17 @@ async fn serve(cli: Serve) -> Result<(), RunError> {
     let running = tokio::spawn(agent.run());
     let people = tokio::spawn(serve::run(serve::listen(&config.data)?, handle.clone()));
     tracing::info!("agent of {} listens on {}", config.host, config.listen);
+    let watched = handle.clone();
+    let end = async move {
+        tokio::select! {
+            () = ended() => {}
+            () = watched.gone() => tracing::error!("the agent ended by itself; ending, so that it is started again"),
+        }
+    };
     let fencer = Fencer::new(config.fence_dir.clone());
     let lookout = Lookout::new(config.host.clone(), Dialer::new(folder.clone()), fencer, engine);
     let routes = tonic::service::Routes::new(AgentService::server(handle, lookout));
-    slot_net::serve(listener, &folder, routes, ended()).await?;
+    slot_net::serve(listener, &folder, routes, end).await?;
     people.abort();
     running.await.map_err(|e| RunError::System { what: "end the agent", cause: std::io::Error::other(e) })
 }

@@ -38,21 +38,29 @@ pub fn sender(image: &LedgerImage, order: &Order) -> Result<(), String> {
     if order.incarnation != meta.incarnation && !planted("s15-incarnation-unchecked") {
         return Err(format!("the order is for disk {}, {} has {}", order.incarnation, meta.host, meta.incarnation));
     }
-    // R10: a restored cluster is obeyed once its Adopt was taken; one from before it never again.
-    let (own, of) = (meta.highest.generation(), order.index.generation());
-    if of < own {
-        return Err(format!("the order is of generation {of}, {} was adopted by generation {own}", meta.host));
-    }
-    if of > own && order.action != Action::Adopt {
-        return Err(format!(
-            "the order is of generation {of}, {} was not re-adopted since generation {own}",
-            meta.host
-        ));
-    }
-    if order.term < meta.term && !planted("s15-older-term-taken") {
+    generation(image, order)?;
+    let former = order.index.generation() < meta.highest.generation() && obeys_former();
+    if order.term < meta.term && !former && !planted("s15-older-term-taken") {
         return Err(format!("the order is of term {}, {} has seen term {}", order.term, meta.host, meta.term));
     }
     Ok(())
+}
+
+/// R10: a restored cluster is obeyed once its Adopt was taken; one from before it never again.
+pub(super) fn generation(image: &LedgerImage, order: &Order) -> Result<(), String> {
+    let (own, of, host) = (image.meta.highest.generation(), order.index.generation(), &image.meta.host);
+    if of < own && !obeys_former() {
+        return Err(format!("the order is of generation {of}, {host} was adopted by generation {own}"));
+    }
+    if of > own && order.action != Action::Adopt {
+        return Err(format!("the order is of generation {of}, {host} was not re-adopted since generation {own}"));
+    }
+    Ok(())
+}
+
+/// A deliberate bug, in no shipped build (S16): whoever led before a restore is obeyed after it.
+fn obeys_former() -> bool {
+    planted("r10-former-generation-obeyed")
 }
 
 /// A deliberate bug, in no shipped build (R27): an order's boot is not compared.

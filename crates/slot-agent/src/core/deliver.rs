@@ -195,15 +195,22 @@ impl AgentCore {
             }
             None => {}
         }
+        // S16: the host may have been re-adopted while this one waited for its turn.
+        if let Err(why) = admit::generation(&self.image, &order) {
+            return self.never_began(id, &why);
+        }
         match admit::judge(&self.image, &self.config.slots, self.boot, &order) {
             Judgement::Lawful => self.accept_for_slot(slot, id, &order),
             Judgement::Never(why) => self.finish(id, Outcome::NeverWill(why), false),
-            Judgement::Refused(why) => {
-                let waiters = self.active.remove(&id).map(|active| active.waiters).unwrap_or_default();
-                for waiter in waiters {
-                    self.refuse(waiter.delivery, why.clone());
-                }
-            }
+            Judgement::Refused(why) => self.never_began(id, &why),
+        }
+    }
+
+    /// An order that had waited can't be considered any more: nothing of it is durable.
+    fn never_began(&mut self, id: OrderId, why: &str) {
+        let waiters = self.active.remove(&id).map(|active| active.waiters).unwrap_or_default();
+        for waiter in waiters {
+            self.refuse(waiter.delivery, why.to_string());
         }
     }
 

@@ -2,7 +2,8 @@
 //!
 //! What always holds: nothing here begins but by a person's word; only the copy that its own finished Promote made master is
 //! started, at that very epoch, so no epoch is invented (S3); the branch is durable in the ledger before anything is started;
-//! an order that comes meanwhile goes first, and while one has anything out a person waits.
+//! an order that comes meanwhile goes first, and while one has anything out a person waits; and whoever asks has said that the
+//! disk is the one this host ran on last, since without a coordinator no ledger can tell that it is an old one (S2).
 
 use super::image::{CopyEntry, CopyKey, LedgerImage, LedgerRole, LedgerWrite};
 use super::{AgentCore, CallFor, Effect, Engine, Phase, ProcessState, RETRY_PAUSE_MS, Then};
@@ -33,6 +34,8 @@ pub struct ByHand {
     pub wall: WallTime,
     /// Whether a coordinator that leads watches this agent now.
     pub led: bool,
+    /// That person's word that no older state of this disk was put back (S2).
+    pub disk_is_current: bool,
 }
 
 /// What a person hears: the branch as the ledger holds it, or why nothing was begun.
@@ -61,6 +64,8 @@ pub(super) struct Hand {
     phase: HandPhase,
     /// The engine was asked at least once: what it did is known by its answer alone.
     asked: bool,
+    /// An answer of it was lost: it may have been master since, whatever it says later.
+    unheard: bool,
     deadline: u64,
     why: String,
 }
@@ -111,6 +116,16 @@ fn judge(image: &LedgerImage, slots: &BTreeSet<u16>, slot: u16, epoch: Epoch) ->
     Ok((key.clone(), entry.clone()))
 }
 
+/// S2: an older disk forgot what was demoted since, and only coordinators would notice; here, only a person knows.
+fn judge_word(by_hand: &ByHand) -> Result<(), String> {
+    if by_hand.disk_is_current || planted("r19-disk-not-vouched-for") {
+        return Ok(());
+    }
+    Err("nobody said that its disk is the one it ran on last: a disk that was restored, cloned or put back has forgotten \
+         what was demoted since, and would be a second master; if you know that it was not, say --disk-is-current"
+        .into())
+}
+
 /// Whether that engine leaves room for a start: it is dead, or idle.
 fn judge_engine(engine: Option<&Engine>, key: &CopyKey) -> Result<(), String> {
     let Some(engine) = engine.filter(|engine| engine.state != ProcessState::Down) else { return Ok(()) };
@@ -138,7 +153,8 @@ fn bounded(text: &str) -> String {
 impl AgentCore {
     /// A person asks; nothing is begun before the branch is durable.
     pub(super) fn by_hand(&mut self, ask: u64, by_hand: ByHand) {
-        match self.judge_by_hand(by_hand.slot, by_hand.epoch, by_hand.led) {
+        let judged = self.judge_by_hand(by_hand.slot, by_hand.epoch, by_hand.led);
+        match judged.and_then(|found| judge_word(&by_hand).map(|()| found)) {
             Ok((key, entry)) => self.record_by_hand(ask, by_hand, key, entry),
             Err(why) => self.effects.push(Effect::Told { ask, answer: Err(why) }),
         }
@@ -178,7 +194,8 @@ impl AgentCore {
         }
         let deadline = self.now.saturating_add(HAND_BUDGET_MS);
         let (phase, why) = (HandPhase::Recording, "the engine was not asked yet".into());
-        self.hands.insert(slot, Hand { ask, key, start, sync_copies, phase, asked: false, deadline, why });
+        self.hands
+            .insert(slot, Hand { ask, key, start, sync_copies, phase, asked: false, unheard: false, deadline, why });
         self.staged_then.push(Then::ByHand(slot));
     }
 
@@ -236,16 +253,22 @@ impl AgentCore {
     /// The engine answered a person's StartMaster.
     pub(super) fn hand_answered(&mut self, slot: u16, result: Result<EngineDone, EngineError>) {
         let Some(hand) = self.hands.get_mut(&slot).filter(|hand| hand.phase == HandPhase::Calling) else { return };
+        let unheard = hand.unheard;
         match result {
             Ok(EngineDone::Done | EngineDone::Status(_) | EngineDone::Tip { .. }) => {
                 self.hand_ends(slot, HandState::Serving);
             }
-            Ok(_) => self.hand_ends(slot, HandState::Failed("the engine answered something else".into())),
+            // What that means is not known.
+            Ok(_) => self.hand_ends(slot, HandState::Asked),
             Err(error) if error.is_transient() => {
+                hand.unheard = true;
                 hand.why = error.to_string();
                 hand.phase = HandPhase::Pausing(self.now + RETRY_PAUSE_MS);
             }
-            Err(error) => self.hand_ends(slot, HandState::Failed(error.to_string())),
+            Err(error) => {
+                let state = if unheard { HandState::Asked } else { HandState::Failed(error.to_string()) };
+                self.hand_ends(slot, state);
+            }
         }
     }
 

@@ -10,7 +10,6 @@
 //! never forgotten.
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use slot_types::codec::Versioned;
 use slot_types::hand::HandStart;
 use slot_types::ids::*;
 use slot_types::order::{Order, Outcome};
@@ -116,21 +115,11 @@ pub struct OrderEntry {
     pub outcome: Option<Outcome>,
 }
 
-impl Versioned for LedgerMeta {
-    const NAME: &'static str = "ledger";
-    const VERSION: u16 = 1;
-}
-impl Versioned for CopyKey {
-    const NAME: &'static str = "ledger key of a copy";
-    const VERSION: u16 = 1;
-}
-impl Versioned for CopyEntry {
-    const NAME: &'static str = "ledger entry of a copy";
-    const VERSION: u16 = 1;
-}
-impl Versioned for OrderEntry {
-    const NAME: &'static str = "ledger entry of an order";
-    const VERSION: u16 = 1;
+slot_types::versioned! {
+    LedgerMeta: "ledger", 1;
+    CopyKey: "ledger key of a copy", 1;
+    CopyEntry: "ledger entry of a copy", 1;
+    OrderEntry: "ledger entry of an order", 1;
 }
 
 /// One write; those of one step are one transaction.

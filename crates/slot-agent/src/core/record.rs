@@ -3,12 +3,12 @@
 //! What always holds: all writes of one step are one transaction; nothing that depends on a write leaves the core before
 //! that write is durable (S6); operations become durable in the order in which they were made.
 
-use super::image::{LedgerRole, LedgerWrite, OUTCOMES_KEPT, OrderEntry};
+use super::image::{CopyEntry, LedgerRole, LedgerWrite, OUTCOMES_KEPT, OrderEntry};
 use super::{AgentCore, Effect, Mark, PendingOp, Phase, ProcessState, REPORT_EVERY_MS, REPORT_GATHER_MS, Then};
 use slot_planted::planted;
 use slot_types::ids::*;
 use slot_types::order::{
-    Action, AgentReport, Answer, Done, EngineSeen, NeverWill, Order, Outcome, Receipt, SlotReport,
+    Action, AgentReport, Answer, Done, EngineSeen, NeverWill, Order, Outcome, Receipt, RoleOrdered, SlotReport,
 };
 
 impl AgentCore {
@@ -263,7 +263,9 @@ impl AgentCore {
             generation: key.generation,
             ledger_epoch: entry.epoch,
             ledger_master: entry.role == LedgerRole::Master && entry.settled,
-            ledger_promoted: entry.role == LedgerRole::Master,
+            ordered: ordered(entry),
+            stopped: entry.stopped,
+            sync_copies: entry.sync_copies,
             by_hand: entry.by_hand.clone(),
             engine: self.engine_seen(key.slot),
         });
@@ -277,7 +279,9 @@ impl AgentCore {
                     generation: engine.serving.generation,
                     ledger_epoch: Epoch::ZERO,
                     ledger_master: false,
-                    ledger_promoted: false,
+                    ordered: RoleOrdered::Unknown,
+                    stopped: false,
+                    sync_copies: 0,
                     by_hand: Vec::new(),
                     engine: self.engine_seen(*slot),
                 });
@@ -306,5 +310,13 @@ impl AgentCore {
                 (Launching | Up | Killing, _) => EngineSeen::Silent,
             },
         }
+    }
+}
+
+fn ordered(entry: &CopyEntry) -> RoleOrdered {
+    match entry.role {
+        LedgerRole::Idle | LedgerRole::Raised | LedgerRole::Replica => RoleOrdered::Replica,
+        LedgerRole::Master => RoleOrdered::Master { done: entry.settled },
+        LedgerRole::Demoted => RoleOrdered::Demoted { done: entry.settled },
     }
 }

@@ -3,7 +3,7 @@
 //! What always holds: every path is absolute, a reload is an argument list whose first is an absolute path, all reloads together
 //! end before the leader gives up waiting, and no unknown key is passed over.
 
-use crate::config::ConfigError;
+use crate::config::{self, ConfigError};
 use serde::Deserialize;
 use slot_types::front_end::MAPS_MAX;
 use slot_types::ids::{FrontEndName, MapName};
@@ -12,8 +12,6 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The only format this build reads.
-const FORMAT: u16 = 1;
 /// How long a reload may take when the file does not say, in seconds.
 const WITHIN_S: u64 = 10;
 /// How long all of them together may take, in seconds.
@@ -66,29 +64,16 @@ struct Map {
     within_s: Option<u64>,
 }
 
-#[derive(Deserialize)]
-struct FormatOnly {
-    format: u16,
-}
-
 impl FrontEndConfig {
     /// Reads and checks a file.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text =
-            std::fs::read_to_string(path).map_err(|cause| ConfigError::Read { path: path.to_path_buf(), cause })?;
-        Self::parse(path, &text)
+        Self::parse(path, &config::read(path)?)
     }
 
     /// Checks a text; `path` is for error messages.
     pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
-        let path = path.to_path_buf();
-        let toml = |e: toml::de::Error| ConfigError::Toml { path: path.clone(), detail: e.to_string() };
-        let FormatOnly { format } = toml::from_str(text).map_err(toml)?;
-        if format != FORMAT {
-            return Err(ConfigError::Format { path, found: format });
-        }
-        let file: File = toml::from_str(text).map_err(toml)?;
-        let value = |detail: String| ConfigError::Value { path: path.clone(), detail };
+        let file: File = config::of_format(path, text)?;
+        let value = |detail: String| ConfigError::Value { path: path.to_path_buf(), detail };
         if file.map.is_empty() || file.map.len() > MAPS_MAX {
             return Err(value(format!("describe 1 to {MAPS_MAX} maps, as in [map.nginx-mail]")));
         }

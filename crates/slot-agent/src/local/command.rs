@@ -1,6 +1,7 @@
 //! `slot-agent local …`.
 //!
-//! What always holds: stdout is data and stderr is talk; a master is started only after the slot's name was typed once more.
+//! What always holds: stdout is data and stderr is talk; a master is started only after a person said that the disk is no older
+//! one that was put back, and typed the slot's name once more.
 
 use super::ask::{AskError, ask};
 use super::{LocalReply, LocalRequest, LocalStatus, text};
@@ -55,6 +56,9 @@ enum LocalCommand {
         /// The slot once more, where nobody can be asked to type it.
         #[arg(long)]
         confirm: Option<SlotId>,
+        /// You know that this machine's disk was not restored, cloned or put back since it last spoke to a coordinator (S2).
+        #[arg(long)]
+        disk_is_current: bool,
     },
 }
 
@@ -68,6 +72,11 @@ enum LocalFailure {
     Refused { slot: SlotId, why: String },
     #[error("cannot start {0} by hand: the slot was not typed once more; type it, or say --confirm {0}")]
     NotConfirmed(SlotId),
+    #[error(
+        "cannot start {0} by hand: nobody said that the disk is the one it ran on last; if it was not restored, cloned or put \
+         back since it last spoke to a coordinator, say --disk-is-current"
+    )]
+    DiskNotVouchedFor(SlotId),
     #[error("cannot ask the agent: it answered something else; is it of another version?")]
     Unexpected,
 }
@@ -100,19 +109,23 @@ async fn obey(args: LocalArgs) -> Result<ExitCode, LocalFailure> {
             say(&if json { document("local-status", &status) } else { text::status(&status) });
             Ok(ExitCode::SUCCESS)
         }
-        LocalCommand::StartMaster { slot, epoch, by, reason, confirm } => {
+        LocalCommand::StartMaster { slot, epoch, by, reason, confirm, disk_is_current } => {
             let before = status(&data).await?;
             let there = before.slots.iter().find(|there| there.slot == slot);
             let may_ask = !json && io::stdin().is_terminal() && io::stderr().is_terminal();
+            let disk_is_current = disk_is_current || may_ask && line(text::DISK_QUESTION).as_deref() == Some("no");
+            if !disk_is_current {
+                return Err(LocalFailure::DiskNotVouchedFor(slot));
+            }
             let typed = match confirm {
                 Some(typed) => Some(typed),
-                None if may_ask => typed(&text::question(&slot, there)),
+                None if may_ask => line(&text::question(&slot, there)).and_then(|typed| typed.parse().ok()),
                 None => None,
             };
             if typed.as_ref() != Some(&slot) {
                 return Err(LocalFailure::NotConfirmed(slot));
             }
-            let request = LocalRequest::StartMaster { slot: slot.clone(), epoch, by, reason };
+            let request = LocalRequest::StartMaster { slot: slot.clone(), epoch, by, reason, disk_is_current };
             let LocalReply::Started(answer) = ask(&data, &request).await? else { return Err(LocalFailure::Unexpected) };
             let start = answer.map_err(|why| LocalFailure::Refused { slot: slot.clone(), why })?;
             let store = there.map(|there| &there.store);
@@ -130,12 +143,12 @@ async fn status(data: &Path) -> Result<LocalStatus, LocalFailure> {
     }
 }
 
-/// The slot that a person types.
-fn typed(question: &str) -> Option<SlotId> {
+/// What a person types.
+fn line(question: &str) -> Option<String> {
     eprint!("{question}");
     let mut line = String::new();
     io::stdin().read_line(&mut line).ok()?;
-    line.trim().parse().ok()
+    Some(line.trim().to_owned())
 }
 
 fn document(schema: &str, value: &impl serde::Serialize) -> String {

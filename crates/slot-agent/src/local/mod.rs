@@ -44,6 +44,8 @@ pub enum LocalRequest {
         by: OperatorName,
         /// Why.
         reason: String,
+        /// That person's word that no older state of this disk was put back.
+        disk_is_current: bool,
     },
 }
 
@@ -56,13 +58,9 @@ pub enum LocalReply {
     Started(ByHandAnswer),
 }
 
-impl Versioned for LocalRequest {
-    const NAME: &'static str = "request of a person at the machine";
-    const VERSION: u16 = 1;
-}
-impl Versioned for LocalReply {
-    const NAME: &'static str = "answer to a person at the machine";
-    const VERSION: u16 = 1;
+slot_types::versioned! {
+    LocalRequest: "request of a person at the machine", 1;
+    LocalReply: "answer to a person at the machine", 1;
 }
 
 /// Writes one message: its length in four bytes, then its bytes.

@@ -98,11 +98,11 @@ async fn hear(mut stream: UnixStream, handle: &Handle) -> io::Result<()> {
     let gone = || io::Error::other("this agent is ending");
     let reply = match request {
         LocalRequest::Status => LocalReply::Status(Box::new(handle.local_status().await.ok_or_else(gone)?)),
-        LocalRequest::StartMaster { slot, epoch, by, reason } => {
+        LocalRequest::StartMaster { slot, epoch, by, reason, disk_is_current } => {
             tracing::warn!("{by} (user {uid}) asks for {slot} as master at epoch {epoch} by hand: {reason}");
             if slot.host == *handle.host() {
                 let (slot, wall) = (slot.number, wall());
-                let by_hand = ByHand { slot, epoch, by, uid, reason, wall, led: handle.is_led() };
+                let by_hand = ByHand { slot, epoch, by, uid, reason, wall, led: handle.is_led(), disk_is_current };
                 LocalReply::Started(handle.start_by_hand(by_hand).await.ok_or_else(gone)?)
             } else {
                 LocalReply::Started(Err(format!("this machine is {}, not {}", handle.host(), slot.host)))

@@ -34,6 +34,11 @@ pub fn status(status: &LocalStatus) -> String {
     text
 }
 
+/// Asked first: no ledger can tell that it is an old one (S2).
+pub const DISK_QUESTION: &str = "\
+Was a disk of this machine restored, cloned or put back since it last spoke to a coordinator? An older disk has forgotten
+what was demoted since, and would be a second master. Type no to go on: ";
+
 /// What a person types a slot's name under.
 pub fn question(slot: &SlotId, slot_status: Option<&LocalSlot>) -> String {
     let what = slot_status.map_or("a store".to_string(), |slot| format!("{} at epoch {}", slot.store, slot.epoch));

@@ -135,6 +135,17 @@ fn r19_not_while_a_leader_watches_nor_while_the_engine_may_be_master() {
 }
 
 #[test]
+fn r19_s2_nothing_starts_from_a_disk_that_nobody_vouched_for() {
+    let mut world = dead_master();
+    let ask = Event::ByHand { ask: 900, by_hand: Box::new(ByHand { disk_is_current: false, ..by_hand(1) }) };
+    world.event(ask);
+    let why = world.told[&900].as_ref().unwrap_err();
+    assert!(why.contains("put back") && why.contains("--disk-is-current"), "{why}");
+    assert!(world.disk.copies.values().all(|entry| entry.by_hand.is_empty()), "no branch was begun");
+    assert_eq!(world.by_hand(1).unwrap().state, HandState::Serving);
+}
+
+#[test]
 fn s2_a_copied_ledger_starts_nothing_until_its_disk_is_admitted() {
     let mut world = dead_master();
     world.disk.meta.copied = true;
@@ -188,6 +199,27 @@ fn r19_what_never_answers_is_said_to_be_unknown() {
     let mut world = dead_master();
     world.launch_fails = true;
     assert!(matches!(world.by_hand(1).unwrap().state, HandState::Failed(_)));
+}
+
+/// A call whose answer was lost may have made it master; what the next one says takes nothing back.
+#[test]
+fn r19_a_refusal_after_a_lost_answer_does_not_say_that_it_never_served() {
+    let mut world = dead_master();
+    world.hold_calls = true;
+    let ask = world.ask_by_hand(1);
+    for error in [EngineError::TimedOut("no answer".into()), EngineError::WrongRole(EngineRole::Idle)] {
+        let (call, ..) = world.held.pop().expect("the engine was asked");
+        world.event(Event::EngineAnswer { call, result: Err(error) });
+        world.wait(200);
+    }
+    assert_eq!(world.until_told(ask).unwrap().state, HandState::Asked);
+    // One that was refused at once never was.
+    let mut world = dead_master();
+    world.hold_calls = true;
+    let ask = world.ask_by_hand(1);
+    let (call, ..) = world.held.pop().expect("the engine was asked");
+    world.event(Event::EngineAnswer { call, result: Err(EngineError::WrongRole(EngineRole::Idle)) });
+    assert!(matches!(world.until_told(ask).unwrap().state, HandState::Failed(_)));
 }
 
 #[test]

@@ -297,3 +297,20 @@ fn r10_orders_of_another_generation_are_refused_until_it_is_adopted() {
     let index = Order { index: further, term: Term(further.0 + 1), ..order(0, 3, Action::Raise) };
     assert!(matches!(world.deliver(&index), Answer::Refused { .. }));
 }
+
+/// S16, R21: an order of before that waits for its turn is void once the host was re-adopted.
+#[test]
+fn s16_an_order_that_waits_is_not_taken_after_the_host_was_re_adopted() {
+    let mut world = World::with_master();
+    world.hold_calls = true;
+    let first = world.send(&order(3, 1, Action::Freeze { limit_ms: 60_000 }));
+    let waits = world.send(&order(4, 2, Action::Demote));
+    let began = LogIndex::first_of(1);
+    let adopt = Order { index: began, term: Term(began.0), subject: None, ..order(0, 1, Action::Adopt) };
+    assert_eq!(world.done(&adopt), Done::Plain);
+    world.release();
+    world.until_answered(first);
+    let Answer::Refused { why } = world.until_answered(waits) else { panic!("taken") };
+    assert!(why.contains("was adopted by generation 1"), "{why}");
+    assert!(world.disk.copies.values().all(|entry| entry.role == LedgerRole::Master), "nobody demoted it");
+}

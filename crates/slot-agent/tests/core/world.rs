@@ -56,7 +56,7 @@ pub fn order(index: u64, n: u64, action: Action) -> Order {
 pub fn by_hand(n: u64) -> ByHand {
     let by = OperatorName::new("alice").unwrap();
     let (reason, wall) = ("no coordinator answers".into(), WallTime(7));
-    ByHand { slot: 1, epoch: epoch(n), by, uid: 1000, reason, wall, led: false }
+    ByHand { slot: 1, epoch: epoch(n), by, uid: 1000, reason, wall, led: false, disk_is_current: true }
 }
 
 pub fn host_order(index: u64, action: Action) -> Order {

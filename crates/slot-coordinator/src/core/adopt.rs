@@ -49,7 +49,7 @@ fn wish(state: &State, cluster: &Cluster, host: &Host, term: u64, report: &Agent
         let admitted = host.quarantined.is_none() && host.incarnation == Some(report.incarnation);
         return (admitted && report.high_water.generation() < cluster.generation).then(tell);
     };
-    let Readoption::Wanted { incarnation } = restoring.hosts.get(&report.host)? else { return None };
+    let Readoption::Wanted { incarnation, .. } = restoring.hosts.get(&report.host)? else { return None };
     if *incarnation != report.incarnation {
         return None;
     }

@@ -31,6 +31,7 @@ pub(super) enum Question {
     View(Query),
     Verify { on: HoldOn, since: Option<LogTime> },
     Plan { by: Asker, request: Option<RequestId>, intent: Box<Intent>, reason: String },
+    Join(Guest),
 }
 
 /// Who asks for a plan.
@@ -111,9 +112,7 @@ impl CoordinatorCore {
             }
             ControlRequest::Attest { request, host, how } => {
                 reason_given(&how)?;
-                let known = self.state.cluster.as_ref().and_then(|c| c.hosts.get(&host));
-                let known = known.ok_or_else(|| Failure::NotFound(Refused::UnknownHost(host.clone()).to_string()))?;
-                let boot = known.boot.ok_or_else(|| never_seen(&host))?;
+                let boot = self.boot_of(&host)?;
                 (request, Command::Attest { host, boot, how, by: who })
             }
             ControlRequest::AdmitHost { request, host, incarnation, reason } if self.state.restoring.is_some() => {
@@ -128,6 +127,10 @@ impl CoordinatorCore {
                 reason_given(&reason)?;
                 (request, Command::InviteHost { host, certificate, by: who, reason })
             }
+            ControlRequest::RevokeInvitation { request, host, reason } => {
+                reason_given(&reason)?;
+                (request, Command::RevokeInvitation { host, by: who, reason })
+            }
             ControlRequest::Hold { request, on, reason } => {
                 reason_given(&reason)?;
                 (request, Command::Hold { on, by: who, reason })
@@ -139,6 +142,13 @@ impl CoordinatorCore {
         };
         self.proposer.propose(self.now, self.state.log_time, request, command, Purpose::Request(token));
         Ok(())
+    }
+
+    /// The boot whose end a person attests.
+    fn boot_of(&self, host: &HostName) -> Result<BootId, Failure> {
+        let known = self.state.cluster.as_ref().and_then(|c| c.hosts.get(host));
+        let known = known.ok_or_else(|| Failure::NotFound(Refused::UnknownHost(host.clone()).to_string()))?;
+        known.boot.ok_or_else(|| never_seen(host))
     }
 
     /// Whether there is such a thing.
@@ -155,7 +165,8 @@ impl CoordinatorCore {
     }
 
     /// A host asks to come in. Only an entry of the log lets it (a token is burnt there), and refusals stand there too, for
-    /// somebody may be trying a stolen token; but not so many of them that they fill it.
+    /// somebody may be trying a stolen token; but not so many of them that they fill it. The others are confirmed (S13), for
+    /// a host gives up when it hears one.
     pub(super) fn join(&mut self, token: u64, guest: Guest) {
         let leader = self.other_leader();
         let (log_now, ms) = (self.log_now(), self.now.ms);
@@ -167,7 +178,8 @@ impl CoordinatorCore {
             let again =
                 lead.turned_away.get(&guest.host).is_some_and(|at| ms.saturating_sub(*at) < TURNED_AWAY_EVERY_MS);
             if again {
-                return self.reply(token, Err(Failure::Refused(refused.to_string())));
+                let question = Box::new(Question::Join(guest));
+                return self.read_index(Read::Answer { token, question });
             }
             lead.turned_away.retain(|_, at| ms.saturating_sub(*at) < TURNED_AWAY_EVERY_MS);
             lead.turned_away.insert(guest.host.clone(), ms);
@@ -205,6 +217,13 @@ impl CoordinatorCore {
                 let bytes = codec::encode(&View::Verify(view));
                 self.reply(token, Ok(Reply::View { bytes, revision: self.state.revision, confirmed }));
             }
+            Question::Join(guest) => match may_join(&self.state, self.log_now(), &guest) {
+                Err(refused) => self.reply(token, Err(Failure::Refused(refused.to_string()))),
+                Ok(()) => {
+                    let command = Command::JoinHost(guest);
+                    self.proposer.propose(self.now, self.state.log_time, None, command, Purpose::Request(token));
+                }
+            },
             Question::Plan { by, request, intent, reason } => {
                 // R21: the plan made for this very request, if it was recorded before.
                 let remembered = request

@@ -197,6 +197,15 @@ pub enum ControlRequest {
         /// Why.
         reason: String,
     },
+    /// The end of that word.
+    RevokeInvitation {
+        /// Which request of which session.
+        request: Option<RequestId>,
+        /// The host.
+        host: HostName,
+        /// Why.
+        reason: String,
+    },
     /// A person's "hands off".
     Hold {
         /// Which request of which session.

@@ -20,6 +20,7 @@ mod lead;
 mod looks;
 mod observer;
 mod proposer;
+pub mod restore;
 mod verify;
 mod views;
 

@@ -234,7 +234,11 @@ impl Observer {
             boot: report.boot,
             // A report that lags behind a receipt is no older disk: every order acknowledged before this command is
             // applied was started at or before `applied`.
-            high_water: if older_disk { report.high_water } else { report.high_water.max(applied) },
+            // Of a disk that was never admitted, nothing was started.
+            high_water: match older_disk || host.incarnation.is_none() {
+                true => report.high_water,
+                false => report.high_water.max(applied),
+            },
             silence: *silence,
         })
     }

@@ -131,12 +131,24 @@ pub async fn run(prepared: Prepared, shutdown: impl Future<Output = ()>) -> Resu
         routes,
     };
     let (stop, stopped) = oneshot::channel();
-    let driving = tokio::spawn(driver.run(messages, stopped));
-    let served = slot_net::serve(listener, &folder, services, shutdown).await;
+    let (alive, gone) = oneshot::channel::<()>();
+    let driving = tokio::spawn(async move {
+        let _alive = alive;
+        driver.run(messages, stopped).await
+    });
+    // A core that ended by itself has panicked: a coordinator without one is deaf, and whoever supervises it starts another.
+    let end = async move {
+        tokio::select! {
+            () = shutdown => {}
+            _ = gone => {}
+        }
+    };
+    let served = slot_net::serve(listener, &folder, services, end).await;
     // The driver is gone only if it has ended already.
     let _ = stop.send(());
-    if let Ok(disk) = driving.await {
-        drop(tokio::task::spawn_blocking(move || disk.stop()).await);
+    match driving.await {
+        Ok(disk) => drop(tokio::task::spawn_blocking(move || disk.stop()).await),
+        Err(error) => die(&format!("its core ended by itself: {error}")),
     }
     served.map_err(StartupError::Serve)
 }

@@ -5,10 +5,9 @@
 //! at an index and a term that nobody was ever given before.
 
 use super::start::{Options, StartupError, identify, store_path};
-use slot_machine::restore::{Restoring, restored};
+use crate::core::restore::{First, first};
+use slot_raft::NodeMarker;
 use slot_raft::store::RedbStore;
-use slot_raft::{NodeMarker, Restored};
-use slot_types::backup::Backup;
 use std::path::{Path, PathBuf};
 
 /// The largest backup that is read.
@@ -41,27 +40,16 @@ pub fn restore(options: &Options, from: &Path, generation: Option<u32>) -> Resul
         return Err(error(format!("it has {size} bytes, at most {BACKUP_BYTES_MAX} are read")));
     }
     let bytes = std::fs::read(from).map_err(|e| error(e.to_string()))?;
-    let backup = Backup::from_file(&bytes).map_err(|e| error(e.to_string()))?;
-    let membership = place.folder.membership();
-    let head = &backup.view.head;
-    if (head.cluster, &head.name) != (membership.cluster_id, &membership.cluster) {
-        return Err(error(format!(
-            "it is of cluster {} ({}), this folder's is {} ({})",
-            head.name, head.cluster, membership.cluster, membership.cluster_id
-        )));
-    }
-    let generation = generation.unwrap_or(head.generation.saturating_add(1));
-    let state = restored(&backup, generation).map_err(|e| error(e.to_string()))?;
-    let voters: Vec<u64> = place.members.keys().copied().collect();
-    let first = Restored::at(&voters, state.applied.0, state.term.0, state.snapshot());
+    let (membership, voters) = (place.folder.membership(), place.members.keys().copied().collect::<Vec<u64>>());
+    let cluster = (membership.cluster_id, &membership.cluster);
+    let First { disk, generation, entry, hosts } = first(&bytes, cluster, &voters, generation).map_err(error)?;
     let marker = NodeMarker {
         cluster_id: membership.cluster_id.0.to_vec(),
         node_id: place.node_id,
         incarnation: rand::random(),
     };
     let path: PathBuf = store_path(options);
-    RedbStore::create(&path, &marker, &first)?;
-    let hosts = state.restoring.as_ref().map_or(0, |Restoring { hosts }| hosts.len());
+    RedbStore::create(&path, &marker, &disk)?;
     let (coordinator, cluster) = (place.node.to_string(), membership.cluster.to_string());
-    Ok(Summary { coordinator, cluster, generation, entry: head.applied.0, hosts })
+    Ok(Summary { coordinator, cluster, generation, entry, hosts })
 }

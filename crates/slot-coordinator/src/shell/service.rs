@@ -188,6 +188,14 @@ impl Control for ControlService {
         self.change(who, Asked::InviteHost(request.into_inner())).await
     }
 
+    async fn revoke_invitation(
+        &self,
+        request: Request<RevokeInvitationRequest>,
+    ) -> Result<Response<ChangeReply>, Status> {
+        let who = who(&request)?;
+        self.change(who, Asked::RevokeInvitation(request.into_inner())).await
+    }
+
     async fn hold(&self, request: Request<HoldRequest>) -> Result<Response<HoldReply>, Status> {
         let who = who(&request)?;
         self.held(who, Asked::Hold(request.into_inner())).await

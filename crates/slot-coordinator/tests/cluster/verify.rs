@@ -149,6 +149,44 @@ fn r7_a_copy_that_stopped_because_it_differs_is_compared_at_once_and_unasked() {
     assert!(cluster(&world).stamp(&slot).unwrap().differs());
 }
 
+/// What `plan show` says of the hand-over that gave up.
+fn gave_up(world: &mut World, plan: PlanId) -> Option<TaskLine> {
+    let View::Plan(view) = world.view(Query::Plan(plan)) else { panic!("a plan") };
+    view.tasks.into_iter().find(|line| line.state == TaskProgress::NotDone && line.title.contains("store"))
+}
+
+/// R1, R7: the early stop proves nothing by itself, so it only goes back; what differs is named where the plan is looked at.
+#[test]
+fn r7_a_drain_that_meets_a_copy_that_differs_names_its_records() {
+    let mut world = built(47, 3);
+    world.run_for(5_000);
+    let (store, slot, master) = {
+        let (name, store) = cluster(&world).stores.iter().next().unwrap();
+        let master = store.master.clone().unwrap();
+        (name.clone(), store.copies.keys().find(|slot| **slot != master).cloned().unwrap(), master)
+    };
+    world.agents.get_mut(&slot.host).unwrap().slots.get_mut(&slot.number).unwrap().unequal = true;
+    world.differ.insert(slot.clone(), 2);
+    let plan = world.plan(Intent::DrainHost(master.host.clone())).unwrap();
+    world.approve(plan).unwrap();
+    world.until("the hand-over gave up", |w| w.plan_status(plan).is_some_and(|status| status.starts_with("paused")));
+    let line = gave_up(&mut world, plan).expect("the store that was stopped");
+    assert_eq!(line.differs, Some(Differs { slot: slot.clone(), findings: None }), "not compared yet: {line:?}");
+    assert_eq!(cluster(&world).stores[&store].master.as_ref(), Some(&master), "it went back");
+    world.run_for(8_000);
+    let differs = gave_up(&mut world, plan).and_then(|line| line.differs).expect("it differs");
+    let findings = differs.findings.expect("compared at once and unasked");
+    assert_eq!((findings.count, findings.first[0].index, &differs.slot), (2, 0, &slot));
+    // Whoever looks at stores, slots or the status sees it too.
+    let View::Stores(stores) = world.view(Query::Stores(StoreFilter::default())) else { panic!("stores") };
+    let of = stores.stores.iter().find(|line| line.store == store).unwrap();
+    assert!(matches!(of.compared, Some(Compared::Differs { records: 2, .. })), "{of:?}");
+    let View::Status(status) = world.view(Query::Status) else { panic!("a status") };
+    assert_eq!((status.compared.differ, status.compared.replicas), (1, 3 - 1), "{:?}", status.compared);
+    let told = status.needs_you.iter().find(|trouble| trouble.what.contains("DIFFERS from its master")).unwrap();
+    assert!(told.next.starts_with(&format!("slotctl move slot {slot}")), "{told:?}");
+}
+
 #[test]
 fn a_person_hears_what_cannot_be_compared_and_of_what_does_not_exist() {
     let mut world = built(46, 3);

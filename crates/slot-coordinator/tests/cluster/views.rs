@@ -207,6 +207,13 @@ fn a_loss_is_said_before_it_happens() {
     let worst = status.worst_losses.value().expect("the leader hears agents");
     assert_eq!(worst.len(), 1, "each host is a rack of its own: {worst:?}");
     assert_eq!((worst[0].stops, worst[0].served, worst[0].stores), (0, 3, 3));
+    // Any two of three hosts: one of the three stores has both its copies on them, or more.
+    let pair = status.worst_pair.value().expect("the leader hears agents");
+    assert_eq!((pair.looked_at, pair.of), (3, 3));
+    let two = pair.worst.clone().expect("two hosts");
+    assert!(two.stops > 0 && matches!(&two.lost, Lost::Hosts(hosts) if hosts.len() == 2), "{two:?}");
+    let View::Risk(risk) = world.view(Query::Risk(two.lost.clone())) else { panic!("a risk") };
+    assert_eq!(risk.loss.value().map(|loss| loss.stops.len()), Some(two.stops as usize));
     for line in &status.hosts {
         let View::Risk(risk) = world.view(Query::Risk(Lost::Host(line.host.clone()))) else { panic!("a risk") };
         let loss = risk.loss.value().expect("the leader hears agents");

@@ -18,6 +18,8 @@ pub struct FakeCopy {
     pub following: Option<(SlotId, Epoch)>,
     pub running: bool,
     pub verification: Option<Verification>,
+    /// It holds other records than its master, and stops when it is to catch up.
+    pub unequal: bool,
 }
 
 /// An agent that forgets nothing.
@@ -90,7 +92,13 @@ impl FakeAgent {
                 generation: copy.generation,
                 ledger_epoch: copy.epoch,
                 ledger_master: copy.role == EngineRole::Master || !copy.running,
-                ledger_promoted: copy.role == EngineRole::Master,
+                ordered: match copy.role {
+                    EngineRole::Master => RoleOrdered::Master { done: true },
+                    EngineRole::Demoted => RoleOrdered::Demoted { done: true },
+                    _ => RoleOrdered::Replica,
+                },
+                stopped: false,
+                sync_copies: 0,
                 by_hand: Vec::new(),
                 engine: if copy.running { EngineSeen::Running(Box::new(status)) } else { EngineSeen::NotRunning },
             }
@@ -138,6 +146,7 @@ impl FakeAgent {
                 following: None,
                 running: true,
                 verification: None,
+                unequal: false,
             };
             self.slots.insert(subject.slot, copy);
             return Done::Plain;
@@ -172,6 +181,11 @@ impl FakeAgent {
             Action::Stop => {
                 copy.running = false;
                 Done::Plain
+            }
+            Action::CatchUp { .. } if copy.unequal => {
+                (copy.role, copy.following) = (EngineRole::Diverged, None);
+                let other = Tip { digest: Digest::of(b"other records"), ..tip(at) };
+                Done::Tip { tip: other, history: Vec::new() }
             }
             Action::Freeze { .. } | Action::CatchUp { .. } => here,
             _ => Done::Plain,

@@ -4,6 +4,7 @@ pub mod agent;
 
 use agent::FakeAgent;
 use slot_coordinator::core::*;
+use slot_machine::join::Guest;
 use slot_raft::store::{LogStore, MemStore};
 use slot_raft::{RaftConfig, Restored};
 use slot_types::codec;
@@ -343,6 +344,16 @@ impl World {
         let who = OperatorName::new(who).unwrap();
         let life = self.nodes[&id].life;
         self.at(1, Item::Event(id, life, Event::Request { token, who, request }));
+        self.until("a reply", |w| w.replies.contains_key(&token));
+        self.replies[&token].clone()
+    }
+
+    /// Asks one node to let a guest in, and waits for its answer.
+    pub fn join(&mut self, id: u64, guest: Guest) -> Result<Reply, Failure> {
+        self.token += 1;
+        let token = self.token;
+        let life = self.nodes[&id].life;
+        self.at(1, Item::Event(id, life, Event::Join { token, guest }));
         self.until("a reply", |w| w.replies.contains_key(&token));
         self.replies[&token].clone()
     }

@@ -106,6 +106,25 @@ fn r19_a_branch_that_came_to_nothing_conflicts_with_nothing() {
     assert!(verdict(&world).contains("came to nothing"));
 }
 
+/// Of several starts that come in one report each is a branch of its own: one that came to nothing later says nothing of one
+/// that served before it.
+#[test]
+fn r19_a_start_that_failed_later_does_not_hide_one_that_served() {
+    let mut world = failed_over();
+    world.cluster_mut().loss_cases.clear();
+    let store_now = world.cluster_mut().stores.get_mut(&store(1)).unwrap();
+    store_now.possible_masters.clear();
+    store_now.copies.get_mut(&slot(1, 1)).unwrap().state = CopyState::Building;
+    world.ok(told(&[start(1, 1, HandState::Serving), start(2, 1, HandState::Failed("its disk is gone".into()))]));
+    let case = world.cluster().loss_cases.values().next().expect("branch 1 may have acknowledged");
+    assert_eq!((&case.slot, &case.state), (&slot(1, 1), &LossState::AwaitingReturn));
+    assert!(world.store(1).possible_masters.contains_key(&slot(1, 1)), "R3, R8: the standing Demote is for it");
+    assert_eq!(world.cluster().loss_cases.len(), 1);
+    let verdicts = audit(&world);
+    assert!(verdicts.iter().any(|event| event.starts_with("branch store1@1+1: not adopted")), "{verdicts:?}");
+    assert!(verdict(&world).contains("came to nothing"), "{verdicts:?}");
+}
+
 /// A hand-over that had committed goes on: its Demote takes the final end of what a person started, so nothing is lost (R1).
 #[test]
 fn r19_a_hand_over_past_its_commit_demotes_what_was_started_by_hand() {

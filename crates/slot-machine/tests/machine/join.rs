@@ -3,7 +3,7 @@
 use crate::plans::*;
 use crate::world::*;
 use slot_machine::command::*;
-use slot_machine::join::{Guest, INVITATION_MS, INVITATIONS_MAX};
+use slot_machine::join::{Fate, Guest, INVITATION_MS, INVITATIONS_MAX};
 use slot_types::cluster::*;
 use slot_types::ids::*;
 use slot_types::plan::*;
@@ -25,6 +25,9 @@ fn guest(name: &HostName, token: &str, key: &str, incarnation: Incarnation) -> G
 }
 fn join(name: &HostName, token: &str, key: &str, incarnation: Incarnation) -> Command {
     Command::JoinHost(guest(name, token, key, incarnation))
+}
+fn revoke(name: &HostName, by: &str) -> Command {
+    Command::RevokeInvitation { host: name.clone(), by: person(by), reason: "wrong machine".into() }
 }
 fn no(name: &HostName, why: NoJoin) -> Refused {
     Refused::MayNotJoin { host: name.clone(), why }
@@ -176,9 +179,204 @@ fn the_disk_a_host_has_and_a_host_that_is_not_there_yet_change_nothing_else() {
     assert_eq!(*world.cluster(), before);
 }
 
+/// S2: a person's word is taken back by any person, for good: the token admits no disk and burns nothing, whoever asks.
+#[test]
+fn s2_a_revoked_token_is_refused_and_admits_no_disk() {
+    let mut world = World::with_store();
+    let h3 = host(3);
+    world.ok(invite(&h3, "token"));
+    world.ok(revoke(&h3, "ben"));
+    let before = world.cluster().clone();
+    for key in ["key", "other key"] {
+        assert_eq!(world.refused(join(&h3, "token", key, disk(77))), no(&h3, NoJoin::Revoked));
+        assert!(told(&world).contains("refused: h3 joins with token"), "{}", told(&world));
+    }
+    assert_eq!(*world.cluster(), before, "its disk is the one it had");
+    // A request to invite that was on its way, or is sent again, does not make it good; another token is another word.
+    assert_eq!(world.refused(invite(&h3, "token")), no(&h3, NoJoin::Revoked));
+    assert_eq!(world.refused(join(&h3, "token", "key", disk(77))), no(&h3, NoJoin::Revoked));
+    world.ok(invite(&h3, "second"));
+    assert!(!told(&world).contains("instead of"), "nothing was open: {}", told(&world));
+    assert_eq!(world.refused(join(&h3, "token", "key", disk(77))), no(&h3, NoJoin::OtherToken));
+    world.ok(join(&h3, "second", "key", disk(77)));
+    assert_eq!(world.cluster().hosts[&h3].incarnation, Some(disk(77)));
+}
+
+/// S12: who took it back, whose word it was and why stand in the audit, once.
+#[test]
+fn s12_a_revocation_is_audited_and_said_again_is_nothing_new() {
+    let mut world = World::new();
+    let h5 = host(5);
+    world.ok(invite(&h5, "token"));
+    world.ok(revoke(&h5, "ben"));
+    let entry = world.state.audit.entries.back().unwrap().clone();
+    assert_eq!(entry.actor, "ben");
+    for told in [&digest("token").to_string(), "of h5, invited by ann", "wrong machine"] {
+        assert!(entry.event.contains(told), "{told} in {}", entry.event);
+    }
+    world.ok(revoke(&h5, "cid"));
+    assert_eq!(world.state.audit.entries.back(), Some(&entry), "it was so already");
+    assert!(matches!(&world.state.invitations[&h5].fate, Fate::Revoked { by, .. } if *by == person("ben")));
+}
+
+#[test]
+fn only_an_open_invitation_is_revoked() {
+    let mut world = World::new();
+    let (h5, h6) = (host(5), host(6));
+    let none = |host: &HostName, why| Refused::NothingToRevoke { host: host.clone(), why };
+    assert_eq!(world.refused(revoke(&h5, "ben")), none(&h5, NoRevoke::NotInvited));
+    assert!(told(&world).contains("refused: revoke the invitation of h5"), "{}", told(&world));
+    world.ok(invite(&h5, "token"));
+    world.ok(join(&h5, "token", "key", disk(5)));
+    assert_eq!(world.refused(revoke(&h5, "ben")), none(&h5, NoRevoke::Joined));
+    // Its answer may have been lost: it is the same use still.
+    world.ok(join(&h5, "token", "key", disk(5)));
+    world.ok(invite(&h6, "token"));
+    world.now += INVITATION_MS;
+    assert_eq!(world.refused(revoke(&h6, "ben")), none(&h6, NoRevoke::NotInvited));
+}
+
 #[test]
 fn a_retired_host_is_not_invited() {
     let mut world = World::new();
     world.cluster_mut().hosts.get_mut(&host(4)).unwrap().declared = HostState::Retired;
     assert!(matches!(world.refused(invite(&host(4), "token")), Refused::Precondition(_)));
+}
+
+/// A person retires a host after somebody was invited in its name: the name is used up, whoever holds the token.
+#[test]
+fn a_host_that_was_retired_after_its_invitation_does_not_join() {
+    let mut world = World::new();
+    world.ok(invite(&host(4), "token"));
+    world.cluster_mut().hosts.get_mut(&host(4)).unwrap().declared = HostState::Retired;
+    let refused = world.refused(join(&host(4), "token", "key", disk(77)));
+    assert!(refused.to_string().contains("retired"), "{refused}");
+    assert_eq!(world.cluster().hosts[&host(4)].incarnation, Some(disk(4)));
+}
+
+/// `store1` without a master: its epoch is h2's, which was never promoted at it, and its plan is over.
+fn masterless() -> World {
+    let mut world = World::with_store();
+    let id = world.start(Intent::DrainHost(host(1)), vec![hand_over(&world, 1, &slot(1, 1), &slot(2, 1))]);
+    world.until(StepKind::Demote);
+    world.dead.insert(host(1));
+    world.ok(Command::AbortPlan { plan: id, by: person("ann"), reason: "too long".into() });
+    for _ in 0..3 {
+        world.all_stuck();
+    }
+    assert!(world.state.plans[&id].status.is_ended(), "{:?}", world.state.plans[&id].tasks);
+    assert_eq!((world.store(1).master.clone(), world.store(1).pending.clone()), (None, Some(slot(2, 1))));
+    world
+}
+
+fn waits_for_a_person(mut world: World, n: u8, why: &str) {
+    world.ok(invite(&host(n), "token"));
+    world.ok(join(&host(n), "token", "key", disk(77)));
+    assert!(told(&world).contains("waits to be admitted by a person"), "{}", told(&world));
+    assert!(told(&world).contains(why), "{}", told(&world));
+    assert_eq!(world.cluster().hosts[&host(n)].incarnation, Some(disk(n)));
+}
+
+/// R3: the next plan makes a possible master of whom the epoch was given to, and needs its disk to fence it.
+#[test]
+fn s2_the_former_disk_is_not_forgotten_while_an_epoch_is_allocated_to_it() {
+    waits_for_a_person(masterless(), 2, "may hold a master of store1");
+}
+
+/// L1: where nobody is master, a replica may be all that is left of a store.
+#[test]
+fn s2_the_former_disk_is_not_forgotten_while_its_store_has_no_master() {
+    waits_for_a_person(masterless(), 3, "which has no master");
+}
+
+/// R7: records that an open loss case tells of are on the former disk and nowhere else.
+#[test]
+fn s2_the_former_disk_is_not_forgotten_while_a_loss_case_waits_for_it() {
+    let mut world = World::with_store();
+    world.dead.insert(host(1));
+    world.attest(1, "ann");
+    let task = waiving(&world, 1, &slot(1, 1), &slot(2, 1), FenceLevel::Attested);
+    world.start(Intent::FailOverHost(host(1)), vec![task]);
+    world.drive();
+    world.dead.clear();
+    world.seen(1, 2);
+    let client = ClientName::new("mta").unwrap();
+    world.stranded.insert(slot(1, 1), vec![RecordId { client, sequence: 7 }]);
+    let task = fence_returned(&world, 1, &slot(1, 1));
+    world.start(Intent::FenceReturned { slot: slot(1, 1) }, vec![task]);
+    world.drive();
+    assert!(world.store(1).possible_masters.is_empty());
+    waits_for_a_person(world, 1, "waits for what the former one holds");
+}
+
+/// S2: a disk that another one took the place of comes back, its old ledger on it: no word admits it.
+#[test]
+fn s2_a_disk_that_was_given_up_is_never_admitted_again() {
+    let mut world = World::with_store();
+    let h3 = host(3);
+    world.ok(invite(&h3, "token"));
+    world.ok(join(&h3, "token", "key", disk(77)));
+    let seen = |incarnation, high_water| Command::HostSeen {
+        host: host(3),
+        incarnation,
+        boot: boot(3, 2),
+        high_water: LogIndex(high_water),
+        silence: SILENCE,
+    };
+    world.ok(seen(disk(3), 0));
+    let admit = |incarnation| Command::AdmitHost {
+        host: host(3),
+        incarnation,
+        by: person("ben"),
+        reason: "found it in a drawer".into(),
+    };
+    let refused = world.refused(admit(disk(3))).to_string();
+    assert!(refused.contains("was given up"), "{refused}");
+    // Neither does a token.
+    world.ok(invite(&h3, "second"));
+    let refused = world.refused(join(&h3, "second", "key", disk(3))).to_string();
+    assert!(refused.contains("was given up"), "{refused}");
+    assert_eq!(world.cluster().hosts[&h3].incarnation, Some(disk(77)));
+    world.ok(join(&h3, "second", "key", disk(78)));
+    assert_eq!(world.cluster().hosts[&h3].incarnation, Some(disk(78)));
+}
+
+/// S2: an older disk stays out, also after another one was put in for a moment, and though its ledger caught up in index.
+#[test]
+fn s2_an_older_disk_stays_out_after_another_ones_visit() {
+    let mut world = World::with_store();
+    let acknowledged = world.cluster().hosts[&host(3)].acknowledged;
+    let seen = |incarnation, high_water| Command::HostSeen {
+        host: host(3),
+        incarnation,
+        boot: boot(3, 1),
+        high_water,
+        silence: SILENCE,
+    };
+    world.ok(seen(disk(3), LogIndex(0)));
+    let quarantine = |world: &World| world.cluster().hosts[&host(3)].quarantined.clone();
+    assert!(matches!(quarantine(&world), Some(HostQuarantine::OlderDisk { .. })));
+    world.ok(seen(disk(9), LogIndex(0)));
+    assert!(matches!(quarantine(&world), Some(HostQuarantine::OtherDisk { .. })));
+    world.ok(seen(disk(3), LogIndex(acknowledged.0 + 100)));
+    assert!(matches!(quarantine(&world), Some(HostQuarantine::OlderDisk { .. })), "{:?}", quarantine(&world));
+    // Another one is admitted as ever.
+    world.ok(seen(disk(9), LogIndex(0)));
+    let (by, reason) = (person("ben"), "a new one".to_string());
+    world.ok(Command::AdmitHost { host: host(3), incarnation: disk(9), by, reason });
+    assert_eq!(quarantine(&world), None);
+}
+
+/// R14, R16: a copy that is not counted yet and held everything once holds nothing on the new disk; plans made before see it.
+#[test]
+fn r14_a_copy_that_went_with_its_disk_changes_its_store() {
+    let mut world = World::with_store();
+    let at = slot(3, 1);
+    let store_now = world.cluster_mut().stores.get_mut(&store(1)).unwrap();
+    store_now.copies.get_mut(&at).unwrap().state = CopyState::Building;
+    let version = store_now.version;
+    world.ok(invite(&host(3), "token"));
+    world.ok(join(&host(3), "token", "key", disk(77)));
+    assert!(!world.copy(1, &at).whole);
+    assert!(world.store(1).version > version);
 }

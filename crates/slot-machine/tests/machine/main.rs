@@ -16,6 +16,7 @@ mod pause;
 mod plans;
 mod random;
 mod reboots;
+mod rebuilt;
 mod restore;
 mod retire;
 mod rules;

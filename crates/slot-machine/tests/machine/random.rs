@@ -385,7 +385,8 @@ impl Deed {
         let high_water = if self.b.is_multiple_of(41) { LogIndex(0) } else { LogIndex(u64::MAX) };
         let now = u8::try_from(self.c % 3).unwrap() + 1;
         let token = slot_types::position::Digest::of(&[h]);
-        let command = match self.c / 3 % 7 {
+        let command = match self.c / 3 % 8 {
+            6 => Command::RevokeInvitation { host: host(h), by: anybody(self.b), reason: "no".into() },
             0 | 1 => Command::HostSeen { host: host(h), incarnation, boot: boot(h, now), high_water, silence: SILENCE },
             2 => Command::SignOfLife { host: host(h), seen: "engine".into() },
             3 => {

@@ -8,10 +8,14 @@ use slot_machine::state::*;
 use slot_types::backup::*;
 use slot_types::cluster::*;
 use slot_types::ids::*;
+use slot_types::order::RoleOrdered;
 use slot_types::plan::*;
 use slot_types::view::AuditLine;
 
-fn backup_of(state: &State) -> Backup {
+pub(crate) const MASTER: RoleOrdered = RoleOrdered::Master { done: true };
+pub(crate) const REPLICA: RoleOrdered = RoleOrdered::Replica;
+
+pub(crate) fn backup_of(state: &State) -> Backup {
     let cluster = state.cluster.as_ref().unwrap();
     let audit: Vec<AuditLine> = state
         .audit
@@ -44,7 +48,7 @@ fn backup_of(state: &State) -> Backup {
 }
 
 /// `store1` on h1 (master, epoch 1) and h2, backed up and restored as generation 1.
-fn restored_world() -> World {
+pub(crate) fn restored_world() -> World {
     let mut world = World::with_store();
     let task = hand_over(&world, 1, &slot(1, 1), &slot(2, 1));
     world.record(&world.plan(Intent::FailOverSlot { slot: slot(1, 1), to: None }, vec![task]));
@@ -54,24 +58,26 @@ fn restored_world() -> World {
     world
 }
 
-fn copy(h: u8, epoch: Epoch, master: bool) -> AdoptedCopy {
-    let _ = h;
+pub(crate) fn copy(epoch: Epoch, ordered: RoleOrdered) -> AdoptedCopy {
     AdoptedCopy {
         slot: 1,
         store: store(1),
         generation: CopyGeneration(1),
         epoch,
-        master,
-        promoted: master,
+        ordered,
+        stopped: false,
+        sync_copies: 0,
         follows: None,
+        serves: None,
+        by_hand: false,
     }
 }
 
-fn said(h: u8, copies: Vec<AdoptedCopy>) -> AdoptedHost {
+pub(crate) fn said(h: u8, copies: Vec<AdoptedCopy>) -> AdoptedHost {
     AdoptedHost { incarnation: disk(h), boot: boot(h, 9), high_water: LogIndex::first_of(1), copies }
 }
 
-fn word(world: &mut World, h: u8, high_water: u64) -> Answer {
+pub(crate) fn word(world: &mut World, h: u8, high_water: u64) -> Answer {
     let (by, reason) = (person("ann"), "after the fire".to_string());
     world.apply(Command::AdoptHost {
         host: host(h),
@@ -82,17 +88,17 @@ fn word(world: &mut World, h: u8, high_water: u64) -> Answer {
     })
 }
 
-fn adopt(world: &mut World, h: u8, copies: Vec<AdoptedCopy>) {
+pub(crate) fn adopt(world: &mut World, h: u8, copies: Vec<AdoptedCopy>) {
     assert_eq!(word(world, h, 77), Answer::Done);
     world.ok(Command::HostAdopted { host: host(h), said: said(h, copies) });
 }
 
-fn hosts(world: &World) -> Vec<u8> {
+pub(crate) fn hosts(world: &World) -> Vec<u8> {
     (1..=9).filter(|h| world.cluster().hosts.contains_key(&host(*h))).collect()
 }
 
 /// Every host but h1 and h2 holds nothing.
-fn adopt_all(world: &mut World, first: Vec<AdoptedCopy>, second: Vec<AdoptedCopy>) {
+pub(crate) fn adopt_all(world: &mut World, first: Vec<AdoptedCopy>, second: Vec<AdoptedCopy>) {
     for h in hosts(world) {
         match h {
             1 => adopt(world, 1, first.clone()),
@@ -115,6 +121,15 @@ fn r10_a_restore_voids_what_was_under_way_and_begins_above_everything_given_befo
     assert_eq!(state.audit.first_broken(), None, "S12: the chain goes on");
     assert!(state.audit.entries.back().unwrap().event.contains("this is generation 1"));
     assert!(world.cluster().hosts.values().all(|h| h.quarantined == Some(HostQuarantine::Restored)));
+}
+
+/// A token that was used after the backup was taken is not known to be burnt: whoever copied it could join with another key.
+#[test]
+fn r10_a_restore_voids_invitations() {
+    let mut world = World::with_store();
+    let certificate = slot_types::position::Digest::of(b"token");
+    world.ok(Command::InviteHost { host: host(9), certificate, by: person("ann"), reason: "new".into() });
+    assert!(restored(&backup_of(&world.state), 1).unwrap().invitations.is_empty());
 }
 
 #[test]
@@ -145,7 +160,7 @@ fn r10_nothing_moves_before_every_host_was_re_adopted() {
     }
     assert!(matches!(world.refused(Command::RecordPlan { bytes: plan.bytes() }), Refused::Restoring { .. }));
     assert!(world.sends().is_empty());
-    adopt(&mut world, 1, vec![copy(1, epoch(1), true)]);
+    adopt(&mut world, 1, vec![copy(epoch(1), MASTER)]);
     assert_eq!(world.state.restoring, None);
 }
 
@@ -177,8 +192,8 @@ fn r10_a_generation_that_was_used_is_not_used_again() {
 #[test]
 fn r10_the_highest_epoch_that_any_host_holds_wins_and_the_next_is_above_all() {
     let mut world = restored_world();
-    let follower = AdoptedCopy { follows: Some((slot(2, 1), epoch(2))), ..copy(1, epoch(2), false) };
-    adopt_all(&mut world, vec![follower.clone()], vec![copy(2, epoch(2), true)]);
+    let follower = AdoptedCopy { follows: Some((slot(2, 1), epoch(2))), ..copy(epoch(2), REPLICA) };
+    adopt_all(&mut world, vec![follower.clone()], vec![copy(epoch(2), MASTER)]);
     assert_eq!(world.copy(1, &slot(1, 1)).follows, follower.follows, "R16: who follows is not told again");
     let now = world.store(1);
     assert_eq!((now.epoch, now.master.clone(), now.pending.clone()), (epoch(2), Some(slot(2, 1)), None));
@@ -191,7 +206,7 @@ fn r10_the_highest_epoch_that_any_host_holds_wins_and_the_next_is_above_all() {
 #[test]
 fn r3_a_master_of_before_is_a_possible_master_with_a_loss_case() {
     let mut world = restored_world();
-    adopt_all(&mut world, vec![copy(1, epoch(1), true)], vec![copy(2, epoch(4), true)]);
+    adopt_all(&mut world, vec![copy(epoch(1), MASTER)], vec![copy(epoch(4), MASTER)]);
     let now = world.store(1);
     assert_eq!((now.epoch, now.master.clone()), (epoch(4), Some(slot(2, 1))));
     assert_eq!(now.possible_masters[&slot(1, 1)].since, epoch(1));
@@ -204,8 +219,8 @@ fn r3_a_master_of_before_is_a_possible_master_with_a_loss_case() {
 #[test]
 fn r3_a_promote_without_an_end_leaves_the_slot_pending() {
     let mut world = restored_world();
-    let half = AdoptedCopy { promoted: true, ..copy(2, epoch(2), false) };
-    adopt_all(&mut world, vec![copy(1, epoch(2), false)], vec![half]);
+    let half = copy(epoch(2), RoleOrdered::Master { done: false });
+    adopt_all(&mut world, vec![copy(epoch(2), REPLICA)], vec![half]);
     let now = world.store(1);
     assert_eq!((now.master.clone(), now.pending.clone(), now.promote_started), (None, Some(slot(2, 1)), true));
 }
@@ -213,10 +228,10 @@ fn r3_a_promote_without_an_end_leaves_the_slot_pending() {
 #[test]
 fn r16_a_copy_that_no_host_holds_is_gone_and_one_that_nobody_knew_does_not_count() {
     let mut world = restored_world();
-    let moved = AdoptedCopy { slot: 2, ..copy(3, epoch(1), false) };
+    let moved = AdoptedCopy { slot: 2, ..copy(epoch(1), REPLICA) };
     for h in hosts(&world) {
         match h {
-            1 => adopt(&mut world, 1, vec![copy(1, epoch(1), true)]),
+            1 => adopt(&mut world, 1, vec![copy(epoch(1), MASTER)]),
             3 => adopt(&mut world, 3, vec![moved.clone()]),
             h => adopt(&mut world, h, Vec::new()),
         }

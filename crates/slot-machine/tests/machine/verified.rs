@@ -61,6 +61,19 @@ fn a_stamp_is_replaced_only_by_a_later_comparison_of_the_same_copy() {
     );
 }
 
+/// A comparison that broke off has not seen again what an earlier one found: the copy is no better by it.
+#[test]
+fn what_broke_off_takes_nothing_back_that_speaks_against_a_copy() {
+    let mut world = World::with_store();
+    world.ok(verified(&world, ended(10, 3)));
+    world.ok(verified(&world, found(11, VerifyStage::Broken { why: "away".into() }, 0, 1)));
+    let stamp = world.cluster().stamp(&slot(2, 1)).unwrap();
+    assert!(stamp.is_at_fault(), "{stamp:?}");
+    assert_eq!(stamp.of.asked, LogTime(11), "it is no news again");
+    world.ok(verified(&world, found(12, VerifyStage::Ended, 0, 1)));
+    assert!(!world.cluster().stamp(&slot(2, 1)).unwrap().is_at_fault(), "one that ended has looked at all of it");
+}
+
 #[test]
 fn r14_what_speaks_against_a_copy_is_a_fact_that_plans_depend_on() {
     let mut world = World::with_store();

@@ -70,7 +70,7 @@ fn source(fleet: &Fleet, at: &Layout, one: Move) -> u32 {
 }
 
 /// The layout after one move.
-fn carry_out(fleet: &Fleet, at: &mut Layout, one: Move) {
+pub(super) fn carry_out(fleet: &Fleet, at: &mut Layout, one: Move) {
     let copies = &mut at.at[fleet.range(one.store)];
     let place = |copies: &[u32], host: u32| copies.iter().position(|there| *there == host);
     // What comes takes the place of what goes, or one that was empty; what only goes leaves its place empty.

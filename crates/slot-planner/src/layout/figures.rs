@@ -99,6 +99,22 @@ pub(super) fn least_level(weights: impl Iterator<Item = u32> + Clone, load: u64)
     low
 }
 
+/// The least level that loads of different sizes force, each of them being on one host: of the `n * hosts + 1` largest, some host has
+/// `n + 1`, which are at least the smallest of these.
+fn least_of_parts(fleet: &Fleet, layout: &Layout, weights: impl Iterator<Item = u32> + Clone) -> u64 {
+    let first = fleet.stores.first().map_or(1, |store| store.load);
+    let (hosts, heaviest) = (weights.clone().count(), weights.max().unwrap_or(0));
+    if hosts == 0 || first == 1 && fleet.stores.iter().all(|store| store.load == 1) {
+        return 0;
+    }
+    let served = (0..).zip(&fleet.stores).filter(|(number, _)| !fleet.is_lost(*number, layout));
+    let mut loads: Vec<u64> = served.map(|(_, store)| u64::from(store.load)).collect();
+    loads.sort_unstable_by(|a, b| b.cmp(a));
+    let last = (0..loads.len()).step_by(hosts);
+    let together = last.enumerate().map(|(n, last)| loads[last - n..=last].iter().sum::<u64>());
+    per_ordinary(together.max().unwrap_or(0), heaviest)
+}
+
 /// Counts what is broken.
 pub fn violations(fleet: &Fleet, layout: &Layout) -> Violations {
     count(fleet, layout, &Tally::without_pairs(fleet, layout))
@@ -139,7 +155,7 @@ pub fn figures(fleet: &Fleet, layout: &Layout) -> Figures {
     let weights = hosts().map(|host| fleet.hosts[host].weight);
     let load = served(fleet, layout);
     let weight: u64 = weights.clone().map(u64::from).sum();
-    let load_bound = least_level(weights.clone(), load);
+    let load_bound = least_level(weights.clone(), load).max(least_of_parts(fleet, layout, weights.clone()));
     let without_heaviest = {
         let heaviest = hosts().max_by_key(|host| fleet.hosts[*host].weight);
         let rest = active.iter().filter(move |host| Some(**host as usize) != heaviest);

@@ -108,6 +108,13 @@ impl Outcome {
         let (layout, moves, waves) = (before.clone(), Vec::new(), Vec::new());
         Outcome { layout, moves, waves, before: figures, after: figures, bytes: 0 }
     }
+    /// This outcome and then one that was planned from its end.
+    pub(super) fn and_then(mut self, next: Outcome) -> Outcome {
+        let waves = self.waves.last().map_or(0, |last| last + 1);
+        self.moves.extend(next.moves);
+        self.waves.extend(next.waves.into_iter().map(|wave| waves + wave));
+        Outcome { layout: next.layout, after: next.after, bytes: self.bytes + next.bytes, ..self }
+    }
     /// Stores whose master is on another host than before.
     pub fn hand_overs(&self, before: &Layout, fleet: &Fleet) -> usize {
         let stores = 0..u32::try_from(fleet.stores.len()).unwrap_or(u32::MAX);

@@ -2,10 +2,11 @@
 //! after each.
 //!
 //! What always holds: nothing here comes from the solver: rooms, domains and copies are counted from the layout before, host
-//! by host. Waves are checked as they run: all builds of a wave are on their hosts before any of its drops.
+//! by host. Waves are checked as they run: all builds of a wave are on their hosts before any of its drops. Nothing but [`check`]
+//! makes a [`Checked`] outcome, and nothing else is written to a file or shown as a plan.
 
 use super::figures::violations;
-use super::goal::{Move, Outcome};
+use super::goal::{Goal, Move, Outcome};
 use super::model::*;
 
 /// What is wrong with a sequence of moves.
@@ -57,6 +58,32 @@ pub enum Wrong {
     /// Something is broken at the end that was not before.
     #[error("ends with more broken than before")]
     Worse,
+}
+
+/// An outcome that was carried out move by move and wave by wave, and broke no rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checked(Outcome);
+
+impl Checked {
+    /// What was checked.
+    pub fn outcome(&self) -> &Outcome {
+        &self.0
+    }
+}
+
+/// Replays an outcome on hosts in the states that its goal asks for.
+pub fn check(fleet: &Fleet, before: &Layout, goal: &Goal, outcome: Outcome) -> Result<Checked, Fault> {
+    let mut fleet = fleet.clone();
+    if let Goal::Drain { hosts, empty } = goal {
+        for number in hosts {
+            let host = fleet.hosts.get_mut(*number as usize).ok_or(Fault { nth: 0, what: Wrong::Nonsense })?;
+            if host.is_readable() {
+                host.state = if *empty { State::Leaving } else { State::Draining };
+            }
+        }
+    }
+    replay(&fleet, before, &outcome)?;
+    Ok(Checked(outcome))
 }
 
 /// Carries an outcome's moves out on the layout before, one after the other and wave by wave.

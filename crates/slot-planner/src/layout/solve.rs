@@ -6,16 +6,19 @@
 //! with the same goal and no budget does nothing.
 
 mod aims;
+mod apart;
 mod board;
+mod calm;
 mod counts;
 mod filled;
 mod order;
 mod place;
+mod plain;
 mod refine;
 mod roles;
 mod shed;
 
-use super::figures::figures;
+use super::figures::{Figures, figures};
 use super::goal::{Goal, No, Outcome, Wish};
 use super::model::*;
 use aims::{Aims, Short};
@@ -30,16 +33,17 @@ const ROUNDS: usize = 6;
 /// Computes where copies go and how they get there, or says why there is no way.
 pub fn solve(fleet: &Fleet, before: &Layout, goal: &Goal, wish: &Wish) -> Result<Outcome, No> {
     let fleet = &wanted(fleet, goal)?;
-    let task = Task { fleet, wish, scope: Scope::of(goal, fleet.hosts.len()) };
-    let mut reached = task.once(before)?;
+    let scope = Scope::of(goal, fleet.hosts.len());
+    let apart = if scope.evens { apart::further(fleet) } else { None };
+    let further = apart.as_ref().map(|apart| Task { fleet: apart, wish, scope: scope.clone() });
+    let task = Task { fleet, wish, scope };
+    let mut reached = task.better(further.as_ref(), before, figures(fleet, before))?;
     for _ in 0..ROUNDS {
         if reached.moves.is_empty() || wish.is_bounded() {
             break;
         }
-        match task.once(&reached.layout) {
-            Ok(next) if !next.moves.is_empty() => {
-                reached = order::outcome(&task, before, next.layout, &Aims::of(fleet, before, wish, &reached.before))?;
-            }
+        match task.better(further.as_ref(), &reached.layout, reached.after) {
+            Ok(next) if !next.moves.is_empty() => reached = task.joined(before, reached, next),
             Ok(_) | Err(_) => break,
         }
     }
@@ -55,14 +59,28 @@ struct Task<'a> {
 }
 
 impl Task<'_> {
+    /// One plan from a layout, or the one that keeps stores as far apart as they can be, where that is better.
+    fn better(&self, further: Option<&Task<'_>>, before: &Layout, first: Figures) -> Result<Outcome, No> {
+        let plain = self.once(before, first);
+        let Some(Ok(mut other)) = further.map(|task| task.once(before, figures(task.fleet, before))) else {
+            return plain;
+        };
+        (other.before, other.after) = (first, figures(self.fleet, &other.layout));
+        let aims = Aims::of(self.fleet, before, self.wish, &first);
+        let merit = |outcome: &Outcome| (self.short(&aims, &outcome.layout, &outcome.after), outcome.bytes);
+        match plain {
+            Ok(plain) if merit(&plain) <= merit(&other) => Ok(plain),
+            Ok(_) | Err(_) => Ok(other),
+        }
+    }
     /// One plan from a layout. It does nothing where nothing is short, or where it would leave no less short.
-    fn once(&self, before: &Layout) -> Result<Outcome, No> {
-        let (fleet, first) = (self.fleet, figures(self.fleet, before));
+    fn once(&self, before: &Layout, first: Figures) -> Result<Outcome, No> {
+        let fleet = self.fleet;
         let mut aims = Aims::of(fleet, before, self.wish, &first);
         if self.scope.evens {
             aims.give_up_what_is_dear(fleet, before);
         }
-        let was = aims.short(fleet, before, &first);
+        let was = self.short(&aims, before, &first);
         if was == Short::default() {
             return Ok(Outcome::nothing(before, first));
         }
@@ -70,19 +88,20 @@ impl Task<'_> {
         let refined = refine::refine(self, before, &built, &aims);
         let mut best: Option<((Short, u64, usize), Outcome)> = None;
         for layout in refined.into_iter().chain([built]) {
-            let outcome = match order::outcome(self, before, layout, &reached_for) {
-                Ok(outcome) => outcome,
+            let outcome = match order::outcome(self, (before, first), layout, &reached_for) {
+                Ok(outcome) => self.calmed(before, outcome, &aims),
                 Err(_) if best.is_some() => break,
                 Err(no) => return Err(no),
             };
-            if self.scope.copies && !self.scope.undrained(fleet, before, &outcome.layout).is_empty() {
-                continue;
-            }
-            let merit =
-                (aims.short(fleet, &outcome.layout, &outcome.after), outcome.bytes, outcome.hand_overs(before, fleet));
-            if best.as_ref().is_none_or(|(least, _)| merit < *least) {
-                best = Some((merit, outcome));
-            }
+            self.offer(before, outcome, &aims, &mut best);
+        }
+        let broken =
+            |best: &Option<((Short, u64, usize), Outcome)>| best.as_ref().is_none_or(|best| best.0.0.is_broken());
+        if broken(&best)
+            && let Some(steps) = plain::steps(self, before)
+        {
+            let outcome = order::in_order(self, (before, first), &steps);
+            outcome.into_iter().for_each(|outcome| self.offer(before, outcome, &aims, &mut best));
         }
         let outcome = match best {
             Some(((short, _, _), outcome)) if short < was => outcome,
@@ -90,6 +109,44 @@ impl Task<'_> {
         };
         let undrained = if self.scope.copies { self.scope.undrained(fleet, before, &outcome.layout) } else { vec![] };
         if undrained.is_empty() { Ok(outcome) } else { Err(No::DoesNotFit(undrained)) }
+    }
+    /// Takes an outcome if it is the best so far: what it leaves short, then bytes, then hand-overs. None that leaves on a drained host
+    /// what has to leave it is.
+    fn offer(&self, before: &Layout, outcome: Outcome, aims: &Aims, best: &mut Option<((Short, u64, usize), Outcome)>) {
+        if self.scope.copies && !self.scope.undrained(self.fleet, before, &outcome.layout).is_empty() {
+            return;
+        }
+        let short = self.short(aims, &outcome.layout, &outcome.after);
+        let merit = (short, outcome.bytes, outcome.hand_overs(before, self.fleet));
+        if best.as_ref().is_none_or(|(least, _)| merit < *least) {
+            *best = Some((merit, outcome));
+        }
+    }
+    fn short(&self, aims: &Aims, layout: &Layout, figures: &Figures) -> Short {
+        match self.scope.evens {
+            true => aims.short(self.fleet, layout, figures),
+            false => aims.short_of_masters(self.fleet, layout, figures),
+        }
+    }
+    /// The outcome without hand-overs that nothing needs.
+    fn calmed(&self, before: &Layout, outcome: Outcome, aims: &Aims) -> Outcome {
+        let as_reached = aims.as_reached(&outcome.after);
+        let Some(layout) = Roles::calmed(self.fleet, before, &outcome.layout, &as_reached) else { return outcome };
+        let is_no_worse = |calm: &Outcome| {
+            self.short(aims, &calm.layout, &calm.after) <= self.short(aims, &outcome.layout, &outcome.after)
+        };
+        let calm = order::outcome(self, (before, outcome.before), layout, &as_reached);
+        calm.ok().filter(is_no_worse).unwrap_or(outcome)
+    }
+    /// One outcome and what was planned from its end, in one go where that loses nothing.
+    fn joined(&self, before: &Layout, reached: Outcome, next: Outcome) -> Outcome {
+        let aims = Aims::of(self.fleet, before, self.wish, &reached.before);
+        let whole = order::outcome(self, (before, reached.before), next.layout.clone(), &aims);
+        let short = |outcome: &Outcome| self.short(&aims, &outcome.layout, &outcome.after);
+        match whole {
+            Ok(whole) if short(&whole) <= short(&next) => whole,
+            Ok(_) | Err(_) => reached.and_then(next),
+        }
     }
     /// Copies first, then masters, at the best level of the worst survivor that is found so.
     fn built(&self, before: &Layout, aims: &Aims) -> Result<(Layout, Aims), No> {

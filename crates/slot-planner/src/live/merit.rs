@@ -42,19 +42,17 @@ impl Standing {
     pub fn merit(&self, policy: &Policy, copied: u64) -> Merit {
         match &policy.weights {
             Some(weights) => self.weighed(weights, copied),
-            None => self.in_order(),
+            None => self.in_order(copied),
         }
     }
 
-    /// Bytes within the engine's aim, and a worst survivor one store above what no layout can avoid, count as reached before what is
-    /// better still.
-    fn in_order(&self) -> Merit {
+    /// Bytes within the engine's aim count as even.
+    fn in_order(&self, copied: u64) -> Merit {
         let Standing { figures, domains, .. } = self;
-        let near = figures.worst_survivor.max(figures.worst_survivor_bound + ONE_STORE);
         let bytes = figures.bytes_max_ppm.max(Wish::default().bytes_ppm);
         let least = u64::from(u32::MAX - figures.masters_min);
         let (broken, domains) = (figures.violations.total(), *domains as u64);
-        Merit([broken, domains, figures.load_max, least, bytes, near, figures.worst_survivor])
+        Merit([broken, domains, figures.worst_survivor, figures.load_max, least, bytes, copied])
     }
 
     /// In thousandths of a weight.

@@ -1,10 +1,11 @@
 //! Hosts even, by the engine: copies that are in order move, and masters are handed over, within a budget.
 //!
 //! What always holds: nothing moves of a store that is not in order; a store's hand-over comes before its copies move, unless its new
-//! master is one that is built for it; a copy is destroyed only once the one built for it counts (S9); tasks come in the
-//! engine's order, what gains most for each byte first, so a plan that is stopped early was worth what it moved.
+//! master is one that is built for it; a copy is destroyed only once the one built for it counts (S9); what gains most for each
+//! byte comes first, and each move leaves the fleet no worse, so a plan that is stopped early was worth what it moved.
 
 use super::merit::{Merit, Standing};
+use super::order::in_good_order;
 use super::{Chart, Lead, ROUNDS_MAX, Slots, Stance};
 use crate::copies::{build, destroy};
 use crate::drain::hand_over;
@@ -48,7 +49,8 @@ pub(crate) fn rebalance(view: &View<'_>, budget: &Budget) -> Result<Draft, Refus
             best = Some((merit, made, is_cut));
         }
     }
-    let (_, made, is_cut) = best.ok_or(Refusal::NothingToDo(Nothing::Even))?;
+    let (_, mut made, is_cut) = best.ok_or(Refusal::NothingToDo(Nothing::Even))?;
+    (made.ways, made.after) = in_good_order(view.policy(), &chart.fleet, &chart.layout, made.ways);
     let mut draft = draft(view, &made, &before);
     if is_cut {
         let all = "only a part of what would make the hosts even; ask again afterwards";
@@ -196,7 +198,9 @@ fn wish(view: &View<'_>, budget: &Budget) -> Wish {
 }
 
 /// One of the engine's moves, in slots.
-struct Way<'a> {
+pub(super) struct Way<'a> {
+    /// As the engine numbers it.
+    pub one: Move,
     name: &'a StoreName,
     store: &'a Store,
     /// The master goes from here to there.
@@ -256,7 +260,7 @@ fn way<'a>(
         gone.left.insert(from.clone());
         gone.built += 1;
     }
-    Some(Way { name, store, hand_over, copy })
+    Some(Way { one: *one, name, store, hand_over, copy })
 }
 
 fn draft<'a>(view: &'a View<'a>, made: &Made<'a>, first: &Standing) -> Draft {
@@ -286,7 +290,7 @@ fn draft<'a>(view: &'a View<'a>, made: &Made<'a>, first: &Standing) -> Draft {
     note_figures(first, &made.after, &mut draft);
     if copies > 0 {
         let moved = sheet::count(copies, "copy moves", "copies move");
-        let waves = sheet::count(made.waves, "wave", "waves");
+        let waves = sheet::count(made.waves.min(copies), "wave", "waves");
         draft.note("DATA", format!("{moved}, at most {} in {waves}, what gains most for each byte first", size(bytes)));
     }
     draft

@@ -37,10 +37,12 @@ pub enum Least {
     Broken,
     /// Copies that may not stay on these hosts, given as bits, and do.
     Left(u32),
-    /// Load of the worst survivor, broken rules at most so many. Stores of at most two copies, hosts of one weight.
-    Survivor { broken: u64 },
-    /// Bytes, with at most this broken, this worst survivor, these masters on a host and this many bytes above the hosts' shares.
-    Bytes { broken: u64, survivor: u64, load: u64, above: u64 },
+    /// Load of the worst survivor, with at most so many rules broken and stores in one rack. Stores of at most two copies, hosts of one weight.
+    Survivor { broken: u64, exposed: u64 },
+    /// Load of the masters of the host with most, broken rules at most so many. Hosts of one weight.
+    Load { broken: u64 },
+    /// Bytes, with at most this broken and in one rack, this worst survivor, these masters on a host and this many bytes above the hosts' shares.
+    Bytes { broken: u64, exposed: u64, survivor: u64, load: u64, above: u64 },
 }
 
 /// The ways to hold a store.
@@ -111,6 +113,14 @@ fn lead(fleet: &Fleet, was: &[u32], store: u32, at: &[u32], found: &mut Vec<Choi
     }
 }
 
+/// Whether the loss of a rack would take all of several copies, though there is another rack.
+pub fn is_in_one_rack(fleet: &Fleet, at: &[u32]) -> bool {
+    let rack = |host: u32| fleet.hosts[host as usize].domain[usize::from(RACK)];
+    let racks: BTreeSet<u32> = fleet.active().map(rack).filter(|rack| *rack != NOWHERE).collect();
+    let on: Vec<u32> = at.iter().filter(|host| **host != NOWHERE).map(|host| rack(*host)).collect();
+    racks.len() > 1 && on.len() > 1 && on.iter().all(|rack| *rack == on[0] && *rack != NOWHERE)
+}
+
 /// What each active host may hold of all bytes to be even: a hundredth above its share by room.
 pub fn shares(fleet: &Fleet, layout: &Layout) -> Vec<u64> {
     let sizes = (0..).zip(&fleet.stores).map(|(n, s)| layout.copies(fleet, n).len() as u128 * u128::from(s.size));
@@ -149,7 +159,7 @@ pub fn least(fleet: &Fleet, before: &Layout, may: May, what: Least) -> Option<(u
     let goal = match what {
         Least::Broken => broken.clone(),
         Least::Left(_) => remain.clone(),
-        Least::Survivor { .. } => Expression::from(top),
+        Least::Survivor { .. } | Least::Load { .. } => Expression::from(top),
         Least::Bytes { .. } => bytes.clone(),
     };
     let mut problem = vars.minimise(goal).using(microlp);
@@ -159,6 +169,11 @@ pub fn least(fleet: &Fleet, before: &Layout, may: May, what: Least) -> Option<(u
     let (most_broken, most_after, most_load, most_above) = limits(what, top);
     if let Some(most) = most_broken {
         problem = problem.with(constraint!(broken.clone() <= most as f64));
+    }
+    if let Least::Survivor { exposed, .. } | Least::Bytes { exposed, .. } = what {
+        let alone = |store: u32, at: &[u32]| is_in_one_rack(fleet, at) && !fleet.is_lost(store, before);
+        let in_one = sum(&|way, store| f64::from(u8::from(alone(store, &way.at))));
+        problem = problem.with(constraint!(in_one <= exposed as f64));
     }
     let shares = shares(fleet, before);
     let mut above = Expression::from(0.0);
@@ -173,6 +188,9 @@ pub fn least(fleet: &Fleet, before: &Layout, may: May, what: Least) -> Option<(u
         problem =
             problem.with(constraint!(held <= spec.bytes as f64)).with(constraint!(count <= f64::from(spec.slots)));
         let load = sum(&|way, store| if way.at[0] == host { f64::from(of(store).load) } else { 0.0 });
+        if matches!(what, Least::Load { .. }) {
+            problem = problem.with(constraint!(load.clone() <= Expression::from(top)));
+        }
         if let Some(most) = most_load {
             problem = problem.with(constraint!(load.clone() <= most as f64));
         }
@@ -195,7 +213,7 @@ pub fn least(fleet: &Fleet, before: &Layout, may: May, what: Least) -> Option<(u
     let value = match what {
         Least::Broken => solution.eval(&broken),
         Least::Left(_) => solution.eval(&remain),
-        Least::Survivor { .. } => solution.value(top),
+        Least::Survivor { .. } | Least::Load { .. } => solution.value(top),
         Least::Bytes { .. } => solution.eval(&bytes),
     };
     Some((value.round() as u64, picked(&all, &picks, &solution)))
@@ -205,8 +223,9 @@ pub fn least(fleet: &Fleet, before: &Layout, may: May, what: Least) -> Option<(u
 fn limits(what: Least, top: Variable) -> (Option<u64>, Option<Expression>, Option<u64>, Option<u64>) {
     match what {
         Least::Broken | Least::Left(_) => (None, None, None, None),
-        Least::Survivor { broken } => (Some(broken), Some(Expression::from(top)), None, None),
-        Least::Bytes { broken, survivor, load, above } => {
+        Least::Load { broken } => (Some(broken), None, None, None),
+        Least::Survivor { broken, .. } => (Some(broken), Some(Expression::from(top)), None, None),
+        Least::Bytes { broken, survivor, load, above, .. } => {
             (Some(broken), Some(Expression::from(survivor as f64)), Some(load), Some(above))
         }
     }

@@ -4,6 +4,7 @@
 //! its end again gives nothing to do; the same input gives the same bytes, in whatever order its hosts and stores come; no kind
 //! of violation grows. A refusal names what really fits nowhere.
 
+mod apart;
 mod course;
 mod exact;
 mod fleets;

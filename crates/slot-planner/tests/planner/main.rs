@@ -9,6 +9,7 @@ mod front_ends;
 mod golden;
 mod intents;
 mod last_resort;
+mod leads;
 mod lines;
 mod mutations;
 mod parts;

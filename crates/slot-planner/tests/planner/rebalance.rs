@@ -2,6 +2,8 @@
 
 use crate::world::*;
 use proptest::prelude::*;
+use slot_planner::layout::room::not_survivable;
+use slot_planner::layout::{self, Fleet, Layout, RACK, figures};
 use slot_planner::{CheckedPlan, Nothing, Refusal};
 use slot_types::cluster::*;
 use slot_types::hold::{Hold, HoldOn};
@@ -247,4 +249,120 @@ fn copies_without_a_size_are_spread_by_their_number() {
     world.complete(plan.plan());
     assert!(spread(&on(&world).0) <= 1, "{:?}", on(&world));
     assert_eq!(world.plan(all()), Err(Refusal::NothingToDo(Nothing::Even)));
+}
+
+/// How good a fleet is, in the order of the aims; lower is better. Counted by the engine from hosts and slots alone.
+fn quality(world: &World) -> (usize, u64, u64, u64, u64) {
+    let mut fleet = Fleet::default();
+    let names: Vec<&HostName> = world.cluster.hosts.keys().collect();
+    for (rack, host) in (0..).zip(world.cluster.hosts.values()) {
+        let bytes = host.slots.values().map(|slot| slot.size_bytes).sum();
+        fleet.hosts.push(layout::Host::new(bytes, u32::try_from(host.slots.len()).unwrap()).within(&[rack]));
+    }
+    let number = |slot: &SlotId| u32::try_from(names.binary_search(&&slot.host).unwrap()).unwrap();
+    let stores = world.cluster.stores.values().map(|store| {
+        let master = store.master.as_ref().unwrap();
+        let others = store.copies.keys().filter(|slot| *slot != master);
+        let hosts: Vec<u32> = std::iter::once(master).chain(others).map(number).collect();
+        let (size, copies) = (store.spec.size_bytes.max(1), u8::try_from(hosts.len()).unwrap());
+        (layout::Store { size, load: 1, copies, level: RACK }, hosts)
+    });
+    let stores: Vec<(layout::Store, Vec<u32>)> = stores.collect();
+    let layout = Layout::of(&mut fleet, stores.iter().map(|(store, hosts)| (*store, hosts.as_slice())));
+    let found = figures(&fleet, &layout);
+    let least = u64::from(u32::MAX - found.masters_min);
+    let domains = not_survivable(&fleet, &layout, RACK).len();
+    (domains, found.worst_survivor, found.load_max, least, found.bytes_max_ppm.max(1_010_000))
+}
+
+/// The fleets after each move of a plan, which is a hand-over, or a copy once what it takes the place of is destroyed; and whether
+/// all moves of each store are made then, or none.
+fn stopped_early(world: &World, plan: &Plan) -> Vec<(World, bool)> {
+    let moves_later = |nth: usize| plan.tasks[nth + 1..].iter().any(|task| task.store == plan.tasks[nth].store);
+    let ends = (0..plan.tasks.len()).filter(|nth| match plan.tasks[*nth].kind {
+        TaskKind::HandOver { .. } => !moves_later(*nth),
+        TaskKind::DestroyCopy { .. } => true,
+        _ => false,
+    });
+    let cut = |end: usize| {
+        let mut then = world.clone();
+        then.complete(&Plan { tasks: plan.tasks[..=end].to_vec(), ..plan.clone() });
+        (then, (0..=end).all(|nth| plan.tasks[end + 1..].iter().all(|task| task.store != plan.tasks[nth].store)))
+    };
+    ends.map(cut).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// However early a plan is stopped, the fleet is no worse than before it, but for at most two moves in the midst of an exchange, and
+    /// then by one master on one host. The whole plan is the best of all, and no budget leaves the fleet worse.
+    #[test]
+    fn a_plan_that_is_stopped_anywhere_has_made_nothing_worse(
+        hosts in 3usize..7,
+        stores in 4usize..28,
+        sizes in prop::collection::vec(1u64..1000, 28),
+        turned in prop::collection::vec(any::<bool>(), 28),
+    ) {
+        let mut world = grown(hosts, 64, stores, 2);
+        let names: Vec<StoreName> = world.cluster.stores.keys().cloned().collect();
+        for ((name, size), turned) in names.iter().zip(&sizes).zip(&turned) {
+            let mut spec = world.cluster.stores[name].spec.clone();
+            spec.size_bytes = *size;
+            let mut slots: Vec<SlotId> = world.cluster.stores[name].copies.keys().cloned().collect();
+            if *turned {
+                slots.reverse();
+            }
+            world.add_store(name, &spec, &slots);
+        }
+        world.see_all();
+        let Ok(plan) = world.plan(all()) else { return Ok(()) };
+        let before = quality(&world);
+        let (mut best, mut worse) = (before, 0);
+        let steps = stopped_early(&world, plan.plan());
+        for (then, whole) in steps.iter().map(|(then, whole)| (quality(then), *whole)) {
+            worse = if then > before { worse + 1 } else { 0 };
+            prop_assert!(then.1 <= before.1 + 1_000 && then.2 <= before.2 + 1_000, "{then:?} after {before:?}");
+            prop_assert!(worse <= 2, "{then:?} is worse than {before:?} for so long");
+            best = if whole { best.min(then) } else { best };
+        }
+        prop_assert_eq!(steps.last().map(|(then, _)| quality(then)), Some(best), "the whole plan is the best of all");
+        // No budget leaves the fleet worse. (A small one may end better than none: the search is not exact.)
+        for max_bytes in [0, 500, 2_000, u64::MAX] {
+            let budget = Budget { max_bytes: Some(max_bytes), ..Budget::default() };
+            let mut then = world.clone();
+            if let Ok(plan) = world.plan(Intent::Rebalance(budget)) {
+                then.complete(plan.plan());
+            }
+            prop_assert!(quality(&then) <= before);
+        }
+    }
+}
+
+/// What a plan costs: the worst survivor comes first, and nothing moves that makes nothing better.
+#[test]
+fn plans_do_not_grow_without_need() {
+    let (mut copies, mut hand_overs, mut plans) = (0, 0, 0);
+    for hosts in 3..8 {
+        for stores in [5, 9, 14, 22, 30] {
+            for copies_each in [2u8, 3] {
+                if usize::from(copies_each) > hosts {
+                    continue;
+                }
+                let mut world = grown(hosts, 64, stores, copies_each);
+                for n in 1..=stores {
+                    world.store_mut(&store(n)).spec.size_bytes = 100 + 37 * (n as u64 % 7);
+                }
+                world.see_all();
+                if let Ok(plan) = world.plan(all()) {
+                    plans += 1;
+                    copies += built(plan.plan());
+                    let handed = |task: &&Task| matches!(task.kind, TaskKind::HandOver { .. });
+                    hand_overs += plan.plan().tasks.iter().filter(handed).count();
+                }
+            }
+        }
+    }
+    assert_eq!(plans, 50);
+    assert!(copies <= 640 && hand_overs <= 280, "{copies} copies, {hand_overs} hand-overs");
 }

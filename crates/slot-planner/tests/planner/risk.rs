@@ -151,3 +151,47 @@ fn the_worst_stops_the_most_and_of_equals_it_is_the_first() {
     assert_eq!(LossLine::worst(&lines).unwrap().lost, Lost::Host(host(2)));
     assert!(LossLine::worst(&[]).is_none());
 }
+
+/// What the loss of two hosts does, for every pair: the worst is the one that is said.
+fn worst_of_all(world: &World) -> Option<(u32, u32)> {
+    let hosts: Vec<HostName> = world.cluster.hosts.keys().cloned().collect();
+    let pairs = hosts.iter().enumerate().flat_map(|(n, a)| hosts[n + 1..].iter().map(move |b| [a.clone(), b.clone()]));
+    let line = |pair: [HostName; 2]| loss(world, Lost::Hosts(pair.into())).line(Vec::new());
+    pairs.map(line).map(|line| (line.stops, line.fullest.map_or(0, |fullest| fullest.after))).max()
+}
+
+#[test]
+fn the_worst_pair_is_the_worst_of_all_pairs() {
+    for (hosts, stores, copies) in [(3, 6, 2), (5, 12, 2), (6, 9, 1), (6, 17, 3)] {
+        let world = World::running(hosts, 20, stores, copies);
+        let pair = WhatIf::new(&world.cluster, &world.evidence, &world.inputs).worst_pair();
+        let count = (hosts * (hosts - 1) / 2) as u64;
+        assert_eq!((pair.looked_at, pair.of), (count, count));
+        let worst = pair.worst.expect("two hosts");
+        assert!(matches!(&worst.lost, Lost::Hosts(two) if two.len() == 2));
+        assert_eq!(Some(worst.stops), worst_of_all(&world).map(|(stops, _)| stops), "{hosts} hosts, {copies} copies");
+        if copies == 3 {
+            assert_eq!(worst.stops, 0);
+            assert_eq!(worst.fullest.map(|f| f.after), worst_of_all(&world).map(|(_, fullest)| fullest));
+        }
+    }
+    let one = World::running(1, 4, 2, 1);
+    let pair = WhatIf::new(&one.cluster, &one.evidence, &one.inputs).worst_pair();
+    assert_eq!((pair.worst, pair.looked_at, pair.of), (None, 0, 0));
+}
+
+/// More pairs than are looked at one by one: the one that stops the most stores is found all the same.
+#[test]
+fn of_many_hosts_the_pair_that_stops_the_most_is_among_those_looked_at() {
+    let mut world = World::running(200, 40, 1_000, 2);
+    let spec = world.cluster.stores[&store(1)].spec.clone();
+    for n in 0..9 {
+        let slots = [150, 180].map(|host_number| SlotId::new(host(host_number), 31 + n));
+        world.add_store(&store(2_000 + usize::from(n)), &spec, &slots);
+    }
+    world.see_all();
+    let pair = WhatIf::new(&world.cluster, &world.evidence, &world.inputs).worst_pair();
+    assert_eq!((pair.of, pair.looked_at < pair.of), (19_900, true));
+    let worst = pair.worst.unwrap();
+    assert_eq!((worst.lost.name(), worst.stops >= 9), ("imap150 imap180".into(), true), "{worst:?}");
+}

@@ -51,6 +51,20 @@ impl Admission {
         self.boots.remove(host);
     }
 
+    /// The log is lost, and with it what hosts had acknowledged and presented; what is known of boots that ended stays.
+    pub fn restored(&mut self) {
+        self.orders.clear();
+        self.acknowledged.clear();
+        self.admitted.clear();
+        self.boots.clear();
+    }
+
+    /// A person's word, and its agent's, let a host in after a restore.
+    pub fn readopted(&mut self, host: &HostName) {
+        self.acknowledged.remove(host);
+        self.boots.remove(host);
+    }
+
     /// An agent was heard.
     pub fn seen(&mut self, found: &mut Found, state: &State, name: &HostName, high_water: LogIndex) {
         let Some(host) = state.cluster.as_ref().and_then(|c| c.hosts.get(name)) else { return };

@@ -5,6 +5,7 @@
 
 use slot_machine::audit::{Audit, AuditEntry};
 use slot_types::position::Digest;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What an entry's hash must be after another.
 fn hash(prev: Digest, entry: &AuditEntry) -> Digest {
@@ -20,13 +21,31 @@ fn hash(prev: Digest, entry: &AuditEntry) -> Digest {
 }
 
 /// The chain as far as it was followed.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Chain {
     pub number: u64,
     pub head: Digest,
+    /// Every link that was followed, also of a log that is lost.
+    links: BTreeMap<u64, BTreeSet<Digest>>,
 }
 
 impl Chain {
+    /// A chain of which only the end is known.
+    pub fn at(number: u64, head: Digest) -> Self {
+        Self { number, head, links: BTreeMap::new() }
+    }
+
+    /// Whether an entry of that number and hash was ever followed, or is the beginning.
+    pub fn wrote(&self, number: u64, hash: Digest) -> bool {
+        (number == 0 && hash == Digest::default()) || self.links.get(&number).is_some_and(|all| all.contains(&hash))
+    }
+
+    /// The chain ends here from now on; what was written before is remembered.
+    pub fn goes_on_from(&mut self, end: Self) {
+        (self.number, self.head) = (end.number, end.head);
+        self.links.entry(end.number).or_default().insert(end.head);
+    }
+
     /// Follows what was appended since; how many entries, or what is wrong.
     pub fn follow(&mut self, audit: &Audit, index: u64) -> Result<usize, String> {
         let new: Vec<&AuditEntry> = audit.entries.iter().rev().take_while(|e| e.number > self.number).collect();
@@ -50,12 +69,13 @@ impl Chain {
             return Err(format!("entry {} does not follow from the one before", entry.number));
         }
         (self.number, self.head) = (entry.number, entry.hash);
+        self.links.entry(entry.number).or_default().insert(entry.hash);
         Ok(())
     }
 }
 
 /// R22: a whole chain, from its trim point on.
 pub(crate) fn verify(audit: &Audit) -> Result<(), String> {
-    let mut chain = Chain { number: audit.trimmed_through, head: audit.trimmed_hash };
+    let mut chain = Chain::at(audit.trimmed_through, audit.trimmed_hash);
     audit.entries.iter().try_for_each(|entry| chain.link(entry))
 }

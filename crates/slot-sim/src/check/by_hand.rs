@@ -2,7 +2,7 @@
 //!
 //! What always holds: who asked is known from what reached the agent, what was recorded from what its disk took; the rules
 //! are written here again: only a copy that its own finished Promote made master, at that epoch, while no leader watched,
-//! durably recorded first; on contact adopted only if no higher epoch was committed.
+//! from a disk that whoever asked had vouched for, durably recorded first; on contact adopted only if no higher epoch was committed.
 
 use super::Found;
 use slot_agent::core::hand::ByHand;
@@ -12,11 +12,14 @@ use slot_types::hand::{HandStart, HandState};
 use slot_types::ids::*;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// One wish: slot and epoch, whether a leader watched, whether the disk was vouched for.
+type Asked = (u16, Epoch, bool, bool);
+
 /// What is known of one host.
 #[derive(Default)]
 pub(crate) struct Hands {
     /// What people asked of the agent that runs.
-    asked: Vec<(u16, Epoch, bool)>,
+    asked: Vec<Asked>,
     /// Branches that this life of the agent recorded and may act on.
     open: BTreeMap<u16, Epoch>,
     /// Every branch that its disk took.
@@ -32,7 +35,7 @@ impl Hands {
 
     /// A person asks.
     pub fn asks(&mut self, by_hand: &ByHand) {
-        self.asked.push((by_hand.slot, by_hand.epoch, by_hand.led));
+        self.asked.push((by_hand.slot, by_hand.epoch, by_hand.led, by_hand.disk_is_current));
     }
 
     /// A copy's entry is on the disk.
@@ -51,10 +54,14 @@ impl Hands {
     }
 
     fn begins(&self, found: &mut Found, name: &HostName, key: &CopyKey, entry: &CopyEntry, start: &HandStart) {
-        let is_it = |led: bool| self.asked.contains(&(key.slot, start.epoch, led));
+        let is_it = |led, vouched| self.asked.contains(&(key.slot, start.epoch, led, vouched));
         let what = format!("{name} slot {}: branch {}", key.slot, start.branch(&key.store));
-        if !is_it(false) {
-            let why = if is_it(true) { "was begun while a leader watched" } else { "is nobody's wish" };
+        if !is_it(false, true) {
+            let why = match (is_it(true, true), is_it(false, false) || is_it(true, false)) {
+                (true, _) => "was begun while a leader watched",
+                (_, true) => "was begun on a disk that nobody vouched for",
+                _ => "is nobody's wish",
+            };
             found.say("R19", format!("{what} {why}"));
         }
         if entry.epoch != start.epoch || entry.role != LedgerRole::Master || !entry.settled {

@@ -14,6 +14,7 @@ use super::holds::Holds;
 use super::ledgers::Ledgers;
 use super::pauses::Pauses;
 use super::power;
+use super::restore::Restores;
 use super::retire::Retired;
 use super::tasks::Tasks;
 use slot_coordinator::core::Entry;
@@ -55,7 +56,7 @@ pub(super) struct Allocated {
     pub sheet: Option<Sheet>,
 }
 
-struct Mark {
+pub(super) struct Mark {
     head: Digest,
     revision: Revision,
     log_time: LogTime,
@@ -68,8 +69,8 @@ pub(crate) struct Commits {
     pub(super) state: State,
     /// Counts dangerous states, when somebody wants to know.
     pub(super) looks: Option<crate::reach::Commits>,
-    chain: Chain,
-    marks: BTreeMap<u64, Mark>,
+    pub(super) chain: Chain,
+    pub(super) marks: BTreeMap<u64, Mark>,
     pub(super) stores: BTreeMap<StoreName, StoreBase>,
     pub(super) epochs: BTreeMap<StoreName, BTreeMap<Epoch, Allocated>>,
     pub(super) hosts: BTreeMap<HostName, HostState>,
@@ -78,12 +79,13 @@ pub(crate) struct Commits {
     holds: Holds,
     retired: Retired,
     pauses: Pauses,
-    admission: Admission,
-    last_leader: u64,
-    answers: BTreeMap<RequestId, Answer>,
+    pub(super) admission: Admission,
+    pub(super) restores: Restores,
+    pub(super) last_leader: u64,
+    pub(super) answers: BTreeMap<RequestId, Answer>,
     pub sessions: BTreeSet<u64>,
     /// At which index each node was compared last.
-    compared: BTreeMap<u64, u64>,
+    pub(super) compared: BTreeMap<u64, u64>,
 }
 
 impl Default for Commits {
@@ -103,6 +105,7 @@ impl Default for Commits {
             retired: Retired::default(),
             pauses: Pauses::default(),
             admission: Admission::default(),
+            restores: Restores::default(),
             last_leader: 0,
             answers: BTreeMap::new(),
             sessions: BTreeSet::new(),
@@ -112,6 +115,14 @@ impl Default for Commits {
 }
 
 impl Commits {
+    /// Holds, pauses, retired stores and places, after a restore: what the entries of a lost log said is void.
+    pub(super) fn begin_books_anew(&mut self, state: &State) {
+        let cluster = state.cluster.as_ref();
+        self.holds = Holds::of(cluster);
+        self.pauses = Pauses::default();
+        self.retired.restored(cluster);
+        self.admission.restored();
+    }
     /// As if this state had come to be.
     #[cfg(test)]
     pub fn knowing(state: State) -> Self {
@@ -179,6 +190,7 @@ impl Commits {
             found.say("R17", format!("entry {index} is stamped {} at {}", proposal.log_time, found.now));
         }
         let before = (self.state.last_plan, self.state.last_loss_case, self.state.fleet_version, self.chain.number);
+        let waited = self.state.restoring.is_some();
         let answer = apply(&mut self.state, LogIndex(index), Term(term), proposal);
         if let Some(looks) = &mut self.looks {
             looks.entry(&self.state, term, proposal, &answer);
@@ -188,7 +200,7 @@ impl Commits {
             Err(why) => {
                 found.say("S12", format!("the audit chain breaks at log index {index}: {why}"));
                 // Said once: go on from what is there.
-                self.chain = Chain { number: self.state.audit.last_number(), head: self.state.audit.head() };
+                self.chain.goes_on_from(Chain::at(self.state.audit.last_number(), self.state.audit.head()));
                 1
             }
         };
@@ -200,11 +212,13 @@ impl Commits {
         } else if !matches!(answer, Answer::Refused(_)) {
             is_audited(found, index, audited, &proposal.command);
             self.accepted(found, facts, index, &proposal.command, &answer);
+            self.while_restoring(found, facts, index, &proposal.command, waited);
         }
         self.plans_changed(found, &proposal.command);
         self.stores_changed(found, index, &proposal.command);
         self.retired.follow(found, &self.state, &proposal.command, facts.ledgers);
-        if let Some(cluster) = &self.state.cluster {
+        // What an old state says of copies is looked at when hosts have said what they hold.
+        if let Some(cluster) = self.state.cluster.as_ref().filter(|_| self.state.restoring.is_none()) {
             self.tasks.places.copies(found, cluster, facts);
         }
         self.hosts_changed(found, facts);
@@ -427,6 +441,17 @@ impl Commits {
                 format!("{} is sent to {host} with index {}, which is not committed", order.id, order.index),
             );
         }
+        if order.action == Action::Adopt {
+            // R10: it rests on the restore itself.
+            let generation = self.state.cluster.as_ref().map_or(0, |cluster| cluster.generation);
+            if order.index != LogIndex::first_of(generation) {
+                found.say(
+                    "S16",
+                    format!("{host} is told to adopt index {}, this is generation {generation}", order.index),
+                );
+            }
+            return;
+        }
         let step = StepRef { plan: order.id.plan, task: order.id.task, step: order.id.step };
         if order.id.step & super::ledgers::MARKS == 0 && self.tasks.start_of(order.index.0) != Some(step) {
             found.say("S12", format!("{} is sent to {host}, entry {} does not start it", order.id, order.index));
@@ -465,7 +490,7 @@ fn must_be_audited(command: &Command) -> bool {
     )
 }
 
-fn name(command: &Command) -> String {
+pub(super) fn name(command: &Command) -> String {
     let text = format!("{command:?}");
     text.chars().take_while(|c| c.is_alphanumeric()).collect()
 }

@@ -43,6 +43,11 @@ impl Control {
         self.asked.entry((node, token)).or_default().push_back(Asked { kind, floor });
     }
 
+    /// The log is lost, and with it every session (R10).
+    pub fn restored(&mut self) {
+        self.plans.clear();
+    }
+
     /// A node's process is gone, and with it what it was asked.
     pub fn forget(&mut self, node: u64) {
         self.asked.retain(|(asked, _), _| *asked != node);

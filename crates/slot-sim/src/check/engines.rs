@@ -289,6 +289,8 @@ impl Engines {
             engine.requests.clear();
             engine.controls.clear();
             engine.thaw_all();
+            // A freeze that it died in before answering may come once more, late, and is bounded from then on (R12).
+            engine.limits.retain(|_, (_, answered)| *answered);
             engine.role = (EngineRole::Idle, engine.role.1);
         }
     }

@@ -5,6 +5,7 @@
 
 use super::Found;
 use slot_machine::command::{Answer, Command};
+use slot_types::cluster::Cluster;
 use slot_types::hold::HoldOn;
 use slot_types::ids::PlanId;
 use slot_types::plan::{Intent, Plan, StepKind};
@@ -18,6 +19,11 @@ const RULE: &str = "ADR19";
 pub(crate) struct Holds(BTreeSet<HoldOn>);
 
 impl Holds {
+    /// What a restored state holds.
+    pub fn of(cluster: Option<&Cluster>) -> Self {
+        Self(cluster.into_iter().flat_map(|cluster| cluster.holds.keys().cloned()).collect())
+    }
+
     /// An entry was accepted.
     pub fn said(&mut self, found: &mut Found, command: &Command, answer: &Answer) {
         let (on, is_change) = match command {

@@ -4,12 +4,18 @@
 //! What always holds: a ledger is known from the transactions that its disk took; an order is known from the bytes that
 //! reached the agent, and what coordinators sent is kept beside them.
 
+mod deeds;
+mod generations;
+
+pub(crate) use self::deeds::epoch_of;
+
+use self::deeds::{call_name, permits};
 use super::Found;
 use super::by_hand::{self, Hands};
 use super::commits::Commits;
 use super::engines::Freeze;
 use slot_agent::core::Effect;
-use slot_agent::core::image::{CopyKey, LedgerImage, LedgerMeta, LedgerWrite, OrderEntry};
+use slot_agent::core::image::{CopyEntry, CopyKey, LedgerImage, LedgerMeta, LedgerWrite, OrderEntry};
 use slot_types::codec;
 use slot_types::engine::EngineCall;
 use slot_types::ids::*;
@@ -46,7 +52,21 @@ struct Host {
     ended: BTreeSet<OrderId>,
     /// R19: what people did at the machine.
     hands: Hands,
+    /// S16: whose orders it takes, by the Adopts that its disk took.
+    generation: u32,
+    /// R3: the epoch at which a copy was last ordered to be master, until an order that fences it is done.
+    masters: BTreeMap<CopyKey, Epoch>,
     touched: bool,
+}
+
+fn of_entry(entry: &CopyEntry) -> Copy {
+    Copy {
+        epoch: entry.epoch,
+        index: entry.index,
+        retired: entry.retired,
+        stopped: entry.stopped,
+        freeze: entry.freeze,
+    }
 }
 
 /// See the module's documentation.
@@ -122,7 +142,9 @@ impl Ledgers {
         commits.check_order(found, host, &order);
         let known = self.sent.entry(order.id).or_default();
         let moved = |(_, o): &(HostName, Order)| o.index == order.index && o.boot != order.boot;
-        if order.id.step & MARKS == 0 && known.iter().any(moved) {
+        // Every host is told to adopt under one number, whatever its boot (R10).
+        let is_step = order.id.step & MARKS == 0 && order.action != Action::Adopt;
+        if is_step && known.iter().any(moved) {
             found.say("R27", format!("{} is sent again for another boot of {host}", order.id));
         }
         if !known.iter().any(|(to, o)| to == host && same_order(o, &order)) {
@@ -206,14 +228,12 @@ impl Ledgers {
         }
         host.touched = false;
         host.meta = Some(image.meta.clone());
-        let copy = |entry: &slot_agent::core::image::CopyEntry| Copy {
-            epoch: entry.epoch,
-            index: entry.index,
-            retired: entry.retired,
-            stopped: entry.stopped,
-            freeze: entry.freeze,
-        };
-        host.copies = image.copies.iter().map(|(key, entry)| (key.clone(), copy(entry))).collect();
+        host.generation = image.meta.highest.generation();
+        if !same_disk {
+            host.masters.clear();
+        }
+        host.copies = image.copies.iter().map(|(key, entry)| (key.clone(), of_entry(entry))).collect();
+        image.copies.iter().for_each(|(key, entry)| host.leads(key, entry));
         host.orders = image.orders.clone();
         host.open.clear();
         for (id, entry) in &host.orders {
@@ -243,14 +263,8 @@ impl Ledgers {
             match write {
                 LedgerWrite::Meta(meta) => host.meta_written(found, name, meta),
                 LedgerWrite::Copy(key, entry) => {
-                    let now = Copy {
-                        epoch: entry.epoch,
-                        index: entry.index,
-                        retired: entry.retired,
-                        stopped: entry.stopped,
-                        freeze: entry.freeze,
-                    };
-                    host.copy_written(found, name, key, now);
+                    host.copy_written(found, name, key, of_entry(entry));
+                    host.leads(key, entry);
                     host.hands.written(found, name, key, entry);
                 }
                 LedgerWrite::Order(id, entry) => drop(orders.insert(*id, entry)),
@@ -277,6 +291,7 @@ impl Ledgers {
                 }
                 if let Some(done) = host.done(name, id, outcome) {
                     if let Fact::Fenced(slot, copy, epoch) = &done {
+                        host.is_fenced(slot, copy, *epoch);
                         let fence = self.fences.entry(slot.clone()).or_default().entry(copy.clone()).or_default();
                         *fence = (*epoch).max(*fence);
                     }
@@ -327,52 +342,6 @@ pub(crate) enum Fact {
 /// R1: a freeze that was thawed answers so from then on.
 fn thawed(entry: &OrderEntry) -> bool {
     matches!(entry.outcome, Some(Outcome::NeverWill(NeverWill::Thawed)))
-}
-
-fn call_name(call: &EngineCall) -> &'static str {
-    match call {
-        EngineCall::Status => "status",
-        EngineCall::Freeze { .. } => "freeze",
-        EngineCall::Thaw { .. } => "thaw",
-        EngineCall::CatchUp { .. } => "catch-up",
-        EngineCall::Demote { .. } => "demote",
-        EngineCall::Raise { .. } => "raise",
-        EngineCall::Promote { .. } => "promote",
-        EngineCall::StartMaster { .. } => "start-master",
-        EngineCall::Follow { .. } => "follow",
-        EngineCall::ListStranded { .. } => "list-stranded",
-        EngineCall::Reinject { .. } => "reinject",
-        EngineCall::Canary { .. } => "canary",
-        EngineCall::Verify { .. } => "verify",
-        EngineCall::Stop => "stop",
-    }
-}
-
-/// At which epoch an engine is asked for something.
-pub(crate) fn epoch_of(call: &EngineCall) -> Option<Epoch> {
-    match call {
-        EngineCall::Freeze { epoch, .. }
-        | EngineCall::CatchUp { epoch, .. }
-        | EngineCall::Demote { epoch }
-        | EngineCall::Raise { epoch }
-        | EngineCall::Promote { epoch, .. }
-        | EngineCall::StartMaster { epoch, .. }
-        | EngineCall::Follow { epoch, .. } => Some(*epoch),
-        _ => None,
-    }
-}
-
-/// Which deeds an order is a reason for.
-fn permits(action: &Action, deed: &str) -> bool {
-    let name = action.name();
-    match action {
-        Action::Provision => matches!(deed, "provision" | "launch" | "kill"),
-        Action::Freeze { .. } | Action::Thaw { .. } => deed == name,
-        Action::Stop => matches!(deed, "stop" | "kill"),
-        Action::Promote { .. } => matches!(deed, "promote" | "catch-up" | "launch" | "kill"),
-        Action::Canary { .. } | Action::ConfirmStopped | Action::Cancel { .. } => false,
-        _ => deed == name || matches!(deed, "launch" | "kill"),
-    }
 }
 
 impl Host {
@@ -433,6 +402,9 @@ impl Host {
             } else {
                 open.remove(&id)
             };
+        }
+        if known.is_none() {
+            self.of_generation(found, name, id);
         }
         match (&known, &entry.outcome) {
             (Some(OrderEntry { outcome: Some(was), .. }), now) if now.as_ref() != Some(was) && !thawed(entry) => {

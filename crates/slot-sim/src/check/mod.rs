@@ -27,6 +27,7 @@ mod pauses;
 mod places;
 pub(crate) mod power;
 mod raft;
+mod restore;
 mod retire;
 mod roles;
 mod tasks;

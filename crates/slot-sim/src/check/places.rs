@@ -38,6 +38,13 @@ impl Places {
         self.unheard.insert(host.clone());
     }
 
+    /// The log is lost: where copies are is what the hosts will say. Which of them were ever whole stays known.
+    pub fn restored(&mut self) {
+        self.given.clear();
+        self.stood.clear();
+        self.begun.clear();
+    }
+
     /// S9, where the set of a store's copies changed.
     pub fn check(&mut self, found: &mut Found, cluster: &Cluster) {
         for (name, store) in &cluster.stores {

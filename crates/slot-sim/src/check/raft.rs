@@ -7,7 +7,7 @@ use super::Found;
 use slot_proto::pb::RaftEntryType;
 use slot_raft::{PersistBatch, RaftMessage, RaftMessageType, Restored};
 use slot_types::ids::OrderId;
-use slot_types::order::Order;
+use slot_types::order::{Action, Order};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
@@ -120,6 +120,19 @@ impl Raft {
             rounds: BTreeMap::new(),
             led_at: None,
         }
+    }
+
+    /// The group that was is lost, and these nodes begin a new one after an index: another log, with terms of its own.
+    pub fn restored(&mut self, nodes: &[u64], index: u64) {
+        for id in nodes {
+            self.nodes.insert(*id, Node::default());
+        }
+        self.leaders.clear();
+        self.votes.clear();
+        self.bodies.clear();
+        self.committed.clear();
+        self.rounds.clear();
+        self.fed = Some(index);
     }
 
     /// When a leader was last heard.
@@ -341,6 +354,10 @@ impl Raft {
         let (now, term, index) = (found.now, order.term.0, order.index.0);
         if self.leaders.get(&term).is_some_and(|leader| *leader != id) {
             found.say("S15", format!("c{id} sends {} in term {term}, in which it does not lead", order.id));
+        }
+        if order.action == Action::Adopt {
+            // It only makes the agent deaf to former generations: whoever led in this one may say so, confirmed or not.
+            return;
         }
         let quorum = self.quorum;
         let Some(node) = self.nodes.get_mut(&id) else { return };

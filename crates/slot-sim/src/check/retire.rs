@@ -22,6 +22,13 @@ pub(super) struct Retired {
 }
 
 impl Retired {
+    /// The log is lost: a store that was retired after the backup is known again, to whoever retires it once more.
+    pub fn restored(&mut self, cluster: Option<&Cluster>) {
+        let stores = cluster.into_iter().flat_map(|cluster| &cluster.stores);
+        self.known = stores.map(|(name, store)| (name.clone(), store.retired)).collect();
+        self.gone.retain(|name| !self.known.contains_key(name));
+    }
+
     /// One committed entry was applied.
     pub fn follow(&mut self, found: &mut Found, state: &State, command: &Command, ledgers: &Ledgers) {
         let Some(cluster) = &state.cluster else { return };

@@ -55,6 +55,24 @@ fn task_of(state: &State, plan: PlanId, task: u16) -> Option<&Task> {
 }
 
 impl Tasks {
+    /// The log is lost: plans and what they had begun are void (R10). What was promoted and what places held stays known.
+    pub fn restored(&mut self) {
+        self.plans.clear();
+        self.outstanding.clear();
+        self.admitted.clear();
+        self.places.restored();
+    }
+
+    /// R3: who may be master, by the hosts' own ledgers.
+    pub fn possible_are(&mut self, possible: BTreeMap<StoreName, BTreeMap<SlotId, Epoch>>) {
+        self.possible = possible;
+    }
+
+    /// The highest index of any step that was started.
+    pub fn last_start(&self) -> u64 {
+        self.starts.last_key_value().map_or(0, |(index, _)| *index)
+    }
+
     /// Which step an index started.
     pub fn start_of(&self, index: u64) -> Option<StepRef> {
         self.starts.get(&index).copied()

@@ -185,6 +185,13 @@ pub enum Seen<'a> {
         /// Which.
         node: u64,
     },
+    /// The coordinators' disks are lost, and these nodes' new ones were written from a backup; before they start (R10).
+    Restored {
+        /// Which.
+        nodes: &'a [u64],
+        /// What their disks hold.
+        state: &'a State,
+    },
     /// A person attested a host off that was on, in a way that no rule can find out: S1's model ends there.
     AttestedWrongly {
         /// Which.
@@ -240,6 +247,11 @@ impl Witness {
     /// Who counts the dangerous states among committed entries, if anybody does.
     pub(crate) fn looks(&mut self) -> &mut Option<crate::reach::Commits> {
         &mut self.commits.looks
+    }
+
+    /// Dangerous states of restores that were seen.
+    pub(crate) fn restores_seen(&self) -> impl Iterator<Item = &'static str> {
+        self.commits.restores.seen.iter().copied()
     }
 
     /// What was found so far, earliest first.
@@ -307,6 +319,11 @@ impl Witness {
                 self.commits.touched(host);
             }
             Seen::CoordinatorDiskTouched { node } => self.raft.touched(node),
+            Seen::Restored { nodes, state } => {
+                self.raft.restored(nodes, state.applied.0);
+                self.commits.restored(&mut self.found, state);
+                self.control.restored();
+            }
             Seen::AttestedWrongly { host } => {
                 self.acks.attested_wrongly.insert(host.clone());
             }

@@ -297,6 +297,7 @@ fn request_id(request: &ControlRequest) -> Option<RequestId> {
         | ControlRequest::Attest { request, .. }
         | ControlRequest::AdmitHost { request, .. }
         | ControlRequest::InviteHost { request, .. }
+        | ControlRequest::RevokeInvitation { request, .. }
         | ControlRequest::Hold { request, .. }
         | ControlRequest::Release { request, .. } => *request,
         ControlRequest::OpenSession | ControlRequest::Verify { .. } | ControlRequest::View { .. } => None,

@@ -121,6 +121,9 @@ impl Crowd {
     ) {
         let Some((state, cluster)) = cluster(public) else { return };
         let off = public.truth.off.contains(name);
+        if host.quarantined == Some(HostQuarantine::Restored) {
+            return self.readopt(now, public, who, name, asks);
+        }
         if host.quarantined.is_some() && self.holds_a_master(public, name) {
             return self.empty_quarantined(now, public, who, name, off, asks);
         }
@@ -158,6 +161,17 @@ impl Crowd {
                 self.plan(now, public, who, Intent::UndrainHost(name.clone()), asks);
             }
             _ => {}
+        }
+    }
+
+    /// After a restore: the word that a host belongs to this cluster, with the disk that is in it (R10).
+    fn readopt(&mut self, now: u64, public: &Public<'_>, who: usize, host: &HostName, asks: &mut Vec<Ask>) {
+        let Some(incarnation) = public.truth.disks.get(host).copied() else { return };
+        if self.may_care(Care::Host(host.clone()), now, AGAIN_MS) {
+            self.count("care: host re-adopted");
+            let (host, reason) = (host.clone(), "the coordinators were restored".to_string());
+            let request = ControlRequest::AdmitHost { request: None, host, incarnation, reason };
+            self.ask(now, public, who, request, Purpose::Admit, asks);
         }
     }
 

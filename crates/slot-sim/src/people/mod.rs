@@ -323,6 +323,14 @@ pub struct Crowd {
 }
 
 impl Crowd {
+    /// The coordinators were restored: revisions begin anew, and what was answered before is void (R10, S13).
+    pub fn coordinators_restored(&mut self) {
+        self.newest = Revision(0);
+        self.sent.values_mut().for_each(|sent| sent.floor = Revision(0));
+        self.people.iter_mut().for_each(|person| (person.session, person.opening) = (None, false));
+        self.planned.clear();
+    }
+
     /// People who have done nothing yet; the first applies the cluster file at once.
     pub fn new(dice: Stream, config: Config) -> Self {
         let people = config.operators.iter().cloned();

@@ -31,6 +31,14 @@ pub const BUGS: &[Bug] = &[
         thread: None,
     },
     Bug {
+        name: "r19-disk-not-vouched-for",
+        rule: "R19",
+        what: "A person may start a master without having said that no older disk was put back.",
+        how: "Keep A's disk while it is master, hand over to B, let nobody lead, put that disk back: its ledger says master \
+            at an epoch that was fenced since. R19: the branch was begun on a disk that nobody vouched for; S1 and S2 after it.",
+        thread: None,
+    },
+    Bug {
         name: "r19-started-beside-a-leader",
         rule: "R19",
         what: "A person may start a master while a coordinator that leads watches the agent.",

@@ -9,6 +9,7 @@ pub mod copies;
 pub mod hosts;
 pub mod plans;
 pub mod raft;
+pub mod restore;
 
 /// A deliberate bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +41,7 @@ pub const SMOKE: [&str; 8] = [
 /// Every bug there is, by name.
 pub fn all() -> Vec<&'static Bug> {
     let mut all: Vec<&'static Bug> =
-        [by_hand::BUGS, coordinator::BUGS, copies::BUGS, plans::BUGS, raft::BUGS, hosts::BUGS]
+        [by_hand::BUGS, coordinator::BUGS, copies::BUGS, plans::BUGS, raft::BUGS, restore::BUGS, hosts::BUGS]
             .into_iter()
             .flatten()
             .collect();

@@ -50,6 +50,9 @@ impl Watched {
     /// Everything that was counted.
     pub(crate) fn reached(&mut self) -> BTreeMap<&'static str, u64> {
         let mut all = std::mem::take(&mut self.lookout.reached.0);
+        for name in self.witness.restores_seen() {
+            *all.entry(name).or_default() += 1;
+        }
         let parts = [&mut self.lookout.orders.reached, &mut self.lookout.engines.reached];
         let parts = parts.into_iter().chain(self.witness.looks().iter_mut().map(|looks| &mut looks.reached));
         for part in parts {

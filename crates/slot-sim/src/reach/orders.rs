@@ -28,6 +28,7 @@ struct Host {
     boot: Option<BootId>,
     incarnation: Option<Incarnation>,
     term: Term,
+    generation: u32,
 }
 
 /// See the module's documentation.
@@ -51,7 +52,8 @@ impl Orders {
     }
 
     pub fn opens(&mut self, host: &HostName, boot: BootId, image: &LedgerImage) {
-        let known = Host { boot: Some(boot), incarnation: Some(image.meta.incarnation), term: image.meta.term };
+        let (incarnation, generation) = (Some(image.meta.incarnation), image.meta.highest.generation());
+        let known = Host { boot: Some(boot), incarnation, term: image.meta.term, generation };
         self.hosts.insert(host.clone(), known);
         self.asked.retain(|(of, _), _| of != host);
         if image.orders.values().any(|entry| entry.outcome.is_none()) {
@@ -94,6 +96,9 @@ impl Orders {
         let Some(known) = self.hosts.get(host) else { return };
         let boot = known.boot.is_some_and(|boot| boot != order.boot);
         let disk = known.incarnation.is_some_and(|disk| disk != order.incarnation);
+        if order.index.generation() < known.generation {
+            self.reached.at("S16: an order of a former generation came to a re-adopted host");
+        }
         let old = order.term < known.term;
         if boot && order.action.is_role_order() {
             self.reached.at("R27: an order arrived for a boot that has ended");
@@ -175,6 +180,7 @@ impl Orders {
                 LedgerWrite::Meta(meta) => {
                     let known = self.hosts.entry(host.clone()).or_default();
                     (known.incarnation, known.term) = (Some(meta.incarnation), meta.term);
+                    known.generation = meta.highest.generation();
                 }
                 LedgerWrite::Copy(_, entry) if entry.retired => {
                     self.reached.at("R11: a copy was retired and its tombstone kept");

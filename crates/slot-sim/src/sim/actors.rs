@@ -24,7 +24,8 @@ pub(crate) enum Sent {
 
 fn newest<'a>(coordinators: &'a BTreeMap<u64, Coordinator>, without_disk: &BTreeSet<u64>) -> Option<&'a State> {
     let live = coordinators.iter().filter(|(id, _)| !without_disk.contains(id)).filter_map(|(_, n)| n.core.as_ref());
-    live.map(coordinator::CoordinatorCore::state).max_by_key(|s| s.revision)
+    // A restored state is newer than any of before, whatever its revision (R10).
+    live.map(coordinator::CoordinatorCore::state).max_by_key(|s| (s.applied.generation(), s.revision))
 }
 
 impl Sim {
@@ -190,7 +191,12 @@ impl Sim {
         }
         self.clients_at = u64::MAX;
         let now = self.now();
-        let asks = self.writers.step(now, &Routes(newest(&self.coordinators, &self.without_disk)));
+        let mut map = newest(&self.coordinators, &self.without_disk);
+        // R10, S10: while hosts are re-adopted, front ends keep the map that they have.
+        if map.is_none_or(|state| state.restoring.is_some()) && self.map_kept.is_some() {
+            map = self.map_kept.as_deref();
+        }
+        let asks = self.writers.step(now, &Routes(map));
         for ask in asks {
             self.client_asks(ask);
         }

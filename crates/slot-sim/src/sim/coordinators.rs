@@ -10,7 +10,7 @@ use crate::check::Seen;
 use crate::disk::SimFile;
 use prost::Message;
 use slot_proto::pb;
-use slot_raft::store::{LogStore, RedbStore};
+use slot_raft::store::{LogStore, RedbStore, StoreError};
 use slot_raft::{NodeMarker, PersistBatch, RaftConfig, RaftMessage, Restored};
 use std::net::SocketAddr;
 
@@ -69,6 +69,23 @@ impl Coordinator {
             wake_at: None,
             seed,
         }
+    }
+
+    /// Its disk is gone; its process does not run.
+    pub(crate) fn loses_its_disk(&mut self) {
+        self.file = SimFile::formatted();
+        (self.has_store, self.fired) = (false, 0);
+        self.acquaintances.clear();
+    }
+
+    /// Its disk is written for the first time, with this content (`shell/restore.rs`).
+    pub(crate) fn is_written(&mut self, first: &Restored, incarnation: [u8; 16]) -> Result<(), StoreError> {
+        self.marker.incarnation = incarnation;
+        self.acquaintances.clear();
+        drop(RedbStore::create_with_backend(self.file.open(), &self.marker, first)?);
+        self.file.process_died();
+        self.has_store = true;
+        Ok(())
     }
 
     /// Whether a disk of a peer was ever seen.

@@ -1,7 +1,7 @@
 //! A person at a machine, when no coordinator that leads watches it (R19).
 //!
-//! What always holds: that person sees what `slot-agent local status` shows and nothing else; who leads and what was committed
-//! meanwhile is not known there, so now and then the word is wrong.
+//! What always holds: that person sees what `slot-agent local status` shows, and knows whether a disk of that machine was put
+//! back, and nothing else; who leads and what was committed meanwhile is not known there, so now and then the word is wrong.
 
 use super::*;
 use slot_agent::core::hand::{ByHand, ByHandAnswer};
@@ -29,11 +29,10 @@ impl Sim {
         }
     }
 
-    /// What local status offers on a host. Nobody starts anything from a disk that was put back: without coordinators an older
-    /// ledger is not noticed there (known gap of S2, R19).
+    /// What local status offers on a host.
     fn startable(&self, host: &HostName) -> Vec<(SlotId, Epoch)> {
         let process = Node::Agent(host.clone());
-        let core = self.agents.get(host).filter(|node| !node.replaced).and_then(|node| node.core.as_ref());
+        let core = self.agents.get(host).and_then(|node| node.core.as_ref());
         let core = core.filter(|_| !self.paused.contains_key(&process));
         let slots = core.map(|core| core.local_status(false).slots).unwrap_or_default();
         slots.into_iter().filter(|slot| slot.may_start.is_ok()).map(|slot| (slot.slot, slot.epoch)).collect()
@@ -50,13 +49,17 @@ impl Sim {
         })
     }
 
-    /// Somebody starts a slot's master by hand, at that epoch.
+    /// Somebody starts a slot's master by hand, at that epoch. Whoever put an older disk in says so (S2): no ledger could.
     pub fn start_by_hand(&mut self, slot: &SlotId, epoch: Epoch) {
         let Ok(by) = OperatorName::new("dora") else { return };
         let (ask, wall) = (self.number(), WallTime(self.now()));
         let (led, reason) = (self.is_led(&slot.host), "nobody answers".to_string());
-        self.note(|| format!("dora starts {slot} at {epoch:?} by hand, led: {led}"));
-        let by_hand = Box::new(ByHand { slot: slot.number, epoch, by, uid: 0, reason, wall, led });
+        let disk_is_current = self.agents.get(&slot.host).is_some_and(|node| !node.replaced);
+        if !disk_is_current {
+            self.reach("R19: a start was asked for on a disk that nobody vouched for");
+        }
+        self.note(|| format!("dora starts {slot} at {epoch:?} by hand, led: {led}, vouches: {disk_is_current}"));
+        let by_hand = Box::new(ByHand { slot: slot.number, epoch, by, uid: 0, reason, wall, led, disk_is_current });
         self.agent_step(&slot.host, agent::Event::ByHand { ask, by_hand });
     }
 

@@ -79,6 +79,7 @@ impl Sim {
             sweep: None,
             fate: None,
             without_disk: BTreeSet::new(),
+            map_kept: None,
             asks: BTreeMap::new(),
             sent: BTreeMap::new(),
             posted: BTreeMap::new(),

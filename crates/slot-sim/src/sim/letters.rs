@@ -29,6 +29,7 @@ fn request_bytes(asked: &Asked) -> Vec<u8> {
         Asked::ResumePlan(m) => (12, m.encode_to_vec()),
         Asked::Verify(m) => (13, m.encode_to_vec()),
         Asked::InviteHost(m) => (14, m.encode_to_vec()),
+        Asked::RevokeInvitation(m) => (15, m.encode_to_vec()),
     };
     behind(method, &message)
 }
@@ -48,6 +49,7 @@ fn read_request(bytes: &[u8]) -> Option<Asked> {
         10 => Asked::Release(pb::HoldRequest::decode(message).ok()?),
         11 => Asked::PausePlan(pb::EndPlanRequest::decode(message).ok()?),
         14 => Asked::InviteHost(pb::InviteHostRequest::decode(message).ok()?),
+        15 => Asked::RevokeInvitation(pb::RevokeInvitationRequest::decode(message).ok()?),
         12 => Asked::ResumePlan(pb::EndPlanRequest::decode(message).ok()?),
         13 => Asked::Verify(pb::VerifyRequest::decode(message).ok()?),
         _ => return None,

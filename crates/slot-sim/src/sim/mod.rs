@@ -17,6 +17,7 @@ mod letters;
 mod looks;
 mod nemesis;
 pub(crate) mod play;
+mod restore;
 mod script;
 mod sweeping;
 mod watch;
@@ -154,6 +155,8 @@ pub struct Sim {
     fate: Option<Injection>,
     /// Coordinators that have lost their disk.
     without_disk: BTreeSet<u64>,
+    /// The last map of the front ends before the coordinators were lost (S10).
+    map_kept: Option<Box<slot_machine::state::State>>,
     /// Who asks, as the certificate of the call's connection says, until it is answered.
     asks: BTreeMap<u64, OperatorName>,
     sent: BTreeMap<u64, actors::Sent>,

@@ -141,7 +141,7 @@ impl Scene {
             .collect();
         let engines: Vec<(&SlotId, &journal::JournalCore)> =
             sim.engines.iter().filter_map(|(slot, e)| e.core.as_ref().map(|core| (slot, core))).collect();
-        let state = nodes.iter().map(|(_, s)| *s).max_by_key(|s| s.revision);
+        let state = nodes.iter().map(|(_, s)| *s).max_by_key(|s| (s.applied.generation(), s.revision));
         let heal = Heal { begun_ms: begun, ended_ms: sim.queue.now(), bound_ms: HEAL_MS };
         sim.witness.finish(End { state, nodes: &nodes, engines: &engines, heal: Some(heal) });
         let mut extra = Vec::new();

@@ -2,7 +2,7 @@
 //!
 //! What always holds: a filter leaves lines out and changes none; the answer says how many there are without it.
 
-use super::SlotLine;
+use super::{Compared, SlotLine};
 use crate::evidence::Seen;
 use crate::hold::{Held, HoldOn};
 use crate::ids::*;
@@ -104,8 +104,10 @@ pub struct StoreLine {
     pub others: Vec<SlotId>,
     /// Of its replicas: the furthest behind, in records.
     pub worst_lag_records: Seen<u64>,
-    /// Of its replicas: the longest since one was verified against its master, in milliseconds.
+    /// Of its replicas: the longest since one's chain of digests agreed with its master's, in milliseconds.
     pub oldest_stamp_ms: Seen<u64>,
+    /// Of its replicas: the worst of when each was last compared record by record; `None` when it has none.
+    pub compared: Option<Compared>,
     /// The running plan that holds it.
     pub claimed_by: Option<PlanId>,
     /// Its open loss cases.

@@ -1,4 +1,4 @@
-//! What the loss of one host, or of all hosts of a domain, would do now.
+//! What the loss of one host, of two, or of all hosts of a domain, would do now.
 //!
 //! What always holds: nothing here is a plan and nothing is promised; it is the planner's own choice on what is seen at one
 //! moment, so it changes with what is seen.
@@ -9,7 +9,7 @@ use crate::ids::*;
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
 
@@ -20,6 +20,8 @@ pub enum Lost {
     Host(HostName),
     /// Every host in a failure domain or below it.
     Domain(Domain),
+    /// Several hosts at once.
+    Hosts(BTreeSet<HostName>),
 }
 impl Lost {
     /// Whether a host, which is there, is lost.
@@ -27,6 +29,7 @@ impl Lost {
         match self {
             Self::Host(host) => host == name,
             Self::Domain(domain) => at.0.starts_with(&domain.0),
+            Self::Hosts(hosts) => hosts.contains(name),
         }
     }
     /// The coordinators that go with it: those with the address of a host that is lost.
@@ -45,6 +48,7 @@ impl Lost {
         match self {
             Self::Host(host) => host.to_string(),
             Self::Domain(at) => at.to_string(),
+            Self::Hosts(hosts) => hosts.iter().map(HostName::as_str).collect::<Vec<_>>().join(" "),
         }
     }
 }
@@ -53,6 +57,7 @@ impl fmt::Display for Lost {
         match self {
             Self::Host(host) => write!(f, "host {host}"),
             Self::Domain(at) => write!(f, "domain {at}"),
+            Self::Hosts(_) => write!(f, "hosts {}", self.name()),
         }
     }
 }
@@ -189,6 +194,17 @@ pub struct Losses {
     pub hosts: Vec<LossLine>,
     /// Each rack: all hosts of one failure domain. Empty when every host is in one of its own.
     pub racks: Vec<LossLine>,
+}
+
+/// The worst of any two hosts at once.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub struct PairLoss {
+    /// In numbers; `None` when there are no two hosts with anything to lose.
+    pub worst: Option<LossLine>,
+    /// How many pairs were looked at. Where that is not all of them, those that stop the most stores are among them.
+    pub looked_at: u64,
+    /// How many pairs there are of hosts with anything to lose.
+    pub of: u64,
 }
 
 /// What each loss would do.

@@ -291,7 +291,8 @@ pub async fn hold(client: &mut Client, console: &mut Console, what: Hold, releas
     Ok(Exit::Done)
 }
 
-fn tell(console: &mut Console, task: &Task, text: &str) {
+/// Says that a change is made, which has nothing more to tell.
+pub fn tell(console: &mut Console, task: &Task, text: &str) {
     if console.json {
         console.document(&json::done(&task.operation, &task.subject, Exit::Done));
     } else {

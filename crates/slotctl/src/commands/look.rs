@@ -85,6 +85,7 @@ pub async fn look(client: &mut Client, console: &mut Console, task: &Task, query
         View::Explain(explain) => text::explain::explain(explain),
         View::Evidence(evidence) => text::evidence::evidence(evidence),
         View::Slots(slots) => text::fleet::slots(slots, answer.confirmed),
+        View::Invitations(invitations) => text::invite::list(invitations),
         View::Backup(_)
         | View::Status(_)
         | View::Plan(_)

@@ -12,9 +12,15 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use slot_types::ids::{HostName, LogTime, PlanId};
 use slot_types::view::{HostView, PlanView, Query, View};
 use std::collections::BTreeSet;
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// Nothing moved for so long: the cause is drawn below the bar.
 const STALL_MS: u64 = 5_000;
+/// A store that was stopped because a copy differs is compared at once; its records are waited for so long.
+const NAMED_WITHIN: Duration = Duration::from_secs(20);
+/// And looked for so often.
+const LOOK_AGAIN: Duration = Duration::from_millis(300);
 /// The bar, how far it is, and how long it still takes.
 const MOVING: &str = "{bar:24} {wide_msg}";
 /// The same, and below it why nothing moves.
@@ -90,7 +96,7 @@ pub async fn to_the_end(client: &mut Client, console: &mut Console, task: &Task,
     let mut progress = Progress::new(console.draws());
     let view = client.watch_plan(&task, id, |view| progress.show(view)).await;
     progress.bar.finish_and_clear();
-    let view = view?;
+    let view = named(client, console, &task, view?).await?;
     let shown = Shown::new(&task, client.cluster(), id, &view.bytes)?;
     let mut hosts = Vec::new();
     for host in shown.plan.intent.drained() {
@@ -103,6 +109,23 @@ pub async fn to_the_end(client: &mut Client, console: &mut Console, task: &Task,
         console.text(&ending.text);
     }
     Ok(ending.exit)
+}
+
+/// The same view, once the records are named in which a copy differs that a store was stopped for; or as it is after a while.
+async fn named(client: &mut Client, console: &mut Console, task: &Task, view: PlanView) -> Result<PlanView, Failure> {
+    let unnamed = |view: &PlanView| {
+        let mut differ = view.tasks.iter().filter_map(|line| line.differs.as_ref());
+        differ.find(|differs| differs.findings.is_none()).map(|differs| differs.slot.clone())
+    };
+    let (mut view, began) = (view, Instant::now());
+    if let Some(slot) = unnamed(&view) {
+        console.remark(&format!("{slot} differs from its master; its records are being compared\n"));
+    }
+    while unnamed(&view).is_some() && began.elapsed() < NAMED_WITHIN {
+        tokio::time::sleep(LOOK_AGAIN).await;
+        view = client.plan(task, view.id).await?;
+    }
+    Ok(view)
 }
 
 /// A host as the cluster surely has it now; `None` when that could not be learnt.

@@ -4,7 +4,7 @@
 //! many it is a part.
 
 use super::layout::*;
-use super::{hold, show, status};
+use super::{hold, show, status, verify};
 use slot_types::evidence::Seen;
 use slot_types::view::*;
 
@@ -25,7 +25,8 @@ pub fn stores(view: &StoresView, confirmed: bool) -> String {
     }
     text += &hold::lines("HELD  ", &view.holds);
     text.push('\n');
-    let mut table = Table::new(&["STORE", "EPOCH", "MASTER", "STATE", ">LIVE", ">LAG", ">VERIFIED", "OTHER COPIES"]);
+    let mut table =
+        Table::new(&["STORE", "EPOCH", "MASTER", "STATE", ">LIVE", ">LAG", ">VERIFIED", ">COMPARED", "OTHER COPIES"]);
     for line in &view.stores {
         table.row(vec![
             line.store.to_string(),
@@ -35,6 +36,7 @@ pub fn stores(view: &StoresView, confirmed: bool) -> String {
             format!("{}/{}", line.live.value().map_or("?".into(), ToString::to_string), line.copies),
             of_replicas(line, &line.worst_lag_records, u64::to_string),
             of_replicas(line, &line.oldest_stamp_ms, |ms| span(*ms)),
+            verify::compared(line.compared),
             remarks(line),
         ]);
     }

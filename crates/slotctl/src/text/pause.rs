@@ -3,7 +3,7 @@
 //! What always holds: each line ends in a command that can be typed as it stands.
 
 use super::layout::count;
-use slot_types::ids::PlanId;
+use slot_types::ids::{PlanId, SlotId};
 use slot_types::plan::{Plan, TaskKind};
 use slot_types::view::{PlanView, TaskProgress};
 
@@ -51,5 +51,11 @@ pub fn next(view: &PlanView, plan: &Plan) -> String {
     rows.push((format!("slotctl plan resume {id} -m REASON"), again));
     rows.push((format!("slotctl plan undo {id} -m REASON"), back));
     rows.push((format!("slotctl plan abort {id} -m REASON"), "leave it as it is, and let go of its stores".into()));
+    // The paused plan keeps the store, so the copy is built anew after it.
+    let differ: Vec<&SlotId> =
+        view.tasks.iter().filter_map(|line| line.differs.as_ref()).map(|differs| &differs.slot).collect();
+    if let Some(slot) = differ.first() {
+        rows.push((format!("slotctl move slot {slot} -m REASON"), "once it is over: build that copy anew".into()));
+    }
     rows.iter().map(|(command, what)| format!("  {command:<38}   {what}\n")).collect()
 }

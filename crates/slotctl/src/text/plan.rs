@@ -266,6 +266,7 @@ pub fn ending(view: &PlanView, plan: &Plan, hosts: &[HostView]) -> Ending {
     let mut text = wrap(&format!("{}   ", view.id), &state);
     for task in view.tasks.iter().filter(|t| t.state != TaskProgress::Done) {
         text += &complaint(task);
+        text += &task.differs.as_ref().map_or_else(String::new, super::verify::named);
     }
     for case in &view.loss_cases {
         text += &format!("  loss case {case} is open   slotctl loss show {case}\n");

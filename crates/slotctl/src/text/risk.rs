@@ -41,12 +41,13 @@ pub fn table(view: &RisksView, pairs: &Pairs, confirmed: Option<bool>) -> String
     text + &table.text(0)
 }
 
-/// `one host dies` and `one rack dies`, each with the worst of them.
+/// `one host dies`, `one rack dies` and `two hosts die`, each with the worst of them.
 pub fn lines<'a>(worst: impl Iterator<Item = &'a LossLine>) -> String {
     let line = |line: &LossLine| {
         let prefix = match &line.lost {
             Lost::Host(_) => "one host dies  ",
             Lost::Domain(_) => "one rack dies  ",
+            Lost::Hosts(_) => "two hosts die  ",
         };
         if line.masters > 0 || line.stops > 0 {
             join(prefix, &summary(line))
@@ -55,6 +56,17 @@ pub fn lines<'a>(worst: impl Iterator<Item = &'a LossLine>) -> String {
         }
     };
     worst.map(line).collect()
+}
+
+/// The worst of any two hosts, and how many pairs were looked at if that is not all of them.
+pub fn pair(pair: &PairLoss) -> String {
+    let text = lines(pair.worst.iter());
+    if pair.worst.is_none() || pair.looked_at >= pair.of {
+        return text;
+    }
+    let looked =
+        format!("{} of {} pairs were looked at, those that stop the most stores among them", pair.looked_at, pair.of);
+    text + &wrap("               ", &looked)
 }
 
 fn summary(line: &LossLine) -> Vec<String> {
@@ -105,7 +117,7 @@ pub fn one(view: &RiskView, lost: &Lost) -> String {
     let served = format!("{} of {} still served", loss.served, count(loss.stores.into(), "store"));
     let mut text = join(&format!("if {lost} is lost   "), &[verdict, served, format!("revision {}", view.revision)]);
     text.push('\n');
-    if matches!(loss.lost, Lost::Domain(_)) {
+    if !matches!(loss.lost, Lost::Host(_)) {
         let hosts: Vec<&str> = loss.hosts.iter().map(HostName::as_str).collect();
         text += &wrap("hosts        ", &hosts.join(" "));
     }

@@ -89,12 +89,12 @@ fn next(view: &HostView) -> String {
 }
 
 pub(super) fn slots(lines: &[SlotLine], name: impl Fn(&SlotLine) -> String, title: &'static str) -> String {
-    let mut table = Table::new(&[title, "STORE", "ROLE", "STATE", "POSITION", ">BEHIND", "ENGINE"]);
+    let mut table = Table::new(&[title, "STORE", "ROLE", "STATE", "POSITION", ">BEHIND", ">COMPARED", "ENGINE"]);
     for line in lines {
         let Some(copy) = &line.copy else {
             let note = line.claimed_by.map_or(String::new(), |plan| format!("reserved by {plan}"));
             let dash = || "-".to_string();
-            table.row(vec![name(line), "free".into(), dash(), dash(), dash(), dash(), note]);
+            table.row(vec![name(line), "free".into(), dash(), dash(), dash(), dash(), dash(), note]);
             continue;
         };
         let behind = match (copy.copy.role, &copy.behind) {
@@ -109,6 +109,7 @@ pub(super) fn slots(lines: &[SlotLine], name: impl Fn(&SlotLine) -> String, titl
             state(copy.copy.state).into(),
             copy.position.value().map_or("?".into(), ToString::to_string),
             behind,
+            super::verify::compared(copy.compared),
             engine(&copy.copy, &copy.engine),
         ]);
     }

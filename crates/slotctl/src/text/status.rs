@@ -3,7 +3,7 @@
 //! What always holds: when something needs a person, that comes first and what is well shrinks to a line.
 
 use super::layout::*;
-use super::{front_end, hold, risk};
+use super::{front_end, hold, risk, verify};
 use slot_types::cluster::HostState;
 use slot_types::evidence::Seen;
 use slot_types::view::*;
@@ -136,6 +136,7 @@ fn summary(view: &StatusView) -> String {
     stores.push(count(counts.open_plans, "open plan"));
     let mut text = join("stores         ", &stores);
     text += &wrap("replication    ", &replication(view));
+    text += &wrap("compared       ", &verify::counts(&view.compared));
     text += &losses(view);
     text += &wrap("room           ", &room(counts));
     let coordinators: Vec<String> = view.coordinators.iter().map(|c| coordinator(view, c)).collect();
@@ -159,7 +160,9 @@ fn replication(view: &StatusView) -> String {
 
 fn losses(view: &StatusView) -> String {
     match &view.worst_losses {
-        Seen::Known { value, .. } => risk::lines(value.iter()),
+        Seen::Known { value, .. } => {
+            risk::lines(value.iter()) + &view.worst_pair.value().map_or(String::new(), risk::pair)
+        }
         Seen::Unknown { reason } => wrap("one host dies  ", &format!("not known: {reason}")),
     }
 }

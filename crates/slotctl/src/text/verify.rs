@@ -4,7 +4,43 @@
 
 use super::layout::*;
 use slot_types::verify::{Findings, Stamp, Verification};
-use slot_types::view::{VerifyLine, VerifyState, VerifyView};
+use slot_types::view::{Compared, ComparedCounts, Differs, VerifyLine, VerifyState, VerifyView};
+
+/// In a table: how long ago it was equal, record by record.
+pub fn compared(of: Option<Compared>) -> String {
+    match of {
+        None => "-".into(),
+        Some(Compared::Never) => "never".into(),
+        Some(Compared::Equal { ago_ms }) => span(ago_ms),
+        Some(Compared::Differs { .. }) => "DIFFERS".into(),
+    }
+}
+
+/// The same of all replicas, on one line.
+pub fn counts(of: &ComparedCounts) -> String {
+    let ComparedCounts { replicas, uncompared, differ, oldest_ms } = *of;
+    if replicas == 0 {
+        return "no replica to compare".into();
+    }
+    let equal = replicas.saturating_sub(uncompared + differ);
+    let mut parts = vec![format!("{equal} of {} equal record by record", count(replicas, "replica"))];
+    parts.extend(oldest_ms.map(|ms| format!("the longest ago {}", span(ms))));
+    parts.extend((uncompared > 0).then(|| format!("{uncompared} never compared")));
+    parts.extend((differ > 0).then(|| format!("{differ} DIFFER")));
+    parts.join(" · ")
+}
+
+/// Below a hand-over that gave up: which records of the copy it was for are not its master's.
+pub fn named(of: &Differs) -> String {
+    let slot = &of.slot;
+    match &of.findings {
+        None => wrap("      ", &format!("{slot} differs from its master; in which records is not known yet")),
+        Some(found) => {
+            let head = format!("{slot} differs from its master in {}:", counted(found));
+            wrap("      ", &head) + &differences(found)
+        }
+    }
+}
 
 /// One line while it goes on.
 pub fn progress(view: &VerifyView) -> String {

@@ -16,6 +16,11 @@ use tonic::codegen::BoxStream;
 use tonic::codegen::tokio_stream;
 use tonic::{Request, Response, Status};
 
+/// Makes a plan, or refuses.
+type Planner = Box<dyn Fn(Intent) -> Result<Plan, String> + Send>;
+/// Answers a query that it knows.
+type Views = Box<dyn Fn(&Query) -> Option<View> + Send>;
+
 /// What a fake does, and what it was asked.
 #[derive(Default)]
 pub struct Script {
@@ -48,6 +53,10 @@ pub struct Script {
     /// How far comparisons are, one for each time it is asked, and what it was asked.
     pub verify: std::collections::VecDeque<slot_types::view::VerifyView>,
     pub verify_asked: Vec<(String, Option<u64>)>,
+    /// Makes the plan of an intent, or refuses, instead of `plan`.
+    pub planner: Option<Planner>,
+    /// Answers queries, those it does not know excepted.
+    pub views: Option<Views>,
     /// Intents asked for.
     pub intents: Vec<Intent>,
     pub mass: bool,
@@ -134,6 +143,9 @@ impl Control for Fake {
             if let Some(status) = &script.refuse {
                 return Err(status.clone());
             }
+            if let (Some(planner), Some(intent)) = (&script.planner, script.intents.last()) {
+                script.plan = Some(planner(intent.clone()).map_err(Status::failed_precondition)?);
+            }
             script.plan.as_ref().unwrap().people
         };
         self.plan_reply(people.into())
@@ -153,11 +165,11 @@ impl Control for Fake {
     }
     async fn pause_plan(&self, request: Request<pb::EndPlanRequest>) -> Result<Response<pb::PlanReply>, Status> {
         self.enter("PausePlan", &request, request.get_ref().request.as_ref())?;
-        Err(Status::unimplemented("no test pauses here"))
+        self.plan_reply(0)
     }
     async fn resume_plan(&self, request: Request<pb::EndPlanRequest>) -> Result<Response<pb::PlanReply>, Status> {
         self.enter("ResumePlan", &request, request.get_ref().request.as_ref())?;
-        Err(Status::unimplemented("no test resumes here"))
+        self.plan_reply(0)
     }
     async fn abort_plan(&self, request: Request<pb::EndPlanRequest>) -> Result<Response<pb::PlanReply>, Status> {
         self.enter("AbortPlan", &request, request.get_ref().request.as_ref())?;
@@ -177,6 +189,17 @@ impl Control for Fake {
         match &self.0.lock().unwrap().refuse {
             Some(status) => Err(status.clone()),
             None => Ok(Response::new(pb::ChangeReply { revision: 8 })),
+        }
+    }
+    async fn revoke_invitation(
+        &self,
+        request: Request<pb::RevokeInvitationRequest>,
+    ) -> Result<Response<pb::ChangeReply>, Status> {
+        let pb::RevokeInvitationRequest { request: name, host, .. } = request.get_ref();
+        self.enter(&format!("RevokeInvitation {host}"), &request, name.as_ref())?;
+        match &self.0.lock().unwrap().refuse {
+            Some(status) => Err(status.clone()),
+            None => Ok(Response::new(pb::ChangeReply { revision: 9 })),
         }
     }
     async fn hold(&self, request: Request<pb::HoldRequest>) -> Result<Response<pb::HoldReply>, Status> {
@@ -205,12 +228,17 @@ impl Control for Fake {
     async fn view(&self, request: Request<pb::ViewRequest>) -> Result<Response<pb::ViewReply>, Status> {
         let query: Query = decode(&request.get_ref().query).map_err(|e| Status::invalid_argument(e.to_string()))?;
         self.enter("View", &request, None)?;
+        let view = self.0.lock().unwrap().views.as_ref().and_then(|views| views(&query));
+        if let Some(view) = view {
+            return Ok(Response::new(self.view_reply(view)));
+        }
         let view = match query {
             Query::Plan(_) => View::Plan(Box::new(self.plan_view())),
             Query::Host(host) => match &self.0.lock().unwrap().host {
                 Some(view) => View::Host(Box::new(view.clone())),
                 None => View::NotFound { subject: format!("host {host}") },
             },
+            Query::Invitations => View::Invitations(crate::fixtures::invitations_view()),
             Query::Audit { after, limit } => View::Audit(self.audit(after, limit)),
             Query::AuditSince { wall, limit } => {
                 let script = self.0.lock().unwrap();
@@ -259,7 +287,8 @@ pub struct Rig {
 
 impl Rig {
     pub async fn start(names: &[&str]) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        // There and nowhere else, so that lines that name it are as long, and broken at the same places, on every machine.
+        let dir = tempfile::tempdir_in("/tmp").unwrap();
         let mut listeners = BTreeMap::new();
         let mut coordinators = BTreeMap::new();
         for name in names {

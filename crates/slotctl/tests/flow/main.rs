@@ -7,11 +7,15 @@ mod fake;
 #[path = "../text/fixtures.rs"]
 mod fixtures;
 mod generate;
+mod invite;
+#[path = "../text/sink.rs"]
+mod sink;
 mod verify;
 
 use clap::Parser;
 use fake::Rig;
 use fixtures::*;
+use sink::Sink;
 use slot_types::cluster::*;
 use slot_types::ids::*;
 use slot_types::plan::{Intent, Plan, Task, TaskKind};
@@ -20,28 +24,7 @@ use slot_types::view::{PlanState, TaskProgress};
 use slotctl::args::Cli;
 use slotctl::console::Console;
 use slotctl::failure::Exit;
-use std::io::Write;
-use std::sync::{Arc, Mutex};
 use tonic::Status;
-
-#[derive(Clone, Default)]
-struct Sink(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Sink {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Sink {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
 
 struct Ended {
     exit: Exit,
@@ -109,22 +92,21 @@ fn digest_of(bytes: &[u8]) -> String {
     slot_types::position::ShortDigest(bytes.try_into().unwrap()).to_string()
 }
 
+/// The plan that c1 makes, and sees done once it is approved; its digest.
+fn makes(rig: &Rig, plan: Plan) -> String {
+    let (digest, bytes) = (Digest::of(&plan.bytes()), plan.bytes());
+    let view = slot_types::view::PlanView { digest, bytes, ..drain_view(PlanState::Done, TaskProgress::Done) };
+    let mut script = rig.script("c1");
+    (script.plan, script.ends) = (Some(plan), Some(view));
+    digest.to_string()
+}
+
 /// R26: a power cut is approved only by who types the host's name, on a terminal or off it.
 #[tokio::test]
 async fn r26_the_host_that_is_switched_off_is_typed() {
     let (rig, _) = drains().await;
     let plan = Plan { cluster: rig.cluster, switch_off: switched_off(Some(host(9))), ..drain_plan() };
-    let digest = Digest::of(&plan.bytes()).to_string();
-    let view = slot_types::view::PlanView {
-        digest: Digest::of(&plan.bytes()),
-        bytes: plan.bytes(),
-        ..drain_view(PlanState::Done, TaskProgress::Done)
-    };
-    {
-        let mut script = rig.script("c1");
-        script.plan = Some(plan);
-        script.ends = Some(view);
-    }
+    let digest = makes(&rig, plan);
     let ended = run(&rig, DRAIN, Some(&["yes", "imap4", "no"])).await;
     assert!(ended.err.contains("SWITCHED OFF") && rig.script("c1").approved.is_empty(), "{}", ended.err);
     let approve = format!("slotctl plan approve p17 --digest {digest} -m go");
@@ -146,17 +128,7 @@ async fn the_store_that_is_destroyed_is_typed() {
     let (rig, _) = drains().await;
     let store = slot_types::ids::StoreName::new("store23").unwrap();
     let plan = Plan { cluster: rig.cluster, intent: Intent::RetireStore(store.clone()), ..drain_plan() };
-    let digest = Digest::of(&plan.bytes()).to_string();
-    let view = slot_types::view::PlanView {
-        digest: Digest::of(&plan.bytes()),
-        bytes: plan.bytes(),
-        ..drain_view(PlanState::Done, TaskProgress::Done)
-    };
-    {
-        let mut script = rig.script("c1");
-        script.plan = Some(plan);
-        script.ends = Some(view);
-    }
+    let digest = makes(&rig, plan);
     let retire = "slotctl retire store store23 -m old";
     let ended = run(&rig, retire, Some(&["yes", "store2", "no"])).await;
     assert!(ended.err.contains("DESTROYED") && rig.script("c1").approved.is_empty(), "{}", ended.err);

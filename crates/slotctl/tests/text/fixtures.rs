@@ -85,6 +85,13 @@ pub fn loss_line(lost: Lost, masters: u32) -> LossLine {
     }
 }
 
+/// Two hosts that share seven stores.
+pub fn worst_pair() -> PairLoss {
+    let lost = Lost::Hosts([host(5), host(7)].into());
+    let worst = LossLine { moves: 33, stops: 7, served: 233, coordinators: Vec::new(), ..loss_line(lost, 40) };
+    PairLoss { worst: Some(worst), looked_at: 66, of: 66 }
+}
+
 fn coordinator(name: &str, address: &str, reachable: Seen<bool>) -> CoordinatorLine {
     CoordinatorLine { name: CoordinatorName::new(name).unwrap(), address: address.parse().unwrap(), reachable }
 }
@@ -114,8 +121,10 @@ pub fn quiet() -> StatusView {
             slots: 480,
             slots_free: 0,
         },
+        compared: ComparedCounts { replicas: 240, uncompared: 3, differ: 0, oldest_ms: Some(449_280_000) },
         hosts: (1..=12).map(host_line).collect(),
         worst_losses: known(vec![loss_line(Lost::Host(host(7)), 20), loss_line(Lost::Domain(rack(5)), 80)], 0),
+        worst_pair: known(worst_pair(), 0),
         front_ends: vec![front_end(1, 48_211), front_end(2, 48_211)],
         holds: Vec::new(),
     }
@@ -139,6 +148,7 @@ pub fn trouble() -> StatusView {
     view.revision = Revision(48_377);
     view.coordinators[0].reachable = known(false, 171_000);
     view.front_ends[1] = front_end(2, 48_100);
+    view.compared = ComparedCounts { replicas: 240, uncompared: 238, differ: 2, oldest_ms: None };
     let numbers = [4, 17, 23, 31, 58, 71, 88, 90, 112, 119, 127, 133, 140, 151, 166, 178, 190, 201, 222, 239];
     let stores = numbers.map(|n| format!("store{n}")).join(" ");
     view.needs_you = vec![
@@ -215,10 +225,15 @@ pub fn line(h: u16, n: u16, s: u16, role: Role, state: CopyState, engine: Seen<C
         None => (unknown("nothing runs"), unknown("nothing runs")),
     };
     let copy = Copy { role, state, generation: CopyGeneration(1), follows, whole: true };
+    let compared = (role == Role::Replica).then_some(match state {
+        CopyState::Quarantined => Compared::Differs { records: 2, ago_ms: 95_000 },
+        CopyState::Stopped => Compared::Never,
+        _ => Compared::Equal { ago_ms: 183_000_000 },
+    });
     SlotLine {
         slot: slot(h, n),
         address: format!("10.20.{h}.{n}:7430").parse().unwrap(),
-        copy: Some(SlotCopy { store: store(s), copy, engine, position, behind }),
+        copy: Some(SlotCopy { store: store(s), copy, engine, position, behind, compared }),
         claimed_by: None,
     }
 }
@@ -416,6 +431,7 @@ pub fn drain_view(state: PlanState, last: TaskProgress) -> PlanView {
         step_now: String::new(),
         steps_done: done,
         steps_total: total,
+        differs: None,
     };
     let ended = state.is_ended();
     let mut tasks = vec![
@@ -453,5 +469,30 @@ pub fn drain_view(state: PlanState, last: TaskProgress) -> PlanView {
         ended_wall: None,
         wall: NOW,
         host_state: None,
+    }
+}
+
+/// One of each kind.
+pub fn invitations_view() -> InvitationsView {
+    let line = |n: u16, by: &str, left_ms, fate| InvitationLine {
+        host: host(n),
+        role: "agent".into(),
+        certificate: Digest([n as u8; 32]),
+        by: who(by),
+        reason: "ticket 8812: new disks after the fire".into(),
+        wall: NOW,
+        left_ms,
+        fate,
+    };
+    let later = WallTime(NOW.0 + 3_600_000);
+    let burnt = InvitationFate::Burnt { key: Digest([9; 32]), incarnation: Incarnation([7; 16]), wall: later };
+    InvitationsView {
+        revision: Revision(48_211),
+        invitations: vec![
+            line(7, "oncall", 70_000_000, burnt),
+            line(8, "bob", 0, InvitationFate::Expired),
+            line(9, "oncall", 82_800_000, InvitationFate::Open),
+            line(10, "bob", 80_000_000, InvitationFate::Revoked { by: who("oncall"), wall: later }),
+        ],
     }
 }

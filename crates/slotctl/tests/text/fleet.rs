@@ -19,6 +19,7 @@ fn store_line(n: u16) -> StoreLine {
         others: vec![slot(7, n)],
         worst_lag_records: known(0, 900),
         oldest_stamp_ms: known(95_000, 900),
+        compared: Some(Compared::Equal { ago_ms: 449_280_000 }),
         claimed_by: None,
         open_loss_cases: Vec::new(),
         held: Vec::new(),
@@ -33,6 +34,7 @@ pub fn stores_view() -> StoresView {
         live: known(1, 0),
         worst_lag_records: unknown("its engine is not running"),
         oldest_stamp_ms: unknown("its engine is not running"),
+        compared: Some(Compared::Differs { records: 3, ago_ms: 95_000 }),
         open_loss_cases: vec![LossCaseId(12), LossCaseId(13)],
         ..store_line(23)
     };
@@ -41,6 +43,7 @@ pub fn stores_view() -> StoresView {
         live: known(3, 0),
         others: vec![slot(7, 31), slot(11, 5)],
         oldest_stamp_ms: known(449_280_000, 900),
+        compared: Some(Compared::Never),
         held: vec![slot_types::hold::HoldOn::Store(store(31))],
         ..store_line(31)
     };
@@ -52,6 +55,7 @@ pub fn stores_view() -> StoresView {
         others: Vec::new(),
         worst_lag_records: unknown("it has no replica that serves"),
         oldest_stamp_ms: unknown("it has no replica that serves"),
+        compared: None,
         ..store_line(42)
     };
     StoresView {

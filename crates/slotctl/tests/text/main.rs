@@ -1,6 +1,9 @@
 //! What a person reads, from fixed values and a fixed clock; and what the command line takes and refuses.
 
+#[path = "../flow/fake.rs"]
+mod fake;
 mod fixtures;
+mod sink;
 mod usage;
 
 use fixtures::*;
@@ -36,6 +39,7 @@ mod risk;
 mod schema;
 mod snapshots;
 mod telling;
+mod transcripts;
 mod verify;
 
 #[test]
@@ -62,6 +66,7 @@ fn status_without_a_leader() {
     }
     view.hosts.truncate(2);
     view.worst_losses = unknown("only the leader hears agents");
+    view.worst_pair = unknown("only the leader hears agents");
     golden!(text::status::status(&view, false));
 }
 
@@ -132,6 +137,21 @@ fn hold_and_release() {
 }
 
 #[test]
+fn invitations() {
+    let none = InvitationsView { invitations: Vec::new(), ..invitations_view() };
+    let mut over = invitations_view();
+    over.invitations.truncate(2);
+    let texts = [
+        text::invite::invited(&host(9), std::path::Path::new("imap9.token")),
+        text::invite::list(&invitations_view()),
+        text::invite::list(&over),
+        text::invite::list(&none),
+        text::invite::revoked(&host(9)),
+    ];
+    golden!(texts.join("\n"));
+}
+
+#[test]
 fn plan_list() {
     golden!(text::plan::list(&plans()));
 }
@@ -193,6 +213,19 @@ fn drain_paused_part_way() {
     let ending = text::plan::ending(&paused, &drain_plan(), &[in_state(HostState::Draining)]);
     assert_eq!((ending.exit, ending.safe), (Exit::PartWay, Some(false)));
     golden!(ending.text);
+}
+
+/// R7: the store that was stopped because its copies differ, and the records that do; or that they are not named yet.
+#[test]
+fn drain_that_met_a_copy_that_differs() {
+    let mut paused = drain_view(PlanState::Paused, TaskProgress::NotDone);
+    paused.why = "1 master was not handed over".into();
+    paused.tasks[2].differs = Some(Differs { slot: slot(10, 2), findings: None });
+    let unnamed = text::plan::ending(&paused, &drain_plan(), &[in_state(HostState::Draining)]);
+    paused.tasks[2].differs = Some(Differs { slot: slot(10, 2), findings: Some(verify::differing(3)) });
+    let named = text::plan::ending(&paused, &drain_plan(), &[in_state(HostState::Draining)]);
+    assert_eq!((named.exit, named.safe), (Exit::PartWay, Some(false)));
+    golden!(format!("{}\n{}", unnamed.text, named.text));
 }
 
 /// What `plan pause`, `plan resume` and an undo nobody said yes to tell.

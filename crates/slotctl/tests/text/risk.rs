@@ -116,7 +116,22 @@ fn what_is_not_known_is_not_called_safe() {
     assert_eq!(text::risk::table(&view, &pairs(), Some(true)), "risk  NOT KNOWN: no agent was heard\n");
     let mut view = quiet();
     view.worst_losses = unknown("no agent was heard");
-    assert!(text::status::status(&view, true).contains("one host dies  not known: no agent was heard"));
+    view.worst_pair = unknown("no agent was heard");
+    let text = text::status::status(&view, true);
+    assert!(text.contains("one host dies  not known: no agent was heard") && !text.contains("two hosts die"));
+}
+
+#[test]
+fn a_worst_pair_of_too_many_hosts_says_how_many_pairs_were_looked_at() {
+    let all = text::risk::pair(&worst_pair());
+    assert!(all.starts_with("two hosts die  worst imap5 imap7: 7 stores STOP") && !all.contains("looked at"), "{all}");
+    let some = text::risk::pair(&PairLoss { looked_at: 10_000, of: 124_750, ..worst_pair() });
+    assert!(
+        some.contains("10000 of 124750 pairs were looked at, those that stop the most stores among them"),
+        "{some}"
+    );
+    let none = PairLoss { worst: None, looked_at: 0, of: 0 };
+    assert_eq!(text::risk::pair(&none), "");
 }
 
 #[test]

@@ -127,6 +127,15 @@ fn looked_at(view: View) -> Document {
     json::view(&view, true)
 }
 
+/// A drain that met copies that differ: one is compared already.
+fn differing() -> PlanView {
+    let mut view = drain_view(PlanState::Paused, TaskProgress::NotDone);
+    let findings = super::verify::differing(3);
+    view.tasks[1].differs = Some(Differs { slot: slot(8, 2), findings: Some(findings) });
+    view.tasks[2].differs = Some(Differs { slot: slot(10, 2), findings: None });
+    view
+}
+
 /// Documents of a schema that show every field and every kind of value they may have.
 fn documents(schema: Schema) -> Vec<Document> {
     let (plan, ended) = (drain_plan(), drain_view(PlanState::Done, TaskProgress::Done));
@@ -175,16 +184,16 @@ fn documents(schema: Schema) -> Vec<Document> {
                 .into()
         }
         Schema::Plans => vec![looked_at(View::Plans(super::plans()))],
-        Schema::Plan => vec![json::plan(&ended, &plan, &digest)],
+        Schema::Plan => [ended, differing()].map(|view| json::plan(&view, &plan, &digest)).into(),
         Schema::Proposal => vec![json::proposal("p17", &plan, &digest, 1, "slotctl plan approve p17")],
         Schema::Approved => vec![json::approved("p17", "oncall")],
         Schema::PlanEnded => {
             let mut other = plan.clone();
             other.intent = slot_types::plan::Intent::UndrainHost(host(3));
-            [plan, other]
-                .map(|plan| {
-                    let ending = slotctl::text::plan::ending(&ended, &plan, &[host_view()]);
-                    json::ending(&ended, &plan, &digest, &ending)
+            [(ended, plan.clone()), (differing(), plan), (drain_view(PlanState::Done, TaskProgress::Done), other)]
+                .map(|(view, plan)| {
+                    let ending = slotctl::text::plan::ending(&view, &plan, &[host_view()]);
+                    json::ending(&view, &plan, &digest, &ending)
                 })
                 .into()
         }
@@ -202,6 +211,7 @@ fn documents(schema: Schema) -> Vec<Document> {
             json::held("release", "all", false, &[]),
             json::nothing_to_do("drain host", "imap3", "imap3 is in Maintenance", Some(true)),
         ],
+        Schema::Invitations => vec![looked_at(View::Invitations(invitations_view()))],
         Schema::Invited => vec![json::invited(&host(3), Path::new("imap3.token"), &digest)],
         Schema::Error => vec![json::error(&Failure::new("drain host", "imap3", "it is silent", "start it"))],
         _ => asked(schema),
@@ -305,7 +315,7 @@ fn rows(text: &str, heading: &str) -> Vec<Vec<String>> {
 }
 
 /// All commands that can be given: `plan show`.
-fn commands(command: &clap::Command, name: &str) -> Vec<String> {
+pub(super) fn commands(command: &clap::Command, name: &str) -> Vec<String> {
     let inner: Vec<&clap::Command> = command.get_subcommands().filter(|sub| sub.get_name() != "help").collect();
     let itself = (inner.is_empty() || !command.is_subcommand_required_set()) && !name.is_empty();
     let below = inner.iter().flat_map(|sub| commands(sub, format!("{name} {}", sub.get_name()).trim()));

@@ -2,6 +2,7 @@
 
 use super::clusters::world::{self, World};
 use super::clusters::{loaded, snapshot, with_everything};
+use super::sink::Sink;
 use slot_planner::{Inputs, WhatIf};
 use slot_types::cluster::HostState;
 use slot_types::ids::OperatorName;
@@ -14,21 +15,6 @@ use slotctl::console::Console;
 use slotctl::failure::{Exit, Failure};
 use slotctl::offline::snapshot as file;
 use slotctl::{args, json, text};
-use std::io::Write;
-use std::sync::{Arc, Mutex};
-
-#[derive(Clone, Default)]
-struct Sink(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Sink {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
 
 /// What `slotctl LINE` prints of a file, or why it does not.
 pub fn run(line: &str, json: bool) -> Result<String, Failure> {
@@ -38,8 +24,7 @@ pub fn run(line: &str, json: bool) -> Result<String, Failure> {
     let mut console = Console::elsewhere(Box::new(out.clone()), Box::new(std::io::sink()), None, json);
     let exit = slotctl::commands::offline::offline(what, &mut console)?;
     assert_eq!(exit, Exit::Done, "{line}");
-    let text = String::from_utf8(out.0.lock().unwrap().clone()).unwrap();
-    Ok(text)
+    Ok(out.text())
 }
 
 /// A world in a file of its own folder.

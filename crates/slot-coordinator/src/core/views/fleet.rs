@@ -61,6 +61,7 @@ impl Fleet<'_> {
             others: store.copies.keys().filter(|slot| Some(*slot) != store.master.as_ref()).cloned().collect(),
             worst_lag_records: self.worst_of_replicas(store, |s| s.behind, "a replica does not know"),
             oldest_stamp_ms: self.worst_of_replicas(store, |s| s.verified_ms, "a replica was never verified"),
+            compared: store.copies.iter().filter_map(|(slot, copy)| self.compared(slot, copy)).max(),
             claimed_by: self.eyes.state.store_claims.get(name).copied(),
             open_loss_cases: cases.map(|(id, _)| *id).collect(),
             held: self.cluster.holds_on_store(name).map(|held| held.on).collect(),

@@ -7,6 +7,7 @@ mod evidence;
 mod explain;
 mod fleet;
 mod front_ends;
+mod invitations;
 mod plans;
 mod risk;
 mod status;
@@ -94,6 +95,7 @@ impl Eyes<'_> {
             Query::Evidence(host) => fleet.evidence(host).map(|v| View::Evidence(Box::new(v))),
             Query::Risks => Some(View::Risks(Box::new(fleet.risks()))),
             Query::Snapshot => Some(View::Snapshot(Box::new(fleet.snapshot()))),
+            Query::Invitations => Some(View::Invitations(self.invitations())),
             Query::Risk(lost) => fleet.risk(lost).map(|v| View::Risk(Box::new(v))),
         };
         found.unwrap_or_else(|| View::NotFound { subject: subject(query) })
@@ -163,7 +165,7 @@ fn subject(query: &Query) -> String {
             format!("host {host}")
         }
         Query::Risk(lost) => lost.to_string(),
-        Query::Stores(_) | Query::Slots(_) | Query::Risks | Query::Snapshot => "nothing".into(),
+        Query::Stores(_) | Query::Slots(_) | Query::Risks | Query::Snapshot | Query::Invitations => "nothing".into(),
         Query::Status
         | Query::Plans
         | Query::LossCases
@@ -226,10 +228,22 @@ impl<'a> Fleet<'a> {
             };
             let position = of_status(&engine, |s| Some(s.tip.position), "not reported");
             let behind = of_status(&engine, |s| s.behind, "its engine does not know");
-            SlotCopy { store: (*store).clone(), copy: (*copy).clone(), engine, position, behind }
+            let compared = self.compared(slot, copy);
+            SlotCopy { store: (*store).clone(), copy: (*copy).clone(), engine, position, behind, compared }
         });
         let claimed_by = self.eyes.state.slot_claims.get(slot).copied();
         SlotLine { slot: slot.clone(), address: spec.address, copy, claimed_by }
+    }
+
+    /// When the copy on a slot was last compared with its master, as the state remembers it; `None` of a master.
+    pub fn compared(&self, slot: &SlotId, copy: &Copy) -> Option<Compared> {
+        let stamp = self.cluster.stamps.get(slot).filter(|stamp| stamp.generation == copy.generation);
+        let ago_ms = stamp.map_or(0, |stamp| self.eyes.log_now.since(stamp.at));
+        (copy.role == Role::Replica).then_some(match stamp {
+            None => Compared::Never,
+            Some(stamp) if stamp.differs() => Compared::Differs { records: stamp.of.findings.count, ago_ms },
+            Some(_) => Compared::Equal { ago_ms },
+        })
     }
 
     fn host(&self, name: &HostName) -> Option<HostView> {

@@ -3,7 +3,9 @@
 use super::Fleet;
 use slot_machine::pause::is_at_rest;
 use slot_machine::state::{PlanRecord, PlanStatus, StepState, TaskRun, TaskState};
+use slot_machine::verified::found_unequal;
 use slot_types::cluster::HostState;
+use slot_types::engine::EngineRole;
 use slot_types::ids::*;
 use slot_types::plan::{Intent, Place, Task, TaskKind};
 use slot_types::view::*;
@@ -33,7 +35,9 @@ impl Fleet<'_> {
             .iter()
             .map(|a| ApprovalLine { by: a.by.clone(), wall: a.wall, reason: a.reason.clone() })
             .collect();
-        let tasks = record.plan.tasks.iter().zip(&record.tasks).map(|(task, run)| task_line(task, run)).collect();
+        let all = record.plan.tasks.iter().zip(&record.tasks);
+        let tasks =
+            all.map(|(task, run)| TaskLine { differs: self.differs(task, run), ..task_line(task, run) }).collect();
         let cases = self.cluster.loss_cases.iter().filter(|(_, c)| c.plan == record.id);
         PlanView {
             id: record.id,
@@ -53,6 +57,21 @@ impl Fleet<'_> {
             wall: self.eyes.now.wall,
             host_state: self.host_state(&record.plan.intent),
         }
+    }
+
+    /// R7: what is known of how the copy differs that a hand-over was for and gave up.
+    fn differs(&self, task: &Task, run: &TaskRun) -> Option<Differs> {
+        let TaskKind::HandOver { to, .. } = &task.kind else { return None };
+        if !matches!(run.state, TaskState::NotDone { .. } | TaskState::Unwinding { .. }) {
+            return None;
+        }
+        let store = self.cluster.stores.get(task.store.as_ref()?)?;
+        let generation = store.copies.get(to)?.generation;
+        let stamp = self.cluster.stamps.get(to).filter(|stamp| stamp.generation == generation && stamp.differs());
+        let findings = stamp.map(|stamp| stamp.of.findings.clone());
+        let seen = self.eyes.evidence.running(to, self.cluster.policy.silent_ms);
+        let stopped = seen.is_some_and(|status| status.role == EngineRole::Diverged);
+        (findings.is_some() || stopped || found_unequal(task, run)).then(|| Differs { slot: to.clone(), findings })
     }
 
     fn host_state(&self, intent: &Intent) -> Option<HostState> {
@@ -136,6 +155,7 @@ fn task_line(task: &Task, run: &TaskRun) -> TaskLine {
         step_now: step_now(task, run),
         steps_done: number(done),
         steps_total: number(run.steps.len()),
+        differs: None,
     }
 }
 

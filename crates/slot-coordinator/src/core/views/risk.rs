@@ -38,20 +38,39 @@ impl Fleet<'_> {
     }
 
     /// Each loss in numbers.
-    pub(super) fn losses(&self) -> Seen<Losses> {
-        if let Err(reason) = self.sees() {
-            return Seen::Unknown { reason };
-        }
-        let inputs = self.inputs();
-        let mut losses = WhatIf::new(self.cluster, self.eyes.evidence, &inputs).each();
+    fn losses(&self, if_lost: &WhatIf<'_>) -> Losses {
+        let mut losses = if_lost.each();
         for line in losses.hosts.iter_mut().chain(&mut losses.racks) {
             line.coordinators = self.coordinators_on(&line.lost);
         }
-        Seen::Known { value: losses, age_ms: 0 }
+        losses
+    }
+
+    /// Each loss, and that of the worst two hosts.
+    pub(super) fn losses_and_pair(&self) -> (Seen<Losses>, Seen<PairLoss>) {
+        if let Err(reason) = self.sees() {
+            return (Seen::Unknown { reason: reason.clone() }, Seen::Unknown { reason });
+        }
+        let inputs = self.inputs();
+        let if_lost = WhatIf::new(self.cluster, self.eyes.evidence, &inputs);
+        let mut pair = if_lost.worst_pair();
+        if let Some(line) = &mut pair.worst {
+            line.coordinators = self.coordinators_on(&line.lost);
+        }
+        let losses = self.losses(&if_lost);
+        (Seen::Known { value: losses, age_ms: 0 }, Seen::Known { value: pair, age_ms: 0 })
     }
 
     pub(super) fn risks(&self) -> RisksView {
-        RisksView { revision: self.eyes.state.revision, losses: self.losses() }
+        let losses = match self.sees() {
+            Ok(()) => {
+                let inputs = self.inputs();
+                let if_lost = WhatIf::new(self.cluster, self.eyes.evidence, &inputs);
+                Seen::Known { value: self.losses(&if_lost), age_ms: 0 }
+            }
+            Err(reason) => Seen::Unknown { reason },
+        };
+        RisksView { revision: self.eyes.state.revision, losses }
     }
 
     /// One loss in full; `None` when it names nothing of the fleet.

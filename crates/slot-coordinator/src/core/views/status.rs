@@ -14,7 +14,7 @@ const PEER_SILENT_MS: u64 = 2_000;
 impl Fleet<'_> {
     pub(super) fn status(&self) -> StatusView {
         let eyes = self.eyes;
-        let losses = self.losses();
+        let (losses, worst_pair) = self.losses_and_pair();
         StatusView {
             cluster: self.cluster.name.clone(),
             id: self.cluster.id,
@@ -26,8 +26,10 @@ impl Fleet<'_> {
             wall: eyes.now.wall,
             needs_you: self.needs_you(),
             counts: self.counts(),
+            compared: self.compared_counts(),
             hosts: self.host_lines(losses.value()),
             worst_losses: worst(losses),
+            worst_pair,
             front_ends: self.front_ends(),
             holds: self.cluster.holds().collect(),
         }
@@ -66,6 +68,14 @@ impl Fleet<'_> {
         counts.open_plans = self.eyes.state.plans.values().filter(|p| !p.status.is_ended()).count() as u64;
         counts.slots = self.cluster.hosts.values().map(|h| h.slots.len() as u64).sum();
         counts.slots_free = counts.slots.saturating_sub(self.on.len() as u64);
+        counts
+    }
+
+    fn compared_counts(&self) -> ComparedCounts {
+        let mut counts = ComparedCounts::default();
+        let stores = self.cluster.stores.values().filter(|store| !store.retired);
+        let copies = stores.flat_map(|store| &store.copies).filter(|(_, copy)| copy.state == CopyState::Serving);
+        copies.filter_map(|(slot, copy)| self.compared(slot, copy)).for_each(|one| counts.add(one));
         counts
     }
 

@@ -21,6 +21,7 @@ impl Fleet<'_> {
             self.unserved_stores(&mut all, &mut told);
             self.front_ends_in_trouble(&mut all);
         }
+        self.copies_that_differ(&mut all);
         self.overdue_hosts(&mut all);
         self.quarantined_hosts(&mut all);
         self.plans_waiting(&mut all);
@@ -74,6 +75,19 @@ impl Fleet<'_> {
         }
         seen.push(format!("every probe: slotctl evidence host {name}"));
         seen
+    }
+
+    /// R7: nothing mends a copy but building it anew, and nobody does that by himself.
+    fn copies_that_differ(&self, all: &mut Vec<Trouble>) {
+        for (name, store) in self.cluster.stores.iter().filter(|(_, store)| !store.retired) {
+            for slot in store.copies.keys() {
+                let Some(stamp) = self.cluster.fault(store, slot) else { continue };
+                let hurts = vec![format!("{name} has one copy less that may become its master")];
+                let what = format!("{slot} DIFFERS from its master: {}", stamp.of.findings);
+                let next = format!("slotctl move slot {slot} -m REASON   builds the copy anew elsewhere");
+                all.push(Trouble { subject: name.to_string(), what, hurts, seen: Vec::new(), next });
+            }
+        }
     }
 
     /// Hosts that were to be back in service by now.
@@ -187,6 +201,7 @@ impl Fleet<'_> {
                 PlanStatus::Paused { by, reason } => {
                     let by = by.as_ref().map_or_else(|| "part way".to_string(), |by| format!("by {by}"));
                     let (what, hurts) = (format!("{title}: PAUSED {by}"), vec![reason.clone()]);
+                    let next = format!("slotctl plan watch {}   says what may be done with it", record.id);
                     all.push(Trouble { subject, what, hurts, seen: Vec::new(), next });
                 }
                 _ => {}

@@ -5,7 +5,6 @@
 
 use super::record::Record;
 use borsh::{BorshDeserialize, BorshSerialize};
-use slot_types::codec::Versioned;
 use slot_types::engine::{EngineAnswer, EngineCall, Source};
 use slot_types::ids::{CopyGeneration, Epoch, RecordId, SlotId, StoreName};
 use slot_types::position::{Digest, EpochStart, Tip};
@@ -468,11 +467,7 @@ pub enum PeerAnswer {
     },
 }
 
-impl Versioned for PeerCall {
-    const NAME: &'static str = "journal peer call";
-    const VERSION: u16 = 1;
-}
-impl Versioned for PeerAnswer {
-    const NAME: &'static str = "journal peer answer";
-    const VERSION: u16 = 1;
+slot_types::versioned! {
+    PeerCall: "journal peer call", 1;
+    PeerAnswer: "journal peer answer", 1;
 }

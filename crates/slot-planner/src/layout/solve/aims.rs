@@ -3,7 +3,7 @@
 //! What always holds: aims depend on the fleet, the number of copies and the wish, but for what is given up where it would be dear;
 //! a layout from which nothing is short is left alone.
 
-use super::shed;
+use super::{apart, shed};
 use crate::layout::figures::{Figures, least_level, share_at};
 use crate::layout::goal::Wish;
 use crate::layout::model::*;
@@ -17,12 +17,21 @@ const DEAR_PART: u64 = 10;
 pub(super) struct Short {
     /// Rules that are broken.
     violations: u64,
+    /// Stores that the loss of one failure domain would take whole.
+    exposed: u64,
     /// How far the worst survivor is above its level.
     survivor: u64,
     /// Load of masters above each host's share.
     load: u64,
     /// Bytes above each host's share.
     bytes: u64,
+}
+
+impl Short {
+    /// Whether any rule is.
+    pub fn is_broken(&self) -> bool {
+        self.violations > 0
+    }
 }
 
 /// What every host should come to.
@@ -129,9 +138,18 @@ impl Aims {
         let active = || fleet.active().map(|host| host as usize);
         Short {
             violations: figures.violations.total(),
+            exposed: apart::exposed(fleet, layout),
             survivor: figures.worst_survivor.saturating_sub(self.survivor),
             load: active().map(|host| tally.load[host].saturating_sub(self.load[host])).sum(),
             bytes: active().map(|host| tally.bytes[host].saturating_sub(self.bytes[host])).sum(),
         }
+    }
+    /// The same where copies that are on a host may stay there: how even they are is no reason for anything.
+    pub fn short_of_masters(&self, fleet: &Fleet, layout: &Layout, figures: &Figures) -> Short {
+        Short { exposed: 0, bytes: 0, ..self.short(fleet, layout, figures) }
+    }
+    /// The same with the worst survivor as it was reached, where that is above its level, and no host's load brought below what it has.
+    pub fn as_reached(&self, reached: &Figures) -> Aims {
+        self.at_level(self.survivor.max(reached.worst_survivor))
     }
 }

@@ -7,13 +7,19 @@
 use super::Task;
 use super::aims::Aims;
 use super::roles::Roles;
-use crate::layout::figures::figures;
+use crate::layout::course::carry_out;
+use crate::layout::figures::{Figures, figures};
 use crate::layout::goal::{Move, No, Outcome, Wish};
 use crate::layout::model::*;
 use std::cmp::Reverse;
 
-/// Orders what leads from one layout to the other, within the wish's budget.
-pub(super) fn outcome(task: &Task<'_>, before: &Layout, mut after: Layout, aims: &Aims) -> Result<Outcome, No> {
+/// Orders what leads from one layout, whose figures are known, to the other, within the wish's budget.
+pub(super) fn outcome(
+    task: &Task<'_>,
+    (before, first): (&Layout, Figures),
+    mut after: Layout,
+    aims: &Aims,
+) -> Result<Outcome, No> {
     let (fleet, wish) = (task.fleet, task.wish);
     let mut cut = within_budget(fleet, before, &mut after, aims, wish);
     // What finds no room in the usual order comes first in another; what finds none then stays where it is, and masters are chosen
@@ -29,11 +35,7 @@ pub(super) fn outcome(task: &Task<'_>, before: &Layout, mut after: Layout, aims:
         let mut yard = Yard::of(fleet, before, wish);
         let stuck = yard.schedule(moves, aims, &urgent);
         if stuck.is_empty() {
-            let moves = yard.moves;
-            let bytes =
-                moves.iter().filter(|one| one.to != NOWHERE).map(|one| fleet.stores[one.store as usize].size).sum();
-            let (first, last) = (figures(fleet, before), figures(fleet, &after));
-            return Ok(Outcome { layout: after, moves, waves: yard.waves, before: first, after: last, bytes });
+            return Ok(yard.outcome(first, after));
         }
         let known = urgent.len();
         urgent.extend(stuck.iter().map(|one| one.store));
@@ -45,6 +47,27 @@ pub(super) fn outcome(task: &Task<'_>, before: &Layout, mut after: Layout, aims:
             urgent.clear();
         }
     }
+}
+
+/// The outcome of steps that can be carried out in their order: as many of them at once as come one after the other.
+pub(super) fn in_order(task: &Task<'_>, (before, first): (&Layout, Figures), steps: &[Move]) -> Option<Outcome> {
+    let mut yard = Yard::of(task.fleet, before, task.wish);
+    let mut after = before.clone();
+    let (mut wave, mut at_once, mut begun) = (0, 0, 0);
+    for one in steps {
+        let again = yard.moves[begun..].iter().any(|earlier| earlier.store == one.store);
+        if again || !yard.admit(one, &mut at_once) {
+            yard.end_wave(begun);
+            (wave, at_once, begun) = (wave + 1, 0, yard.moves.len());
+            if !yard.admit(one, &mut at_once) {
+                return None;
+            }
+        }
+        yard.moves.push(*one);
+        yard.waves.push(wave);
+        carry_out(task.fleet, &mut after, *one);
+    }
+    Some(yard.outcome(first, after))
 }
 
 /// Leaves stores as they were whose copies find no room at any time; where they have to go, that is a refusal.
@@ -213,13 +236,16 @@ impl<'a> Yard<'a> {
             nth_of_store = if nth > 0 && moves[nth - 1].store == one.store { nth_of_store + 1 } else { 0 };
             pending.push((*one, nth_of_store));
         }
-        pending.sort_by_cached_key(|(one, nth)| (*nth, rank(self.fleet, self.layout, &self.tally, aims, one), *one));
+        // A wave takes as long as its largest copy, so copies of a size go together: the largest first, of those as urgent.
+        let urgency = |one: &Move| match rank(self.fleet, self.layout, &self.tally, aims, one) {
+            (Need::Mends, _, size) => (Need::Mends, Reverse(0), size),
+            rank => rank,
+        };
+        pending.sort_by_cached_key(|(one, nth)| (*nth, urgency(one), *one));
         let mut done = vec![0u32; self.fleet.stores.len()];
         let mut wave = 0;
         while !pending.is_empty() {
             let begun = self.moves.len();
-            self.links.fill([0; 2]);
-            self.racks.fill(0);
             let mut at_once = 0;
             let is_urgent = |one: &Move| urgent.binary_search(&one.store).is_ok();
             let waited_for: Vec<u32> =
@@ -236,17 +262,26 @@ impl<'a> Yard<'a> {
             if self.moves.len() == begun {
                 break;
             }
-            for nth in begun..self.moves.len() {
-                let one = self.moves[nth];
-                done[one.store as usize] += 1;
-                if one.from != NOWHERE {
-                    self.tally.bytes[one.from as usize] -= self.fleet.stores[one.store as usize].size;
-                    self.tally.slots[one.from as usize] -= 1;
-                }
-            }
+            self.moves[begun..].iter().for_each(|one| done[one.store as usize] += 1);
+            self.end_wave(begun);
             wave += 1;
         }
         pending.into_iter().map(|(one, _)| one).collect()
+    }
+    /// What the wave's moves leave is free, and so are all links.
+    fn end_wave(&mut self, begun: usize) {
+        for one in self.moves[begun..].iter().filter(|one| one.from != NOWHERE) {
+            self.tally.bytes[one.from as usize] -= self.fleet.stores[one.store as usize].size;
+            self.tally.slots[one.from as usize] -= 1;
+        }
+        self.links.fill([0; 2]);
+        self.racks.fill(0);
+    }
+    fn outcome(self, before: Figures, layout: Layout) -> Outcome {
+        let copied = self.moves.iter().filter(|one| one.to != NOWHERE);
+        let bytes = copied.map(|one| self.fleet.stores[one.store as usize].size).sum();
+        let after = figures(self.fleet, &layout);
+        Outcome { layout, moves: self.moves, waves: self.waves, before, after, bytes }
     }
     /// Whether a move can run in this wave; if so, it does.
     fn admit(&mut self, one: &Move, at_once: &mut u32) -> bool {

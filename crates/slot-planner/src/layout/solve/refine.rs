@@ -17,7 +17,7 @@ use crate::layout::model::*;
 const HOSTS_MAX: usize = 64;
 /// To mend what is broken, down to the next level of the worst survivor, and to make what is reached cheap.
 const MEND: Effort = Effort { least: 12_000, each: 40, most: 24_000, heat: (2_000, 64) };
-const DOWN: Effort = Effort { least: 2_000, each: 20, most: 16_000, heat: (300, 8) };
+const DOWN: Effort = Effort { least: 2_000, each: 80, most: 48_000, heat: (300, 8) };
 const CHEAPER: Effort = Effort { least: 4_000, each: 60, most: 40_000, heat: (24, 4) };
 /// So few copies are searched from hotter: there is time for it.
 const COPIES_FEW: usize = 100;
@@ -95,9 +95,10 @@ pub(super) fn housed(task: &Task<'_>, before: &Layout, start: Layout, aims: &Aim
     if is_small(task.fleet) { searched(task, before, &start, &aims.loose(), (MEND, Until::Whole)).0 } else { start }
 }
 
-/// Searches once, or, where there are few copies, twice from the same start with other numbers.
+/// Searches once, or, where there are few copies or a level has to be reached, twice from the same start with other numbers.
 fn searched(task: &Task<'_>, before: &Layout, start: &Layout, aims: &Aims, how: (Effort, Until)) -> (Layout, bool) {
-    let times = if start.at.len() < COPIES_FEW { SEEDS.len() } else { 1 };
+    let again = start.at.len() < COPIES_FEW || how.1 == Until::Within;
+    let times = if again { SEEDS.len() } else { 1 };
     let mut best: Option<((i64, i64), Layout, bool)> = None;
     for seed in &SEEDS[..times] {
         let found = Search::of(task, before, start, aims, *seed).run(how.0, how.1);

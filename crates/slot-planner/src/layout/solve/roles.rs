@@ -12,16 +12,16 @@ use crate::layout::pairs::Pairs;
 use std::collections::VecDeque;
 
 pub(super) struct Roles<'a> {
-    fleet: &'a Fleet,
-    aims: &'a Aims,
+    pub fleet: &'a Fleet,
+    pub aims: &'a Aims,
     /// The host of each store's master before.
-    was: Vec<u32>,
-    at: Vec<u32>,
-    owner: Vec<u32>,
-    by_host: ByHost,
+    pub was: Vec<u32>,
+    pub at: Vec<u32>,
+    pub owner: Vec<u32>,
+    pub by_host: ByHost,
     /// The copy that is master, by store.
-    lead: Vec<u32>,
-    load: Vec<u64>,
+    pub lead: Vec<u32>,
+    pub load: Vec<u64>,
     /// (host, other): load of the first one's masters with a copy on the other.
     pairs: Pairs,
     /// Steps of levels that are given up where a chain is not found otherwise.
@@ -30,14 +30,39 @@ pub(super) struct Roles<'a> {
     turn: u32,
     reached_by: Vec<(u32, u32)>,
     /// Stores without a copy that could be master.
-    lost: Vec<u32>,
+    pub lost: Vec<u32>,
 }
 
 impl<'a> Roles<'a> {
     /// Chooses the masters of a layout whose copies are settled. Answers the stores too that have no copy which could be master.
     pub fn assign(fleet: &'a Fleet, before: &Layout, layout: Layout, aims: &'a Aims) -> (Layout, Vec<u32>) {
+        let mut roles = Roles::of(fleet, before, layout, aims);
+        roles.begin();
+        roles.thin_pairs();
+        roles.even();
+        let lost = std::mem::take(&mut roles.lost);
+        (roles.finish(), lost)
+    }
+    /// The same layout with as few masters elsewhere than before as is found without anything getting worse.
+    pub fn calmed(fleet: &'a Fleet, before: &Layout, layout: &Layout, aims: &'a Aims) -> Option<Layout> {
+        if layout.at.len() > super::calm::COPIES_MAX {
+            return None;
+        }
+        let mut roles = Roles::of(fleet, before, layout.clone(), aims);
+        for store in 0..fleet.stores.len() as u32 {
+            let range = fleet.range(store);
+            range.clone().for_each(|copy| roles.owner[copy] = store);
+            roles.lead.push(range.start as u32);
+            match roles.active(roles.at[range.start]) {
+                true => roles.book(store, range.start as u32),
+                false => roles.lost.push(store),
+            }
+        }
+        roles.calm().then(|| roles.finish())
+    }
+    fn of(fleet: &'a Fleet, before: &Layout, layout: Layout, aims: &'a Aims) -> Roles<'a> {
         let hosts = fleet.hosts.len();
-        let mut roles = Roles {
+        Roles {
             fleet,
             aims,
             was: (0..fleet.stores.len() as u32).map(|store| before.master(fleet, store)).collect(),
@@ -52,17 +77,12 @@ impl<'a> Roles<'a> {
             reached_by: vec![(NOWHERE, NOWHERE); hosts],
             lost: Vec::new(),
             at: layout.at,
-        };
-        roles.begin();
-        roles.thin_pairs();
-        roles.even();
-        let lost = std::mem::take(&mut roles.lost);
-        (roles.finish(), lost)
+        }
     }
-    fn active(&self, host: u32) -> bool {
+    pub fn active(&self, host: u32) -> bool {
         host != NOWHERE && self.fleet.hosts[host as usize].is_active()
     }
-    fn load_of(&self, store: u32) -> u32 {
+    pub fn load_of(&self, store: u32) -> u32 {
         self.fleet.stores[store as usize].load
     }
     /// Masters stay where they may; those that may not go to the copy with the most room for them.
@@ -128,7 +148,7 @@ impl<'a> Roles<'a> {
             }
         }
     }
-    fn hand_over(&mut self, store: u32, copy: u32) {
+    pub fn hand_over(&mut self, store: u32, copy: u32) {
         self.unbook(store);
         self.lead[store as usize] = copy;
         self.book(store, copy);
@@ -141,7 +161,7 @@ impl<'a> Roles<'a> {
         level.saturating_sub(own) + self.slack
     }
     /// Whether a store's master may go to this copy without any pair sharing too much.
-    fn may_lead(&self, store: u32, copy: u32) -> bool {
+    pub fn may_lead(&self, store: u32, copy: u32) -> bool {
         let host = self.at[copy as usize];
         if !self.fleet.may_become_master(store, host) {
             return false;
@@ -156,7 +176,7 @@ impl<'a> Roles<'a> {
         (self.fleet.range(store).len() as u64).saturating_sub(1).max(1)
     }
     /// Whether a host can take one more and still survive every loss within the level.
-    fn may_end(&self, host: u32, load: u64) -> bool {
+    pub fn may_end(&self, host: u32, load: u64) -> bool {
         let then = self.load[host as usize] + load;
         if then > self.aims.load[host as usize] {
             return false;

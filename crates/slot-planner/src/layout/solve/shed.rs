@@ -14,8 +14,7 @@ pub(super) fn broken(board: &mut Board<'_>, moving: &mut Vec<u32>) {
     stores.sort_by_key(|store| (Reverse(fleet.stores[*store as usize].size), *store));
     for store in stores {
         while let Some(copy) = worst_of(board, store) {
-            board.lift(copy);
-            moving.push(copy);
+            leave(board, copy, moving);
         }
     }
 }
@@ -42,8 +41,27 @@ fn worst_of(board: &Board<'_>, store: u32) -> Option<u32> {
     };
     let excluded = |copy: u32| board.fleet.is_excluded(store, board.at[copy as usize]);
     copies.filter(breaks).filter(|copy| !board.is_pinned(*copy)).max_by_key(|copy| {
-        (excluded(*copy), board.over(board.at[*copy as usize]), !board.is_master(*copy), Reverse(*copy))
+        let over = board.over(board.at[*copy as usize]);
+        // What its host gives up anyway counts up to the copy's size; of two that cost the same, the one whose role is no loss.
+        let free = over.clamp(0, i64::try_from(board.size(*copy)).unwrap_or(i64::MAX));
+        (excluded(*copy), free, is_spare(board, *copy), over, Reverse(*copy))
     })
+}
+
+/// Whether a copy's host would rather lose one of its role: masters while it has more than its share, else replicas.
+fn is_spare(board: &Board<'_>, copy: u32) -> bool {
+    let host = board.at[copy as usize] as usize;
+    board.is_master(copy) == (board.load[host] > board.aims.load[host])
+}
+
+/// Takes a copy from its host.
+fn leave(board: &mut Board<'_>, copy: u32, moving: &mut Vec<u32>) {
+    let (load, leads) = (u64::from(board.store(copy).load), board.is_master(copy));
+    let host = board.lift(copy) as usize;
+    if leads {
+        board.load[host] = board.load[host].saturating_sub(load);
+    }
+    moving.push(copy);
 }
 
 /// Copies of pairs of hosts that share more stores than the worst survivor's level allows: the smallest, unless one end
@@ -73,10 +91,10 @@ pub(super) fn too_close(board: &mut Board<'_>, moving: &mut Vec<u32>) {
                 ends.iter().filter(|(host, _, copy)| board.at[*copy as usize] == *host && !board.is_pinned(*copy));
             // What it costs beyond what its host gives up anyway.
             let cost = |host: u32, size: u64| size as i64 - board.over(host).clamp(0, size as i64);
-            let best = usable.min_by_key(|(host, size, copy)| (cost(*host, *size), Reverse(*size), *copy)).copied();
-            let Some((_, _, copy)) = best else { break };
-            board.lift(copy);
-            moving.push(copy);
+            let best = usable
+                .min_by_key(|(host, size, copy)| (cost(*host, *size), !is_spare(board, *copy), Reverse(*size), *copy));
+            let Some((_, _, copy)) = best.copied() else { break };
+            leave(board, copy, moving);
         }
     }
 }
@@ -123,13 +141,11 @@ pub(super) fn too_full(board: &mut Board<'_>, moving: &mut Vec<u32>) {
         let too_many = board.load[host as usize].saturating_sub(board.aims.load[host as usize]);
         pick(&mut copies, excess, surplus, too_many);
         for one in copies.iter().filter(|one| one.picked) {
-            board.lift(one.copy);
-            moving.push(one.copy);
+            leave(board, one.copy, moving);
         }
         let still = board.slots[host as usize].saturating_sub(spare_slots) as usize;
         for one in copies.iter().filter(|one| !one.picked).take(still) {
-            board.lift(one.copy);
-            moving.push(one.copy);
+            leave(board, one.copy, moving);
         }
     }
 }

@@ -11,6 +11,7 @@ pub(super) const SCRIPTS: &[Script] = &[
     Script { name: "r19-branch-not-recorded", swarm: pair, play: started_while_nobody_leads },
     Script { name: "r19-conflict-adopted", swarm: pair, play: started_past_a_failover },
     Script { name: "r19-any-copy-started-by-hand", swarm: pair, play: former_master_is_asked_for },
+    Script { name: "r19-disk-not-vouched-for", swarm: pair, play: asked_on_an_older_disk },
     Script { name: "r19-started-beside-a-leader", swarm: pair, play: asked_beside_a_leader },
 ];
 
@@ -68,6 +69,24 @@ fn former_master_is_asked_for(sim: &mut Sim, dice: &mut Stream) {
     sim.run_for(3_000);
     coordinators(sim, true);
     sim.run_for(5_000);
+}
+
+/// R19, S2: A was demoted in a hand-over, nobody leads, and A's disk is put back to when it was master: the person who did
+/// that does not vouch for it.
+fn asked_on_an_older_disk(sim: &mut Sim, dice: &mut Stream) {
+    let Some((a, b)) = ends(sim) else { return };
+    let epoch = epoch_of(sim, &a);
+    sim.keep_now(&a.host);
+    carried_out(sim, away(&a, &b));
+    coordinators(sim, false);
+    sim.put_back_now(&a.host, 500);
+    sim.run_for(dice.within(2_000, 4_000));
+    for _ in 0..3 {
+        sim.start_by_hand(&a, epoch);
+        sim.run_for(dice.within(500, 2_000));
+    }
+    coordinators(sim, true);
+    sim.run_for(10_000);
 }
 
 /// R19: A's engine dies while a leader watches, and a person is quicker than it.

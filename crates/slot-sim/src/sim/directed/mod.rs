@@ -12,6 +12,7 @@ mod hosts;
 mod logs;
 mod plans;
 mod raft;
+mod restore;
 mod schedules;
 
 use super::*;
@@ -38,6 +39,7 @@ pub fn all() -> impl Iterator<Item = &'static Script> {
         hosts::SCRIPTS,
         logs::SCRIPTS,
         fence::SCRIPTS,
+        restore::SCRIPTS,
         schedules::SCRIPTS,
     ]
     .into_iter()
@@ -45,7 +47,8 @@ pub fn all() -> impl Iterator<Item = &'static Script> {
 }
 
 /// Of each 300 seeds one: dangerous states that random worlds come to so rarely that 300 of them may miss them.
-const RARE: [(u64, &str); 4] = [
+const RARE: [(u64, &str); 5] = [
+    (57, "r19-disk-not-vouched-for"),
     (117, "r23-mass-unasked"),
     (177, "r19-branch-not-recorded"),
     (237, "s2-older-disk-accepted"),
@@ -53,7 +56,7 @@ const RARE: [(u64, &str); 4] = [
 ];
 
 /// The schedule that a campaign plays with a seed: every sixth seed has one, every 24th one about copies, every thirtieth one of
-/// power that is cut, four in 300 a rare one; the others are random worlds.
+/// power that is cut, every thirtieth one of a restore, five in 300 a rare one; the others are random worlds.
 pub fn of_seed(seed: u64) -> Option<&'static Script> {
     if seed % 24 == 16 {
         let mut about_copies = copies::SCRIPTS.iter().filter(|script| script.name.starts_with("reach/"));
@@ -65,6 +68,9 @@ pub fn of_seed(seed: u64) -> Option<&'static Script> {
     }
     if seed % 30 == 8 {
         return fence::SCRIPTS.get(usize::try_from(seed / 30).unwrap_or(0) % fence::SCRIPTS.len());
+    }
+    if seed % 30 == 20 {
+        return restore::SCRIPTS.get(usize::try_from(seed / 30).unwrap_or(0) % restore::SCRIPTS.len());
     }
     let turn = usize::try_from(seed / 6).unwrap_or(0) % schedules::SCRIPTS.len();
     schedules::SCRIPTS.get(turn).filter(|_| seed % 6 == 5)
