@@ -115,3 +115,10 @@ fn l1_seeds_of_people_who_read_what_they_are_told() {
 fn r12_a_freeze_that_its_engine_died_in_is_bounded_anew() {
     clean(&[407192]);
 }
+
+/// The witness was too strict: it wanted a loss case of a master that was being demoted when the coordinators were lost, though
+/// nobody had been promoted past it: whoever is next fences it first, or has it on the sheet.
+#[test]
+fn r7_a_restored_store_without_a_successor_has_left_nothing_behind() {
+    clean(&[500930]);
+}
