@@ -122,3 +122,9 @@ fn r12_a_freeze_that_its_engine_died_in_is_bounded_anew() {
 fn r7_a_restored_store_without_a_successor_has_left_nothing_behind() {
     clean(&[500930]);
 }
+
+/// The witness was too strict: an agent died in writing a branch, which was on its disk all the same.
+#[test]
+fn r19_a_branch_that_its_agent_died_in_writing_is_on_its_disk() {
+    clean(&[1512]);
+}
