@@ -11,7 +11,6 @@ use crate::command::{Answer, Command, Refused};
 use crate::hosts::bounded;
 use crate::state::State;
 use borsh::{BorshDeserialize, BorshSerialize};
-use slot_planted::planted;
 use slot_types::backup::Backup;
 use slot_types::cluster::*;
 use slot_types::codec::CodecError;
@@ -226,19 +225,17 @@ fn entries(backup: &Backup) -> std::collections::VecDeque<AuditEntry> {
 
 /// Whether a command is taken while hosts are to be re-adopted: nothing that plans, approves, orders or admits is.
 pub(crate) fn is_taken(command: &Command) -> bool {
-    let too_early = planted("r10-planned-while-restoring") && matches!(command, Command::RecordPlan { .. });
-    too_early
-        || matches!(
-            command,
-            Command::Found { .. }
-                | Command::NewLeader { .. }
-                | Command::OpenSession
-                | Command::AdoptHost { .. }
-                | Command::HostAdopted { .. }
-                | Command::Hold { .. }
-                | Command::Release { .. }
-                | Command::TrimAudit { .. }
-        )
+    matches!(
+        command,
+        Command::Found { .. }
+            | Command::NewLeader { .. }
+            | Command::OpenSession
+            | Command::AdoptHost { .. }
+            | Command::HostAdopted { .. }
+            | Command::Hold { .. }
+            | Command::Release { .. }
+            | Command::TrimAudit { .. }
+    )
 }
 
 impl Restoring {

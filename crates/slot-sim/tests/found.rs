@@ -115,3 +115,22 @@ fn l1_seeds_of_people_who_read_what_they_are_told() {
 fn r12_a_freeze_that_its_engine_died_in_is_bounded_anew() {
     clean(&[407192]);
 }
+
+/// The witness was too strict: it wanted a loss case of a master that was being demoted when the coordinators were lost, though
+/// nobody had been promoted past it: whoever is next fences it first, or has it on the sheet.
+#[test]
+fn r7_a_restored_store_without_a_successor_has_left_nothing_behind() {
+    clean(&[500930]);
+}
+
+/// The witness was too strict: an agent died in writing a branch, which was on its disk all the same.
+#[test]
+fn r19_a_branch_that_its_agent_died_in_writing_is_on_its_disk() {
+    clean(&[1512]);
+}
+
+/// The witness was too strict: it wanted a copy that was about to be destroyed with its store named among what a power cut kills.
+#[test]
+fn r6_a_sheet_names_what_serves_and_not_what_is_about_to_be_destroyed() {
+    clean(&[12775]);
+}

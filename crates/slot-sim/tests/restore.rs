@@ -39,7 +39,7 @@ fn r3_a_former_master_that_heard_of_no_demote_is_named_at_the_rebuild() {
 #[test]
 fn r10_nothing_is_planned_before_every_host_was_re_adopted() {
     let beside = "R10: a coordinator of before ran beside the restored ones";
-    played("r10-planned-while-restoring", &["R10: a host booted while it was re-adopted", beside]);
+    played("restore/asked-too-early", &["R10: a host booted while it was re-adopted", beside]);
 }
 
 #[test]

@@ -217,9 +217,7 @@ impl CoordinatorCore {
         let (Some(lead), Some(cluster)) = (self.lead.as_deref(), &self.state.cluster) else {
             return Err("this node does not lead".into());
         };
-        if let Some(restoring) = &self.state.restoring
-            && !planted("r10-planned-while-restoring")
-        {
+        if let Some(restoring) = &self.state.restoring {
             return Err(restoring.refusal().to_string());
         }
         // R18: what is undone is what the record says, whatever a client sent along.

@@ -152,17 +152,14 @@ pub fn least(fleet: &Fleet, before: &Layout, may: May, what: Least) -> Option<(u
         sum
     };
     let broken = sum(&|way, _| way.broken as f64);
-    let bytes = sum(&|way, _| way.bytes as f64);
-    let hosts = if let Least::Left(hosts) = what { hosts } else { 0 };
-    let remain = sum(&|way, store| left(fleet, before, store, &way.at, hosts) as f64);
     let of = |store: u32| &fleet.stores[store as usize];
     let goal = match what {
         Least::Broken => broken.clone(),
-        Least::Left(_) => remain.clone(),
+        Least::Left(hosts) => sum(&|way, store| left(fleet, before, store, &way.at, hosts) as f64),
         Least::Survivor { .. } | Least::Load { .. } => Expression::from(top),
-        Least::Bytes { .. } => bytes.clone(),
+        Least::Bytes { .. } => sum(&|way, _| way.bytes as f64),
     };
-    let mut problem = vars.minimise(goal).using(microlp);
+    let mut problem = vars.minimise(goal.clone()).using(microlp);
     for picks in &picks {
         problem = problem.with(constraint!(picks.iter().sum::<Expression>() == 1));
     }
@@ -210,13 +207,7 @@ pub fn least(fleet: &Fleet, before: &Layout, may: May, what: Least) -> Option<(u
         Err(ResolutionError::Infeasible) => return None,
         Err(error) => panic!("the exact solver: {error}"),
     };
-    let value = match what {
-        Least::Broken => solution.eval(&broken),
-        Least::Left(_) => solution.eval(&remain),
-        Least::Survivor { .. } | Least::Load { .. } => solution.value(top),
-        Least::Bytes { .. } => solution.eval(&bytes),
-    };
-    Some((value.round() as u64, picked(&all, &picks, &solution)))
+    Some((solution.eval(&goal).round() as u64, picked(&all, &picks, &solution)))
 }
 
 /// What may be broken, the worst survivor, masters' load and bytes above a share, at most.

@@ -30,12 +30,4 @@ pub const BUGS: &[Bug] = &[
             says master at a lower epoch, and the rebuilt store does not name it.",
         thread: None,
     },
-    Bug {
-        name: "r10-planned-while-restoring",
-        rule: "R10",
-        what: "A restored state takes a plan although hosts have not said what they hold.",
-        how: "Take a backup, lose the coordinators, restore, and ask for a hand-over before every host was re-adopted. R10: an \
-            entry is taken that plans.",
-        thread: None,
-    },
 ];

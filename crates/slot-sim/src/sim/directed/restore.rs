@@ -14,7 +14,7 @@ pub(super) const SCRIPTS: &[Script] = &[
     Script { name: "r10-backup-epoch-taken", swarm: fleet, play: handed_over_since },
     Script { name: "r10-former-generation-obeyed", swarm: fleet, play: promote_comes_late },
     Script { name: "r10-former-master-forgotten", swarm: fleet, play: demote_was_not_heard },
-    Script { name: "r10-planned-while-restoring", swarm: fleet, play: asked_for_too_early },
+    Script { name: "restore/asked-too-early", swarm: fleet, play: asked_for_too_early },
     Script { name: "restore/same-backup-twice", swarm: fleet, play: restored_twice },
     Script { name: "restore/promote-open", swarm: fleet, play: promote_is_open },
     Script { name: "restore/demote-open", swarm: fleet, play: demote_is_open },
