@@ -257,8 +257,9 @@ impl Commits {
                 self.last_leader = index;
                 self.plans_stay(found, index);
             }
-            Command::HostSeen { host, high_water, .. } => {
-                self.admission.seen(found, &self.state, host, *high_water);
+            Command::HostSeen { host, boot, high_water, first, .. } => {
+                let again = *first && self.admission.knows(host, *boot);
+                self.admission.seen(found, &self.state, host, *high_water, again);
             }
             Command::SignOfLife { host, .. } => self.admission.alive(found, &self.state, host),
             Command::AdmitHost { host, incarnation, .. } => {
