@@ -249,7 +249,9 @@ impl Sim {
                 || possible().any(here);
             let served = store.master.as_ref().is_some_and(|m| self.life(&Node::Engine(m.clone())).is_some());
             let has_copy = store.copies.keys().any(here);
-            !leads && (!has_copy || (served && store.pending.is_none() && possible().next().is_none()))
+            // Of a store that is retired, nothing is wanted any more.
+            let nothing_to_lose = !has_copy || store.retired;
+            !leads && (nothing_to_lose || (served && store.pending.is_none() && possible().next().is_none()))
         })
     }
 
