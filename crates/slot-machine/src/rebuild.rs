@@ -194,7 +194,7 @@ impl Ground {
         // R7: a Promote may have been issued that nobody who spoke knows of; its epoch is not known, but is below this one.
         let unknown = !self.silent.is_empty() || store.epoch > backed_up && promoted.is_none();
         store.last_promoted = match (&store.master, unknown) {
-            (None, true) if !store.retired => Epoch { generation: self.generation, n: 0 },
+            (None, true) if !store.retired => Epoch::unheard_of(self.generation),
             _ => store.last_promoted.max(store.epoch),
         };
         self.settle(store, held);

@@ -111,10 +111,12 @@ impl<'a> Leads<'a> {
         open: &[Open<'_>],
         load: &mut BTreeMap<HostName, u32>,
     ) -> Vec<SlotId> {
-        let items: Vec<Item> = open.iter().filter_map(|open| self.item(open)).collect();
+        // One that is not known stands for nobody else's choice.
+        let (open, items): (Vec<&Open<'_>>, Vec<Item>) =
+            open.iter().filter_map(|open| Some((open, self.item(open)?))).unzip();
         let mut board = Board::of(self, gone, &items, load);
         let chosen = Search { items: &items, bears: board.bears(), board: &mut board }.best();
-        let slot = |((_, slots), (item, nth)): (&Open<'_>, (&Item, usize))| {
+        let slot = |((_, slots), (item, nth)): (&&Open<'_>, (&Item, usize))| {
             slots.iter().find(|slot| self.host(&slot.host) == Some(item.hosts[nth])).cloned()
         };
         let slots: Vec<SlotId> = open.iter().zip(items.iter().zip(chosen)).filter_map(slot).collect();

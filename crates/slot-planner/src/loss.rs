@@ -64,6 +64,10 @@ fn class(
     furthest: &EngineStatus,
     furthest_age: u64,
 ) -> LossClass {
+    // R10: nor is it known who all of them are.
+    if past.store.last_promoted.is_unheard_of() {
+        return LossClass::Unknown;
+    }
     // R7: everyone who may have acknowledged is durably stopped, and Promote is checked against where they end (R1).
     if past.waived.is_empty() {
         return LossClass::NoneProvable;

@@ -122,3 +122,15 @@ fn r12_a_freeze_that_its_engine_died_in_is_bounded_anew() {
 fn r7_a_restored_store_without_a_successor_has_left_nothing_behind() {
     clean(&[500930]);
 }
+
+/// The witness was too strict: an agent died in writing a branch, which was on its disk all the same.
+#[test]
+fn r19_a_branch_that_its_agent_died_in_writing_is_on_its_disk() {
+    clean(&[1512]);
+}
+
+/// The witness was too strict: it wanted a copy that was about to be destroyed with its store named among what a power cut kills.
+#[test]
+fn r6_a_sheet_names_what_serves_and_not_what_is_about_to_be_destroyed() {
+    clean(&[12775]);
+}

@@ -236,7 +236,8 @@ pub struct Store {
     pub possible_masters: BTreeMap<SlotId, PossibleMaster>,
     /// Where clients go.
     pub route: Option<Route>,
-    /// The last epoch whose Promote order was started: R7's bound needs its start record.
+    /// The last epoch whose Promote order was started: R7's bound needs its start record. It may be unheard of
+    /// ([`Epoch::is_unheard_of`]).
     pub last_promoted: Epoch,
     /// The last generation of every copy that is gone: the next one on that slot is higher (R11).
     pub past: BTreeMap<SlotId, CopyGeneration>,

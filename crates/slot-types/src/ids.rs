@@ -351,6 +351,17 @@ impl Epoch {
     pub fn next(self) -> Self {
         Self { generation: self.generation, n: self.n.saturating_add(1) }
     }
+
+    /// Stands for one that may have been given before this generation began, and that nobody who spoke since knows (R10): above
+    /// all of before, below all that this generation gives.
+    pub fn unheard_of(generation: u32) -> Self {
+        Self { generation, n: 0 }
+    }
+
+    /// Whether it is such a one.
+    pub fn is_unheard_of(self) -> bool {
+        self.generation > 0 && self.n == 0
+    }
 }
 impl fmt::Display for Epoch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -257,6 +257,27 @@ fn the_loss_is_said_no_better_than_it_is_known() {
     assert_eq!(class(no_start).0, LossClass::CaughtUp);
 }
 
+/// R10: after a restore without the word of every disk somebody may have been made master above all that is known. That the
+/// master of below is demoted proves nothing then: two people say yes to an unknown loss, also to the second plan in a row.
+#[test]
+fn r7_what_may_have_been_promoted_above_makes_every_loss_unknown() {
+    let mut world = World::running(4, 8, 4, 3);
+    let name = store(1);
+    let store = world.store_mut(&name);
+    store.possible_masters.extend(
+        store.master.take().map(|slot| (slot, PossibleMaster { since: store.epoch, generation: CopyGeneration(1) })),
+    );
+    store.last_promoted = Epoch::unheard_of(1);
+    let (plan, kind) = fail_over(&world, "imap1/1");
+    let TaskKind::FailOver { fence, waived, loss, .. } = kind else { panic!("planned") };
+    assert_eq!((fence, waived.len()), (FenceLevel::Demoted, 0));
+    assert_eq!((loss.class, plan.people), (LossClass::Unknown, 2));
+    let store = world.store_mut(&name);
+    store.epoch = Epoch { generation: 1, n: store.epoch.n + 1 };
+    let (plan, _) = fail_over(&world, "imap1/1");
+    assert_eq!(plan.people, 2, "its epoch was given, and nobody was promoted at it");
+}
+
 #[test]
 fn r7_a_copy_out_of_reach_breaks_the_bound() {
     let mut world = World::running(4, 8, 4, 3);

@@ -6,7 +6,7 @@
 
 use super::Found;
 use slot_agent::core::hand::ByHand;
-use slot_agent::core::image::{CopyEntry, CopyKey, LedgerRole};
+use slot_agent::core::image::{CopyEntry, CopyKey, LedgerImage, LedgerRole};
 use slot_machine::state::State;
 use slot_types::hand::{HandStart, HandState};
 use slot_types::ids::*;
@@ -27,8 +27,17 @@ pub(crate) struct Hands {
 }
 
 impl Hands {
-    /// The agent begins anew: what people asked of the one before is over.
-    pub fn opens(&mut self) {
+    /// The agent begins anew: what people asked of the one before is over. A branch that it died in writing may be on its disk
+    /// all the same; then somebody had asked for it.
+    pub fn opens(&mut self, found: &mut Found, name: &HostName, image: &LedgerImage) {
+        for (key, entry) in &image.copies {
+            let known = self.branches.entry(key.clone()).or_default();
+            let newest = known.last_key_value().map_or(0, |(number, _)| *number);
+            if let Some(last) = entry.by_hand.last().filter(|last| last.number > newest) {
+                known.insert(last.number, last.epoch);
+                self.begins(found, name, key, entry, last);
+            }
+        }
         self.asked.clear();
         self.open.clear();
     }

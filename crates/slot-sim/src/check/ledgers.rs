@@ -206,7 +206,7 @@ impl Ledgers {
         let host = self.hosts.entry(name.clone()).or_default();
         host.boot = Some(boot);
         host.out.clear();
-        host.hands.opens();
+        host.hands.opens(found, name, image);
         let same_disk = host.meta.as_ref().is_some_and(|m| m.incarnation == image.meta.incarnation);
         if same_disk && !host.touched {
             let gone = host.copies.iter().find(|(key, known)| {

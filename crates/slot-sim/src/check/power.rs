@@ -6,6 +6,7 @@ use super::Found;
 use super::ledgers::Ledgers;
 use slot_machine::command::StepRef;
 use slot_machine::state::{State, StepState};
+use slot_types::cluster::CopyState;
 use slot_types::evidence::Evidence;
 use slot_types::ids::*;
 use slot_types::order::{Done, Outcome};
@@ -43,7 +44,9 @@ pub(super) fn started(found: &mut Found, state: &State, at: StepRef, guards: &Ev
     if guards.agent_alive(of, cluster.policy.silent_ms) {
         found.say("R26", format!("{} switches off {of} while its agent answers", at.plan));
     }
-    let untold = cluster.copies_on(of).find(|(_, slot, _)| !named.is_some_and(|off| off.kills.contains(*slot)));
+    // What is about to be destroyed serves nobody.
+    let mut copies = cluster.copies_on(of).filter(|(_, _, copy)| copy.state != CopyState::Retired);
+    let untold = copies.find(|(_, slot, _)| !named.is_some_and(|off| off.kills.contains(*slot)));
     if let Some((store, slot, _)) = untold {
         found.say("R6", format!("{} switches off {of} without naming {slot} of {store}", at.plan));
     }

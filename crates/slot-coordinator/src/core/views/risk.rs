@@ -48,26 +48,29 @@ impl Fleet<'_> {
 
     /// Each loss, and that of the worst two hosts.
     pub(super) fn losses_and_pair(&self) -> (Seen<Losses>, Seen<PairLoss>) {
-        if let Err(reason) = self.sees() {
-            return (Seen::Unknown { reason: reason.clone() }, Seen::Unknown { reason });
+        let both = self.if_lost(|if_lost| {
+            let mut pair = if_lost.worst_pair();
+            if let Some(line) = &mut pair.worst {
+                line.coordinators = self.coordinators_on(&line.lost);
+            }
+            (self.losses(if_lost), pair)
+        });
+        match both {
+            Ok((losses, pair)) => (Seen::Known { value: losses, age_ms: 0 }, Seen::Known { value: pair, age_ms: 0 }),
+            Err(reason) => (Seen::Unknown { reason: reason.clone() }, Seen::Unknown { reason }),
         }
+    }
+
+    /// What the planner would do, as far as enough is seen to ask it.
+    fn if_lost<T>(&self, ask: impl FnOnce(&WhatIf<'_>) -> T) -> Result<T, String> {
+        self.sees()?;
         let inputs = self.inputs();
-        let if_lost = WhatIf::new(self.cluster, self.eyes.evidence, &inputs);
-        let mut pair = if_lost.worst_pair();
-        if let Some(line) = &mut pair.worst {
-            line.coordinators = self.coordinators_on(&line.lost);
-        }
-        let losses = self.losses(&if_lost);
-        (Seen::Known { value: losses, age_ms: 0 }, Seen::Known { value: pair, age_ms: 0 })
+        Ok(ask(&WhatIf::new(self.cluster, self.eyes.evidence, &inputs)))
     }
 
     pub(super) fn risks(&self) -> RisksView {
-        let losses = match self.sees() {
-            Ok(()) => {
-                let inputs = self.inputs();
-                let if_lost = WhatIf::new(self.cluster, self.eyes.evidence, &inputs);
-                Seen::Known { value: self.losses(&if_lost), age_ms: 0 }
-            }
+        let losses = match self.if_lost(|if_lost| self.losses(if_lost)) {
+            Ok(value) => Seen::Known { value, age_ms: 0 },
             Err(reason) => Seen::Unknown { reason },
         };
         RisksView { revision: self.eyes.state.revision, losses }
