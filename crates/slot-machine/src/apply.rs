@@ -56,8 +56,9 @@ fn dispatch(state: &mut State, stamp: Stamp, command: &Command) -> Result<Answer
         Command::Found { cluster, name } => found(state, stamp, *cluster, name),
         Command::NewLeader { node } => Ok(new_leader(state, stamp, node)),
         Command::OpenSession => Ok(Answer::Session(sessions::open(state, stamp.index))),
-        Command::HostSeen { host, incarnation, boot, high_water, silence } => {
-            let report = hosts::Report { incarnation: *incarnation, boot: *boot, high_water: *high_water };
+        Command::HostSeen { host, incarnation, boot, high_water, silence, first } => {
+            let (incarnation, boot, high_water, first) = (*incarnation, *boot, *high_water, *first);
+            let report = hosts::Report { incarnation, boot, high_water, first };
             hosts::seen(state, stamp, host, report, *silence)
         }
         Command::SignOfLife { host, seen } => hosts::sign_of_life(state, stamp, host, seen),

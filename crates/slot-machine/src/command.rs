@@ -84,6 +84,9 @@ pub enum Command {
         high_water: LogIndex,
         /// How long the leader had heard nothing of it before this boot's first report.
         silence: Silence,
+        /// Whether this was said before the log knew of this boot: no order of it was acknowledged yet, since every order is
+        /// bound to a boot that the log knows (R27), and what its host ever acknowledged must be in its ledger (S2).
+        first: bool,
     },
     /// Something of a host answered although its agent is silent, its engine perhaps: attestations are void (R8).
     SignOfLife {

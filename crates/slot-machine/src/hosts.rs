@@ -31,6 +31,7 @@ pub(crate) struct Report {
     pub incarnation: Incarnation,
     pub boot: BootId,
     pub high_water: LogIndex,
+    pub first: bool,
 }
 
 pub(crate) fn seen(
@@ -40,13 +41,17 @@ pub(crate) fn seen(
     report: Report,
     silence: Silence,
 ) -> Result<Answer, Refused> {
-    let Report { incarnation, boot, high_water } = report;
+    let Report { incarnation, boot, high_water, first } = report;
     // R27: a report that was on its way while the host booted again is a sign of life, but no boot comes back.
     let ended = state.ended_boots.get(name) == Some(&boot);
     let given_up = state.is_given_up(name, incarnation);
     let said_off = state.cluster.as_ref().is_some_and(|cluster| cluster.attestations.contains_key(name));
     let host = host_mut(state, name)?;
     let before = (host.incarnation, host.boot, host.quarantined.clone());
+    // The first word of a boot, said twice: it was held against the ledger when the boot began, and orders of it may have been
+    // acknowledged since.
+    let said_again = first && host.boot == Some(boot);
+    let older = high_water < host.acknowledged && !said_again;
     match host.incarnation {
         // R10: the host came after the backup, and its disk took orders from whoever led then.
         None if high_water > LogIndex(0) => {
@@ -60,7 +65,7 @@ pub(crate) fn seen(
         }
         // S2: the admitted disk, but older than what it acknowledged: a backup was put back. It stays out for good, whatever
         // disk was put in meanwhile: its ledger may catch up in index without holding what it forgot.
-        Some(_) if (given_up || high_water < host.acknowledged) && !planted("s2-older-disk-accepted") => {
+        Some(_) if (given_up || older) && !planted("s2-older-disk-accepted") => {
             host.quarantined =
                 Some(HostQuarantine::OlderDisk { presented: high_water, acknowledged: host.acknowledged });
         }

@@ -3,6 +3,9 @@
 //! What always holds: every verdict comes from the function that plans with it, worded by its own refusal; a plan is
 //! explained with the evidence that is inside it, and only as far as the cluster has not changed since (R14).
 
+mod after;
+
+use crate::leads::Leads;
 use crate::refusal::WhyNot;
 use crate::view::View;
 use crate::{Inputs, WhatIf, failover, live};
@@ -12,7 +15,7 @@ use slot_types::evidence::Evidence;
 use slot_types::ids::*;
 use slot_types::plan::{EntityRef, Intent, Plan, Task, TaskKind};
 use slot_types::position::Position;
-use slot_types::view::{Candidate, ExplainedStore, ExplainedTask, Lost, Verdict};
+use slot_types::view::{Candidate, ExplainedCopy, ExplainedStore, ExplainedTask, Lost, OtherHost, Verdict};
 use std::collections::BTreeMap;
 
 /// One store as it is now; `None` when there is none of that name. Which plan made it so is for who remembers plans.
@@ -98,14 +101,85 @@ fn unplanned<'a>(
     }
 }
 
-/// A plan's choices. `cluster` is as it is now; the evidence is the plan's own. `busy` are hosts that other plans hold.
-pub fn explain_plan(cluster: &Cluster, inputs: &Inputs, plan: &Plan) -> Vec<ExplainedTask> {
+/// A plan's choices. `cluster` is as it is now; the evidence is the plan's own, and of what it has not looked at, `seen`, which is
+/// as it is now. `busy` are hosts that other plans hold.
+pub fn explain_plan(cluster: &Cluster, seen: &Evidence, inputs: &Inputs, plan: &Plan) -> Vec<ExplainedTask> {
     let inputs = Inputs { now: plan.created, wall: plan.created_wall, revision: plan.revision, ..inputs.clone() };
     let view = View { cluster, evidence: &plan.evidence, inputs: &inputs };
     let load = loads(&view, plan);
     let number = |n: usize| u32::try_from(n + 1).unwrap_or(u32::MAX);
     let tasks = plan.tasks.iter().enumerate();
-    tasks.filter_map(|(n, task)| explain_task(&view, plan, task, &load, number(n))).collect()
+    let mut explained: Vec<ExplainedTask> =
+        tasks.filter_map(|(n, task)| explain_task(&view, plan, task, &load, number(n))).collect();
+    let mut evidence = plan.evidence.clone();
+    for (host, known) in &seen.hosts {
+        evidence.hosts.entry(host.clone()).or_insert_with(|| known.clone());
+    }
+    for (slot, known) in &seen.copies {
+        evidence.copies.entry(slot.clone()).or_insert_with(|| known.clone());
+    }
+    places(&View { evidence: &evidence, ..view }, plan, &mut explained);
+    explained
+}
+
+/// Why each other host is not the one, the rest of the plan staying as it is.
+fn places(view: &View<'_>, plan: &Plan, explained: &mut [ExplainedTask]) {
+    let (cluster, inputs) = after::after(view, plan);
+    let then = View { cluster: &cluster, evidence: view.evidence, inputs: &inputs };
+    let mut copies: Vec<(usize, &StoreName, &SlotId)> = Vec::new();
+    for (nth, known) in explained.iter().enumerate().filter(|(_, known)| known.changed.is_empty()) {
+        let task = plan.tasks.get((known.task as usize).saturating_sub(1));
+        match task.map(|task| (&task.kind, &task.store)) {
+            Some((TaskKind::BuildCopy { slot, .. }, Some(name))) => copies.push((nth, name, slot)),
+            Some((TaskKind::CreateStore { copies: made, .. }, Some(name))) => {
+                copies.extend(made.keys().map(|slot| (nth, name, slot)));
+            }
+            _ => {}
+        }
+    }
+    if !copies.is_empty() {
+        let asked: Vec<(&StoreName, &SlotId)> = copies.iter().map(|(_, name, slot)| (*name, *slot)).collect();
+        for ((nth, ..), place) in copies.iter().zip(live::places_of(&then, &asked)) {
+            explained[*nth].places.extend(place);
+        }
+    }
+    let leads = Leads::of(&then);
+    let roles = explained.iter_mut().filter(|task| task.changed.is_empty() && !task.builds);
+    for task in roles.filter(|task| task.from.is_some()) {
+        task.places = vec![role(&then, &leads, task)];
+    }
+}
+
+/// Why a master is on no other host than the one it goes to.
+fn role(then: &View<'_>, leads: &Leads<'_>, task: &ExplainedTask) -> ExplainedCopy {
+    let verdict = |c: &Candidate| if task.planned { c.planned.clone() } else { c.unplanned.clone() };
+    let able: Vec<&HostName> =
+        task.others.iter().filter(|c| verdict(c) == Verdict::Can).map(|c| &c.slot.host).collect();
+    let compared = leads.why_not(then, &task.store, &task.to.host, &able);
+    let mut others: BTreeMap<HostName, OtherHost> =
+        compared.into_iter().map(|other| (other.host.clone(), other)).collect();
+    let mut say = |host: &HostName, why: String| {
+        let told = OtherHost { host: host.clone(), why, change: None };
+        others.entry(host.clone()).or_insert(told);
+    };
+    for candidate in &task.others {
+        match verdict(candidate) {
+            Verdict::No { why } => say(&candidate.slot.host, why),
+            Verdict::NotFurthest { furthest } => {
+                say(&candidate.slot.host, format!("another copy has more, it ends at {furthest}"));
+            }
+            Verdict::LastResort => say(&candidate.slot.host, "a loss case is open there".into()),
+            Verdict::Can | Verdict::Master => {}
+        }
+    }
+    if let Some(from) = &task.from {
+        say(&from.host, "the master leaves it".into());
+    }
+    for host in then.cluster.hosts.keys() {
+        say(host, "it holds no copy of it".into());
+    }
+    others.remove(&task.to.host);
+    ExplainedCopy { slot: task.to.clone(), best: Some(task.to.host.clone()), others: others.into_values().collect() }
 }
 
 /// Masters by host before the plan and after it.
@@ -149,8 +223,10 @@ fn explain_task(view: &View<'_>, plan: &Plan, task: &Task, load: &Loads, number:
         from: from.cloned(),
         to: to.clone(),
         planned: matches!(task.kind, TaskKind::HandOver { .. }),
+        builds: matches!(task.kind, TaskKind::BuildCopy { .. }),
         because: Vec::new(),
         others: Vec::new(),
+        places: Vec::new(),
         changed: String::new(),
     };
     match &task.kind {
@@ -162,6 +238,14 @@ fn explain_task(view: &View<'_>, plan: &Plan, task: &Task, load: &Loads, number:
                 made.because = placed(view, spec, copies.keys(), master, load);
             }
             Some(made)
+        }
+        TaskKind::BuildCopy { slot, replaces, .. } => {
+            let mut built = empty(replaces.as_ref(), slot);
+            built.changed = match view.cluster.stores.contains_key(name) {
+                true => changed(view, plan, name).unwrap_or_default(),
+                false => "the store is not there any more".into(),
+            };
+            Some(built)
         }
         TaskKind::HandOver { from, to } => Some(moved(view, plan, task, load, (from, to), empty(Some(from), to))),
         TaskKind::FailOver { from, to, .. } => Some(moved(view, plan, task, load, (from, to), empty(Some(from), to))),

@@ -10,6 +10,7 @@
 
 mod board;
 mod matching;
+mod why;
 
 use crate::view::View;
 use board::{Board, Score};

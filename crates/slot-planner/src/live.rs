@@ -11,7 +11,7 @@ mod order;
 mod place;
 mod rebalance;
 
-pub(crate) use explain::{lifted, places};
+pub(crate) use explain::{lifted, places, places_of};
 pub(crate) use rebalance::rebalance;
 
 use crate::layout::{self, Fleet, HOST, Layout, NOWHERE, Outcome, RACK, State};

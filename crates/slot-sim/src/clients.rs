@@ -4,10 +4,12 @@
 //! answers, and compares them with the masters' logs at the end. Everything it does is returned as a value.
 
 mod compare;
+mod doors;
 #[cfg(test)]
 mod tests;
 
 pub use compare::{Aside, Finding};
+pub use doors::{Door, Line};
 
 use crate::queue::Stream;
 use slot_engine::journal::core::{self as journal, AppendOutcome, ReadOutcome, RefusedReason};
@@ -164,6 +166,7 @@ pub struct Writers {
     flights: BTreeMap<u64, Flight>,
     number: u64,
     running: bool,
+    doors: doors::Doors,
     holders: BTreeMap<(usize, Epoch), u16>,
     findings: Vec<Finding>,
     /// Records that were ever listed as held by a former master alone: reinjected ones stand later than they were
@@ -203,6 +206,7 @@ impl Writers {
             flights: BTreeMap::new(),
             number,
             running: true,
+            doors: doors::Doors::default(),
             holders: BTreeMap::new(),
             findings: Vec::new(),
             listed: BTreeSet::new(),
@@ -331,12 +335,29 @@ impl Writers {
         self.append(now, routes, client, sequence, asks);
     }
 
+    /// What a front end shows to whoever comes from now on.
+    pub fn door(&mut self, number: usize, door: Door) {
+        self.doors.set(number, door);
+    }
+
     /// The route a client holds; asked anew when it holds none.
     fn route(&mut self, routes: &Routes<'_>, client: usize) -> Option<(SlotId, Epoch)> {
-        let state = self.clients.get_mut(client)?;
+        let state = self.clients.get(client)?;
+        let mut asked = None;
         if state.route.is_none() {
             let store = self.config.stores.get(state.store)?;
-            let route = routes.of(store)?;
+            let shown = self.doors.of(client, store);
+            if shown.is_some_and(|line| line.is_some_and(|line| line.moving)) {
+                self.count("held by a front end");
+                return None;
+            }
+            asked = Some(match shown {
+                Some(line) => line.map(|line| (line.slot.clone(), line.epoch))?,
+                None => routes.of(store)?,
+            });
+        }
+        let state = self.clients.get_mut(client)?;
+        if let Some(route) = asked {
             if state.former.last() != Some(&route) {
                 state.former.push(route.clone());
                 if state.former.len() > FORMER_ROUTES {
@@ -443,6 +464,10 @@ impl Writers {
             }
             Some(AppendOutcome::Refused(refused)) => {
                 self.count(refusal(refused.reason));
+                let former = matches!(refused.reason, RefusedReason::NotMaster | RefusedReason::OlderEpoch);
+                if former && !astray && self.doors.has(flight.client) {
+                    self.count("refused where a front end had sent it");
+                }
                 self.forget_route(flight, astray);
                 self.retry(now, flight.client, sequence, 30);
             }

@@ -5,7 +5,7 @@
 //! seed's fault stream alone.
 
 use crate::queue::Stream;
-use slot_types::ids::{HostName, SlotId};
+use slot_types::ids::{FrontEndName, HostName, SlotId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -131,6 +131,8 @@ pub enum Node {
     Agent(HostName),
     /// The engine on a slot.
     Engine(SlotId),
+    /// The agent of a front end.
+    FrontEnd(FrontEndName),
 }
 
 impl fmt::Display for Node {
@@ -139,6 +141,7 @@ impl fmt::Display for Node {
             Self::Coordinator(id) => write!(f, "c{id}"),
             Self::Agent(host) => write!(f, "agent {host}"),
             Self::Engine(slot) => write!(f, "engine {slot}"),
+            Self::FrontEnd(name) => write!(f, "front end {name}"),
         }
     }
 }
@@ -231,6 +234,8 @@ pub struct Swarm {
     pub by_hand: bool,
     /// Replicas are compared with their masters this often; 0 is never.
     pub verify_every_ms: u64,
+    /// Front ends, through which every second client goes.
+    pub front_ends: u8,
 }
 
 impl Swarm {
@@ -252,6 +257,7 @@ impl Swarm {
             devices: false,
             by_hand: false,
             verify_every_ms: 0,
+            front_ends: 0,
         }
     }
 
@@ -279,6 +285,10 @@ impl Swarm {
             devices: Stream::new(seed, 21).one_in(3),
             by_hand: Stream::new(seed, 22).one_in(3),
             verify_every_ms: [0, 4_000, 15_000][Stream::new(seed, 23).within(0, 2) as usize],
+            front_ends: match seed % 30 {
+                4 | 10 => 1 + u8::from(Stream::new(seed, 24).one_in(2)),
+                _ => 0,
+            },
         };
         for _ in 0..dice.within(0, 4) {
             let trigger = swarm.trigger(&mut dice);
@@ -315,7 +325,7 @@ impl Swarm {
         let classes: Vec<&str> = self.classes.iter().map(|c| c.name()).collect();
         format!(
             "{} hosts, {} stores of {} copies, sync_copies {}, messages 1/{}, a fault every {} ms for {} ms, snapshot every \
-             {}, log tail {}, clients pause {:?} ms, classes [{}], triggers {:?}{}",
+             {}, log tail {}, clients pause {:?} ms, classes [{}], triggers {:?}{}{}",
             self.hosts,
             self.stores,
             self.copies,
@@ -333,6 +343,10 @@ impl Swarm {
                 (true, false) => ", devices",
                 (false, true) => ", people at the machines",
                 (false, false) => "",
+            },
+            match self.front_ends {
+                0 => String::new(),
+                n => format!(", {n} front ends"),
             }
         )
     }

@@ -26,18 +26,29 @@ impl Reached {
 }
 
 /// What people and clients count themselves, and the names of it here.
-pub(crate) const TOLD: [(&str, &str); 6] = [
+pub(crate) const TOLD: [(&str, &str); 8] = [
     ("approval interrupted by a leader change", "people: an approval was interrupted by a leader change"),
     ("attestation kept back: looked again", "people: an attestation was kept back at a second look"),
     ("approved after a leader change", "people: an approval was given after a leader change"),
     ("retried, same session and sequence", "people: a request was sent again under its number"),
     ("sent by a former route", "clients: a record was sent by a former route"),
     ("sent with an older epoch", "clients: a record was sent with an older epoch"),
+    ("held by a front end", "R12: a front end held a new connection"),
+    ("refused where a front end had sent it", "ADR22: a former master refused whom a front end had sent"),
 ];
 
 /// Every name that a campaign must meet. Two of R26 and R6 (a device that does not confirm, a host that boots while it is ordered
 /// to be switched off) are counted and too rare to be asked for.
 pub const ALL: &[&str] = &[
+    "ADR22: a disk of a front end was wiped",
+    "ADR22: a former master refused whom a front end had sent",
+    "ADR22: a front end died between a reload and its word",
+    "ADR22: a front end's word came after its plan was given up",
+    "ADR22: a map could not be written or reloaded",
+    "ADR22: a master was made while a front end was dead",
+    "ADR22: a table of a deposed leader came",
+    "ADR22: an older table came after a newer one",
+    "ADR22: the wait for a front end ran out",
     "P11: a coordinator ended itself on a disk error",
     "P11: a coordinator's disk answered EIO",
     "P11: a disk failed while it was opened",
@@ -67,9 +78,12 @@ pub const ALL: &[&str] = &[
     "R11: a store's last copy was destroyed and its tombstone kept",
     "R12: a freeze ended by its own limit",
     "R12: a freeze outlasted a client's patience",
+    "R12: a front end held a new connection",
+    "R12: a front end started again while it held new connections",
     "R12: an agent died while its engine was frozen",
     "R12: an engine died in a freeze",
     "R12: an engine stood still in a freeze",
+    "R12: moving ended by a front end's own clock",
     "R13: a failover took a store from a running plan",
     "R13: a hold kept an approved plan from starting",
     "R13: a second plan wanted what a running one holds",

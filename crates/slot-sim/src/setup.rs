@@ -10,6 +10,7 @@ use slot_raft::store::MemStore;
 use slot_raft::{NodeMarker, Restored};
 use slot_types::cluster::*;
 use slot_types::fence::{FenceAgent, FenceError, FenceFrom, FenceKey, FenceSpec, FenceValue};
+use slot_types::front_end::FrontEndSpec;
 use slot_types::ids::*;
 use slot_types::position::Digest;
 use std::collections::{BTreeMap, BTreeSet};
@@ -79,6 +80,16 @@ pub fn with_devices(fleet: &mut FleetSpec, shared_rack: bool) {
     let first = fleet.hosts.values().next().map(|host| host.at.clone());
     if let (Some(at), Some(mut last)) = (first.filter(|_| shared_rack), fleet.hosts.last_entry()) {
         last.get_mut().at = at;
+    }
+}
+
+/// So many front ends, each with two maps: one that clients read, and one more that may fail alone.
+pub fn with_front_ends(fleet: &mut FleetSpec, count: u8) {
+    let map = |name: &str| MapName::new(name).expect("it is a name");
+    for number in 1..=count {
+        let name = FrontEndName::new(format!("fe{number}")).expect("fe and a number is a name");
+        let render = BTreeSet::from([map("json"), map("postfix-transport")]);
+        fleet.front_ends.insert(name, FrontEndSpec { address: address(250, number, 7420), render });
     }
 }
 

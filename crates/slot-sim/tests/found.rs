@@ -134,3 +134,17 @@ fn r19_a_branch_that_its_agent_died_in_writing_is_on_its_disk() {
 fn r6_a_sheet_names_what_serves_and_not_what_is_about_to_be_destroyed() {
     clean(&[12775]);
 }
+
+/// An older disk was put back within five seconds of its host's last acknowledgement, and its first report, of a boot that the log
+/// did not have yet, was not held against that.
+#[test]
+fn s2_an_older_disk_is_known_by_the_first_report_of_its_boot() {
+    clean(&[8125]);
+}
+
+/// The people of the simulator were too careful: they put no new disk in while the last copy of a store that was being retired
+/// was on the older one, for ever.
+#[test]
+fn l1_of_a_store_that_is_retired_nothing_is_wanted_any_more() {
+    clean(&[19444]);
+}

@@ -1,9 +1,10 @@
 //! Which table is served, without I/O.
 //!
-//! What always holds: an older table than the one held changes nothing; one rendering at a time, of the newest table; a table is
-//! acknowledged only after its rendering was done. A store that is moving stops moving when the freeze must be over, whether
+//! What always holds: an older table than the one held changes nothing, nor than any whose maps may have been written before a
+//! restart; one rendering at a time, of the newest table; a table is acknowledged only after its rendering was done. A store that is moving stops moving when the freeze must be over, whether
 //! or not a coordinator says so (R12), and being told of the same freeze again gives it no more time.
 
+use slot_planted::planted;
 use slot_types::front_end::*;
 use slot_types::ids::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -53,6 +54,23 @@ pub enum Effect {
     },
 }
 
+/// What a front end's disk says when it starts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// The newest table of which maps may have been written, and be in use.
+    pub begun: Option<RouteTable>,
+    /// What was acknowledged last.
+    pub acknowledged: Option<(u32, Revision)>,
+}
+
+impl Kept {
+    /// From the table that was begun last, and the one that was acknowledged last: one that was acknowledged was begun.
+    pub fn of(begun: Option<RouteTable>, acknowledged: Option<RouteTable>) -> Self {
+        let age = acknowledged.as_ref().map(RouteTable::age);
+        Self { begun: begun.into_iter().chain(acknowledged).max_by_key(RouteTable::age), acknowledged: age }
+    }
+}
+
 /// What makes one rendering differ from another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Picture {
@@ -84,14 +102,14 @@ pub struct FrontEndCore {
 }
 
 impl FrontEndCore {
-    /// A front end from the table it acknowledged last, if any; nothing moves. Everything is rendered once more, so that what
-    /// was cut off is finished.
-    pub fn new(cluster: ClusterId, name: FrontEndName, restored: Option<RouteTable>) -> Self {
+    /// A front end from the newest table it began to render, if any; nothing moves. Everything is rendered once more, so that
+    /// what was cut off is finished.
+    pub fn new(cluster: ClusterId, name: FrontEndName, kept: Kept) -> Self {
         Self {
             cluster,
             name,
-            acknowledged: restored.as_ref().map(RouteTable::age),
-            held: restored,
+            acknowledged: kept.acknowledged,
+            held: kept.begun,
             rendered: None,
             moving: BTreeMap::new(),
             waiting: Vec::new(),
@@ -134,7 +152,8 @@ impl FrontEndCore {
             );
             return out.push(Effect::Answer { token, answer: Err(why) });
         }
-        let older = self.held.as_ref().is_some_and(|held| table.age() < held.age());
+        let older =
+            self.held.as_ref().is_some_and(|held| table.age() < held.age()) && !planted("adr22-older-table-taken");
         if older {
             return out.push(Effect::Answer { token, answer: Ok(self.report()) });
         }
@@ -194,7 +213,8 @@ impl FrontEndCore {
 
     fn picture(&self, now_ms: u64) -> Option<Picture> {
         let held = self.held.as_ref()?;
-        let moving = self.moving.iter().filter(|(_, until)| **until > now_ms).map(|(store, _)| store.clone());
+        let moving = self.moving.iter().filter(|(_, until)| **until > now_ms || planted("r12-moving-never-ends"));
+        let moving = moving.map(|(store, _)| store.clone());
         Some(Picture { age: held.age(), render: held.render.clone(), moving: moving.collect() })
     }
 

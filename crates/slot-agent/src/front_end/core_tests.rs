@@ -20,7 +20,8 @@ fn table(revision: u64, moving_ms: Option<u64>) -> Box<RouteTable> {
 }
 
 fn core(restored: Option<RouteTable>) -> FrontEndCore {
-    FrontEndCore::new(ClusterId([1; 16]), "fe1".parse().unwrap(), restored)
+    let kept = Kept { acknowledged: restored.as_ref().map(RouteTable::age), begun: restored };
+    FrontEndCore::new(ClusterId([1; 16]), "fe1".parse().unwrap(), kept)
 }
 
 /// The rendering that was asked for: number, revision, how many move.
@@ -62,6 +63,18 @@ fn an_older_table_changes_nothing_over_a_restart_too() {
     assert_eq!(core.acknowledged(), Some((0, Revision(9))));
     let effects = core.step(0, Event::Offer { token: 1, table: table(8, None) });
     assert_eq!((rendering(&effects), answered(&effects, 1)), (Some((1, 9, 0)), Some((Some(9), false))));
+    core.step(1, Event::Rendered { job: 1, result: Ok(()) });
+    assert_eq!(core.acknowledged(), Some((0, Revision(9))));
+}
+
+/// Found by the simulator: it came back with what it had acknowledged, and rendered that over the newer maps.
+#[test]
+fn what_was_begun_before_a_restart_is_not_undone_by_it() {
+    let kept = Kept { begun: Some(*table(9, None)), acknowledged: Some((0, Revision(7))) };
+    let mut core = FrontEndCore::new(ClusterId([1; 16]), "fe1".parse().unwrap(), kept);
+    assert_eq!(core.acknowledged(), Some((0, Revision(7))), "not what was begun: it may not be served whole");
+    let effects = core.step(0, Event::Offer { token: 1, table: table(8, None) });
+    assert_eq!((rendering(&effects), answered(&effects, 1)), (Some((1, 9, 0)), Some((Some(7), false))));
     core.step(1, Event::Rendered { job: 1, result: Ok(()) });
     assert_eq!(core.acknowledged(), Some((0, Revision(9))));
 }

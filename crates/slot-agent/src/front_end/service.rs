@@ -5,6 +5,7 @@
 
 use super::config::{FrontEndConfig, MapConfig};
 use super::core::{Effect, Event, FrontEndCore};
+use super::core_rendering::{self, Deed, Next};
 use super::{maps, reload, store};
 use slot_proto::pb::front_end_server::{FrontEnd, FrontEndServer};
 use slot_proto::pb::{ServeReply, ServeRequest};
@@ -41,11 +42,13 @@ pub struct FrontEndService {
 impl FrontEndService {
     /// Starts from what was acknowledged last, and renders it once more.
     pub fn start(config: FrontEndConfig, cluster: ClusterId) -> Result<FrontEndServer<Self>, StoreError> {
-        let restored = store::load(&config.data)?;
-        let core = FrontEndCore::new(cluster, config.front_end.clone(), restored);
+        let kept = store::load(&config.data)?;
+        let begun = kept.begun.as_ref().map(RouteTable::age);
+        let core = FrontEndCore::new(cluster, config.front_end.clone(), kept);
         let (offers, inbox) = mpsc::channel(INBOX);
         let (done, ended) = mpsc::channel(1);
-        let renderer = Renderer { dirty: config.maps.keys().cloned().collect(), config: Arc::new(config) };
+        let deeds = core_rendering::Renderer::new(config.maps.keys().cloned(), begun);
+        let renderer = Renderer { deeds, config: Arc::new(config) };
         let task = Task { core, waiting: HashMap::new(), last_token: 0, renderer: Some(renderer), done };
         tokio::spawn(task.run(inbox, ended));
         Ok(FrontEndServer::new(Self { offers }).max_decoding_message_size(slot_net::MESSAGE_BYTES_MAX))
@@ -131,40 +134,45 @@ impl Task {
 /// Writes maps and reloads what reads them.
 struct Renderer {
     config: Arc<FrontEndConfig>,
-    /// Maps whose reload is not known to have followed what is in the file.
-    dirty: BTreeSet<MapName>,
+    deeds: core_rendering::Renderer,
 }
 
 impl Renderer {
-    /// Everything that can be done is done, whatever fails; the table is kept only when nothing did.
     async fn render(&mut self, table: &RouteTable, moving: &BTreeSet<StoreName>) -> Result<(), String> {
-        let mut faults = Vec::new();
-        for name in &table.render {
-            if let Err(why) = self.one(name, table, moving).await {
-                faults.push(format!("{name}: {why}"));
+        let mut deed = self.deeds.begin(table);
+        loop {
+            let result = self.one(deed, table, moving).await;
+            match self.deeds.done(result) {
+                Next::Deed(next) => deed = next,
+                Next::Over(end) => return end,
             }
         }
-        if !faults.is_empty() {
-            return Err(faults.join("; "));
-        }
-        let (data, table) = (self.config.data.clone(), table.clone());
-        blocking(move || store::save(&data, &table).map_err(|e| e.to_string())).await
     }
 
-    async fn one(&mut self, name: &MapName, table: &RouteTable, moving: &BTreeSet<StoreName>) -> Result<(), String> {
-        let Some(map) = self.config.maps.get(name).cloned() else {
-            return Err(format!("front-end.toml of {} has no [map.{name}]", self.config.front_end));
-        };
-        let (map_name, table, moving, at) = (name.clone(), table.clone(), moving.clone(), map.clone());
-        let changed = blocking(move || write(&map_name, &at, &table, &moving)).await?;
-        if changed {
-            self.dirty.insert(name.clone());
+    /// Does one thing; of a map that is written, whether it changed.
+    async fn one(&self, deed: Deed, table: &RouteTable, moving: &BTreeSet<StoreName>) -> Result<bool, String> {
+        let (data, table) = (self.config.data.clone(), table.clone());
+        match deed {
+            Deed::Begin => {
+                blocking(move || store::begin(&data, &table).map_err(|e| e.to_string())).await.map(|()| true)
+            }
+            Deed::Acknowledge => {
+                blocking(move || store::save(&data, &table).map_err(|e| e.to_string())).await.map(|()| true)
+            }
+            Deed::Write(name) => {
+                let (at, moving) = (self.map(&name)?.clone(), moving.clone());
+                blocking(move || write(&name, &at, &table, &moving)).await
+            }
+            Deed::Reload(name) => {
+                let map = self.map(&name)?;
+                reload::run(&map.reload, map.within).await.map(|()| true)
+            }
         }
-        if self.dirty.contains(name) {
-            reload::run(&map.reload, map.within).await?;
-            self.dirty.remove(name);
-        }
-        Ok(())
+    }
+
+    fn map(&self, name: &MapName) -> Result<&MapConfig, String> {
+        let lacks = || format!("front-end.toml of {} has no [map.{name}]", self.config.front_end);
+        self.config.maps.get(name).ok_or_else(lacks)
     }
 }
 

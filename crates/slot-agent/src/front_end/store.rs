@@ -3,6 +3,7 @@
 //! What always holds: a file is seen whole, old or new, by whoever opens it at any moment, and a new one that was reported is
 //! there after a power cut: temporary file, fsync, rename, fsync of the folder.
 
+use super::core::Kept;
 use slot_types::codec;
 use slot_types::front_end::RouteTable;
 use std::fs::{self, File, OpenOptions};
@@ -12,6 +13,8 @@ use std::path::{Path, PathBuf};
 
 /// The table that is acknowledged.
 const TABLE_FILE: &str = "table.bin";
+/// The table of which maps may have been written; made durable before the first of them is.
+const BEGUN_FILE: &str = "begun.bin";
 
 /// Why a file is not as it should be.
 #[derive(Debug, thiserror::Error)]
@@ -60,10 +63,15 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), StoreError> {
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed("sync the folder of", path))
 }
 
-/// The table that was acknowledged last; makes the folder when it is not there.
-pub fn load(data: &Path) -> Result<Option<RouteTable>, StoreError> {
+/// What is there from before; makes the folder when it is not there.
+pub fn load(data: &Path) -> Result<Kept, StoreError> {
     fs::create_dir_all(data).map_err(|cause| StoreError::Io { what: "make", path: data.to_path_buf(), cause })?;
-    let path = data.join(TABLE_FILE);
+    let (acknowledged, begun) = (read(&data.join(TABLE_FILE))?, read(&data.join(BEGUN_FILE))?);
+    Ok(Kept::of(begun, acknowledged))
+}
+
+fn read(path: &Path) -> Result<Option<RouteTable>, StoreError> {
+    let path = path.to_path_buf();
     match fs::read(&path) {
         Ok(bytes) => codec::decode(&bytes).map(Some).map_err(|cause| StoreError::Table { path, cause }),
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -71,7 +79,12 @@ pub fn load(data: &Path) -> Result<Option<RouteTable>, StoreError> {
     }
 }
 
-/// Makes a table durable.
+/// Makes a table durable whose maps are about to be written.
+pub fn begin(data: &Path, table: &RouteTable) -> Result<(), StoreError> {
+    replace(&data.join(BEGUN_FILE), &codec::encode(table), 0o600)
+}
+
+/// Makes a table durable that is served.
 pub fn save(data: &Path, table: &RouteTable) -> Result<(), StoreError> {
     replace(&data.join(TABLE_FILE), &codec::encode(table), 0o600)
 }
@@ -97,7 +110,7 @@ mod tests {
     #[test]
     fn a_table_that_cannot_be_read_is_named_with_what_to_do() {
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(load(folder.path()).unwrap(), None);
+        assert_eq!(load(folder.path()).unwrap(), Kept::default());
         fs::write(folder.path().join(TABLE_FILE), b"not a table").unwrap();
         assert!(load(folder.path()).unwrap_err().to_string().contains("move it away"));
     }

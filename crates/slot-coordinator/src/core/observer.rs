@@ -234,12 +234,13 @@ impl Observer {
             boot: report.boot,
             // A report that lags behind a receipt is no older disk: every order acknowledged before this command is
             // applied was started at or before `applied`.
-            // Of a disk that was never admitted, nothing was started.
-            high_water: match older_disk || host.incarnation.is_none() {
+            // Of a disk that was never admitted, or of a boot that the log does not have yet, nothing was started.
+            high_water: match older_disk || other_boot || host.incarnation.is_none() {
                 true => report.high_water,
                 false => report.high_water.max(applied),
             },
             silence: *silence,
+            first: other_boot,
         })
     }
 

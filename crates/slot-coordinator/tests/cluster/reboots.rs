@@ -2,7 +2,7 @@
 
 use super::world::World;
 use super::{built, host};
-use slot_types::cluster::Reboot;
+use slot_types::cluster::{Host, HostQuarantine, Reboot};
 use slot_types::ids::*;
 use slot_types::plan::Intent;
 use slot_types::render::render_plan;
@@ -20,6 +20,11 @@ fn reboots(world: &mut World, name: &str, boot: u8, ms: u64) {
 fn evidence(world: &mut World, name: &str) -> EvidenceView {
     let View::Evidence(view) = world.view(Query::Evidence(host(name))) else { panic!("evidence") };
     *view
+}
+
+/// What the log knows of imap1.
+fn known(world: &World) -> Option<Host> {
+    world.core(world.leader()?).state().cluster.as_ref()?.hosts.get(&host("imap1")).cloned()
 }
 
 fn took(all: &[Reboot]) -> Vec<(u64, bool)> {
@@ -80,4 +85,34 @@ fn the_sheet_of_a_silent_host_says_how_long_it_took_to_come_back_and_how_long_it
     let words = shown.split_whitespace().collect::<Vec<_>>().join(" ");
     let said = "OR WAIT? imap1: its last 2 reboots took 21 s, 26 s; silent now for 4";
     assert!(words.contains(said), "{shown}");
+}
+
+/// S2: an older disk that is back at once is known by its first report: a boot that the log does not have yet has acknowledged
+/// nothing, so what its host ever acknowledged must be in its ledger.
+#[test]
+fn s2_an_older_disk_is_known_by_the_first_report_of_its_boot() {
+    let mut world = World::new(44, 3, &super::HOSTS);
+    let plan = world.plan(super::fleet()).unwrap();
+    let imap1 = host("imap1");
+    world.approve(plan).unwrap();
+    world.until("imap1 acknowledges an order", |w| known(w).is_some_and(|h| h.acknowledged > LogIndex(0)));
+    let agent = world.agents.get_mut(&imap1).unwrap();
+    (agent.boot, agent.high_water) = (BootId([91; 16]), LogIndex(0));
+    world.run_for(1_500);
+    let now = known(&world).unwrap();
+    assert!(matches!(now.quarantined, Some(HostQuarantine::OlderDisk { .. })), "{now:?}");
+    assert_ne!(now.boot, Some(BootId([91; 16])));
+}
+
+/// S2: the first word of a boot is not held against what that boot acknowledged since, however late it is heard again.
+#[test]
+fn s2_a_host_that_boots_while_it_works_is_no_older_disk() {
+    let mut world = World::new(45, 3, &super::HOSTS);
+    let plan = world.plan(super::fleet()).unwrap();
+    world.approve(plan).unwrap();
+    world.until("imap1 acknowledges an order", |w| known(w).is_some_and(|h| h.acknowledged > LogIndex(0)));
+    world.agents.get_mut(&host("imap1")).unwrap().boot = BootId([91; 16]);
+    world.run_for(30_000);
+    let now = known(&world).unwrap();
+    assert_eq!((now.quarantined, now.boot), (None, Some(BootId([91; 16]))));
 }

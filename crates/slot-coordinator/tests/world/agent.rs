@@ -125,6 +125,13 @@ impl FakeAgent {
         if let Some(receipt) = self.receipts.get(&order.id) {
             return Answer::Receipt(receipt.clone());
         }
+        // R27: no order of another boot is taken, and S2: refusing it says nothing about this disk.
+        if order.boot != self.boot {
+            let outcome = Outcome::NeverWill(NeverWill::BootEnded(order.boot));
+            let receipt = Receipt { id: order.id, index: order.index, outcome };
+            self.receipts.insert(order.id, receipt.clone());
+            return Answer::Receipt(receipt);
+        }
         let done = self.perform(&order, tips);
         *self.effects.entry(order.id).or_default() += 1;
         self.high_water = self.high_water.max(order.index);

@@ -316,6 +316,7 @@ fn r16_the_copies_of_a_replaced_disk_are_built_anew_with_the_next_generation() {
         boot: boot(3, 2),
         high_water: LogIndex(0),
         silence: SILENCE,
+        first: false,
     });
     let admit = Command::AdmitHost { host: host(3), incarnation: other, by: person("ben"), reason: "new".into() };
     world.ok(admit);
@@ -325,6 +326,7 @@ fn r16_the_copies_of_a_replaced_disk_are_built_anew_with_the_next_generation() {
         boot: boot(3, 2),
         high_water: LogIndex(0),
         silence: SILENCE,
+        first: false,
     });
     assert_eq!((world.copy(1, &lost).state, world.copy(1, &lost).whole), (CopyState::Building, false));
     let id = world.start(Intent::Rebuild(Scope::All), vec![build(&world, 1, &lost, 2, None)]);

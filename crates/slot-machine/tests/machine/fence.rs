@@ -297,6 +297,7 @@ fn r28_l1_a_succeeded_master_goes_with_its_disk() {
         boot: boot(1, 2),
         high_water: LogIndex(0),
         silence: SILENCE,
+        first: false,
     });
     let mut alive = World { state: world.state.clone(), watch: world.watch.clone(), index: world.index, ..dead_host() };
     alive.state.ended_boots.clear();

@@ -325,6 +325,7 @@ fn s2_a_word_from_a_replaced_disk_counts_for_nothing() {
         boot: boot(1, 9),
         high_water: LogIndex(0),
         silence: SILENCE,
+        first: false,
     };
     world.ok(seen);
     world.ok(Command::AdmitHost {

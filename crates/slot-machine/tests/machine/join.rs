@@ -117,6 +117,7 @@ fn s2_the_disk_of_an_invited_host_is_admitted() {
         boot: boot(3, 2),
         high_water: LogIndex(0),
         silence: SILENCE,
+        first: false,
     };
     world.ok(seen(disk(3)));
     assert!(matches!(world.cluster().hosts[&h3].quarantined, Some(HostQuarantine::OtherDisk { .. })));
@@ -322,6 +323,7 @@ fn s2_a_disk_that_was_given_up_is_never_admitted_again() {
         boot: boot(3, 2),
         high_water: LogIndex(high_water),
         silence: SILENCE,
+        first: false,
     };
     world.ok(seen(disk(3), 0));
     let admit = |incarnation| Command::AdmitHost {
@@ -352,6 +354,7 @@ fn s2_an_older_disk_stays_out_after_another_ones_visit() {
         boot: boot(3, 1),
         high_water,
         silence: SILENCE,
+        first: false,
     };
     world.ok(seen(disk(3), LogIndex(0)));
     let quarantine = |world: &World| world.cluster().hosts[&host(3)].quarantined.clone();

@@ -387,7 +387,14 @@ impl Deed {
         let token = slot_types::position::Digest::of(&[h]);
         let command = match self.c / 3 % 8 {
             6 => Command::RevokeInvitation { host: host(h), by: anybody(self.b), reason: "no".into() },
-            0 | 1 => Command::HostSeen { host: host(h), incarnation, boot: boot(h, now), high_water, silence: SILENCE },
+            0 | 1 => Command::HostSeen {
+                host: host(h),
+                incarnation,
+                boot: boot(h, now),
+                high_water,
+                silence: SILENCE,
+                first: false,
+            },
             2 => Command::SignOfLife { host: host(h), seen: "engine".into() },
             3 => {
                 let incarnation = disk(70);

@@ -8,7 +8,14 @@ use slot_types::ids::*;
 fn seen(world: &mut World, n: u8, ms: u64, whole: bool) {
     let high_water = LogIndex(9_999);
     let silence = Silence { ms, whole };
-    world.ok(Command::HostSeen { host: host(1), incarnation: disk(1), boot: boot(1, n), high_water, silence });
+    world.ok(Command::HostSeen {
+        host: host(1),
+        incarnation: disk(1),
+        boot: boot(1, n),
+        high_water,
+        silence,
+        first: false,
+    });
 }
 
 fn reboots(world: &World) -> Vec<Reboot> {
@@ -49,7 +56,14 @@ fn a_host_that_somebody_kept_off_is_told_apart() {
 fn s2_another_disk_is_no_reboot_and_r27_neither_is_a_boot_that_has_ended() {
     let mut world = World::with_store();
     let (high_water, silence) = (LogIndex(0), SILENCE);
-    world.ok(Command::HostSeen { host: host(1), incarnation: disk(77), boot: boot(1, 2), high_water, silence });
+    world.ok(Command::HostSeen {
+        host: host(1),
+        incarnation: disk(77),
+        boot: boot(1, 2),
+        high_water,
+        silence,
+        first: false,
+    });
     assert_eq!(reboots(&world), [], "what another disk says of its boot is not this host's");
     world.state.ended_boots.insert(host(1), boot(1, 3));
     seen(&mut world, 3, 1_000, true);

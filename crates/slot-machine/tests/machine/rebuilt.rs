@@ -262,6 +262,7 @@ fn s2_the_first_contact_admits_no_disk_that_took_orders_before_the_restore() {
         boot: boot(9, 1),
         high_water,
         silence: SILENCE,
+        first: false,
     };
     world.ok(seen(LogIndex(44)));
     assert_eq!(world.cluster().hosts[&host(9)].incarnation, None);

@@ -214,6 +214,7 @@ fn r8_an_attestation_is_void_at_a_sign_of_life() {
             boot: boot(1, 1),
             high_water: LogIndex(9_999),
             silence: SILENCE,
+            first: false,
         },
         Command::HostSeen {
             host: host(1),
@@ -221,6 +222,7 @@ fn r8_an_attestation_is_void_at_a_sign_of_life() {
             boot: boot(1, 1),
             high_water: LogIndex(0),
             silence: SILENCE,
+            first: false,
         },
     ] {
         world.attest(1, "ann");

@@ -191,6 +191,7 @@ fn r27_a_boot_that_has_ended_is_not_ordered_again() {
         boot: boot(1, 1),
         high_water: LogIndex(9_999),
         silence: SILENCE,
+        first: false,
     });
     assert!(!world.start_all());
     world.seen(1, 2);
@@ -227,6 +228,31 @@ fn r28_a_weakly_fenced_master_is_not_forgotten() {
     assert!(matches!(world.approve(id, "ann"), Err(Refused::Precondition(_))));
 }
 
+/// S2, R27: the first word of a boot, applied again after orders of that boot were acknowledged, is no older disk's.
+#[test]
+fn s2_the_first_word_of_a_boot_may_be_said_twice() {
+    let mut world = World::with_store();
+    let acknowledged = world.cluster().hosts[&host(3)].acknowledged;
+    let seen = |high_water, first| Command::HostSeen {
+        host: host(3),
+        incarnation: disk(3),
+        boot: boot(3, 2),
+        high_water,
+        silence: SILENCE,
+        first,
+    };
+    world.ok(seen(acknowledged, true));
+    world.cluster_mut().hosts.get_mut(&host(3)).unwrap().acknowledged = LogIndex(acknowledged.0 + 3);
+    world.ok(seen(acknowledged, true));
+    assert_eq!(world.cluster().hosts[&host(3)].quarantined, None);
+    // A later word is held against all of it, and so is the first one of the next boot.
+    world.ok(seen(acknowledged, false));
+    assert!(matches!(world.cluster().hosts[&host(3)].quarantined, Some(HostQuarantine::OlderDisk { .. })));
+    let mut world = World::with_store();
+    world.ok(seen(LogIndex(acknowledged.0 - 1), true));
+    assert!(matches!(world.cluster().hosts[&host(3)].quarantined, Some(HostQuarantine::OlderDisk { .. })));
+}
+
 /// S2: a wiped, replaced, cloned or older disk gets no orders; admitting another one takes a person.
 #[test]
 fn s2_other_and_older_disks_are_quarantined() {
@@ -237,6 +263,7 @@ fn s2_other_and_older_disks_are_quarantined() {
         boot: boot(3, 2),
         high_water,
         silence: SILENCE,
+        first: false,
     };
     let acknowledged = world.cluster().hosts[&host(3)].acknowledged;
     assert!(acknowledged > LogIndex(0));
@@ -259,6 +286,7 @@ fn s2_other_and_older_disks_are_quarantined() {
         boot: boot(1, 2),
         high_water: LogIndex(0),
         silence: SILENCE,
+        first: false,
     });
     let admit = Command::AdmitHost { host: host(1), incarnation: disk(99), by: person("ann"), reason: "new".into() };
     assert!(matches!(world.refused(admit), Refused::Precondition(_)));

@@ -159,6 +159,7 @@ impl World {
             boot: boot(h, b),
             high_water,
             silence: SILENCE,
+            first: false,
         });
     }
     pub fn attest(&mut self, h: u8, by: &str) -> Answer {

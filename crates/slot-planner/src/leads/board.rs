@@ -75,6 +75,11 @@ impl<'b, 'a> Board<'b, 'a> {
         self.look_again(host);
     }
 
+    /// The stores whose master is on a host.
+    pub fn led(&self, host: u32) -> &[u32] {
+        &self.led[host as usize]
+    }
+
     pub fn score(&self) -> Score {
         let fullest = self.load.iter().copied().max().unwrap_or(0);
         let worst = self.after.iter().copied().max().unwrap_or(0).max(fullest);

@@ -6,7 +6,7 @@ use slot_types::cluster::{CopyState, SlotSpec};
 use slot_types::ids::*;
 use slot_types::plan::{Intent, TaskKind};
 use slot_types::position::Position;
-use slot_types::view::{Candidate, ExplainedStore, ExplainedTask, Verdict};
+use slot_types::view::{Candidate, Change, ExplainedStore, ExplainedTask, LedElsewhere, Verdict};
 
 fn of_store(world: &World, n: usize) -> ExplainedStore {
     explain_store(&world.cluster, &world.evidence, &world.inputs, &store(n)).expect("it is there")
@@ -74,8 +74,24 @@ fn reasons_are_the_planners_own_and_the_furthest_is_named() {
     assert!(explain_store(&world.cluster, &world.evidence, &world.inputs, &store(9)).is_none());
 }
 
+/// The world in which a change is made: each master is handed over by a plan of its own.
+fn made(world: &World, on: &HostName, change: &Change) -> World {
+    let mut then = world.clone();
+    for LedElsewhere { store, to } in &change.led_elsewhere {
+        let slot = then.cluster.stores[store].master.clone().unwrap();
+        assert_eq!(slot.host, *on, "a master of that host");
+        let plan = then.plan(Intent::FailOverSlot { slot, to: Some(to.clone()) }).unwrap();
+        then.complete(plan.plan());
+    }
+    if let Some(size_bytes) = change.slot_bytes {
+        let address = "10.20.200.200:7430".parse().unwrap();
+        then.host_mut(on).slots.insert(200, SlotSpec { size_bytes, address });
+    }
+    then
+}
+
 fn of_plan(world: &World, plan: &slot_types::plan::Plan) -> Vec<ExplainedTask> {
-    explain_plan(&world.cluster, &world.inputs, plan)
+    explain_plan(&world.cluster, &world.evidence, &world.inputs, plan)
 }
 
 #[test]
@@ -143,14 +159,37 @@ fn every_other_host_has_one_reason_and_a_full_one_the_slot_that_is_missing() {
     assert_eq!(master.others.len(), 3);
     assert!(master.others.iter().all(|other| master.best.as_ref() == Some(&other.host) || !other.why.is_empty()));
     assert_eq!(of(4).why, slot_planner::WhyNot::NoFreeSlot.to_string());
-    // More masters than another would have: no room helps there. For a replica it does.
-    assert_eq!(of(4).change, None);
     let stated = (1..=4).flat_map(|n| of_store(&world, n).places).flat_map(|copy| copy.others);
     assert!(stated.filter(|other| other.host == host(4)).any(|other| other.change.is_some()));
     // Where the replica is no room would help.
     let replica = &explained.places[1].slot;
     let there = master.others.iter().find(|other| other.host == replica.host).unwrap();
-    assert_eq!((&there.why, there.change), (&slot_planner::WhyNot::SameDomain(replica.clone()).to_string(), None));
+    assert_eq!((&there.why, &there.change), (&slot_planner::WhyNot::SameDomain(replica.clone()).to_string(), &None));
+}
+
+#[test]
+fn every_choice_of_a_plan_names_every_other_host_and_why_it_is_not_that_one() {
+    let mut world = World::running(5, 12, 10, 2);
+    world.see_all();
+    let plan = world.plan(Intent::EmptyHost(host(1))).unwrap().plan().clone();
+    let explained = of_plan(&world, &plan);
+    let built = plan.tasks.iter().filter(|task| matches!(task.kind, TaskKind::BuildCopy { .. })).count();
+    assert_eq!(explained.iter().filter(|task| task.builds).count(), built);
+    assert!(built > 0);
+    for task in &explained {
+        assert_eq!(task.places.len(), 1, "{task:?}");
+        let place = &task.places[0];
+        assert_eq!((&place.slot, place.others.len()), (&task.to, 4));
+        for other in &place.others {
+            assert!(!other.why.is_empty() || place.best.as_ref() == Some(&other.host), "{task:?}");
+        }
+        let left = place.others.iter().find(|other| other.host == host(1)).unwrap();
+        let emptied = slot_planner::WhyNot::HostState(slot_types::cluster::HostState::Empty).to_string();
+        assert_eq!(left.why, if task.builds { emptied } else { "the master leaves it".to_string() });
+        if task.builds {
+            assert_eq!(place.best.as_ref(), Some(&task.to.host), "each copy is on the best host for it: {task:?}");
+        }
+    }
 }
 
 proptest::proptest! {
@@ -181,12 +220,10 @@ proptest::proptest! {
                 let chosen = copy.others.iter().find(|other| other.why.is_empty()).map(|other| &other.host);
                 proptest::prop_assert_eq!(chosen, copy.best.as_ref().filter(|_| away));
                 for other in &copy.others {
-                    let Some(slot_types::view::Change::Slot { size_bytes }) = other.change else { continue };
-                    let mut then = world.clone();
-                    let address = "10.20.200.200:7430".parse().unwrap();
-                    then.host_mut(&other.host).slots.insert(200, SlotSpec { size_bytes, address });
+                    let Some(change) = &other.change else { continue };
+                    let mut then = made(&world, &other.host, change);
                     let again = of_store(&then, n).places.into_iter().find(|again| again.slot == copy.slot).unwrap();
-                    proptest::prop_assert_eq!(again.best.as_ref(), Some(&other.host), "{} with {} more", &copy.slot, size_bytes);
+                    proptest::prop_assert_eq!(again.best.as_ref(), Some(&other.host), "{} with {:?}", &copy.slot, change);
                     let plan = then.plan(Intent::MoveCopy { slot: copy.slot.clone(), to: None }).unwrap();
                     let built = plan.plan().tasks.iter().find_map(|task| match &task.kind {
                         TaskKind::BuildCopy { slot, .. } => Some(slot.host.clone()),
@@ -194,7 +231,8 @@ proptest::proptest! {
                     });
                     proptest::prop_assert_eq!(built.as_ref(), Some(&other.host));
                     // And with a byte less it is not.
-                    if size_bytes > world.cluster.stores[&store(n)].spec.size_bytes {
+                    let least = world.cluster.stores[&store(n)].spec.size_bytes;
+                    if change.led_elsewhere.is_empty() && change.slot_bytes.is_some_and(|bytes| bytes > least) {
                         then.host_mut(&other.host).slots.get_mut(&200).unwrap().size_bytes -= 1;
                         let less = of_store(&then, n).places.into_iter().find(|less| less.slot == copy.slot).unwrap();
                         proptest::prop_assert_ne!(less.best.as_ref(), Some(&other.host));
@@ -203,4 +241,74 @@ proptest::proptest! {
             }
         }
     }
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig { cases: 64, failure_persistence: None, ..Default::default() })]
+
+    /// Each change that is said to send a master elsewhere is made, and the failover is planned again: it goes there.
+    #[test]
+    fn every_stated_change_of_a_role_makes_its_host_the_choice(
+        hosts in 4usize..7,
+        stores in 4usize..16,
+        picks in proptest::collection::vec(0usize..5040, 16),
+    ) {
+        let mut world = World::running(hosts, 20, 0, 1);
+        let spec = file(hosts, 20, 1, 3).stores[&store(1)].clone();
+        let mut used = vec![0u16; hosts + 1];
+        for (n, pick) in (1..=stores).zip(&picks) {
+            let (mut left, mut pick): (Vec<usize>, usize) = ((1..=hosts).collect(), *pick);
+            let slots: Vec<SlotId> = (0..3).map(|_| {
+                let at = left.remove(pick % left.len());
+                pick /= 7;
+                used[at] += 1;
+                SlotId::new(host(at), used[at])
+            }).collect();
+            world.add_store(&store(n), &spec, &slots);
+        }
+        world.see_all();
+        for n in 1..=stores {
+            let slot = world.cluster.stores[&store(n)].master.clone().unwrap();
+            let again = Intent::FailOverSlot { slot: slot.clone(), to: None };
+            let plan = world.plan(again.clone()).unwrap();
+            let explained = of_plan(&world, plan.plan());
+            proptest::prop_assert_eq!(explained.len(), 1);
+            let place = &explained[0].places[0];
+            proptest::prop_assert_eq!(place.others.len(), hosts - 1);
+            for other in &place.others {
+                proptest::prop_assert!(!other.why.is_empty());
+                let Some(change) = &other.change else { continue };
+                let then = made(&world, &other.host, change).plan(again.clone()).unwrap();
+                let goes = then.plan().tasks.iter().find_map(|task| match &task.kind {
+                    TaskKind::HandOver { to, .. } => Some(to.host.clone()),
+                    _ => None,
+                });
+                proptest::prop_assert_eq!(goes.as_ref(), Some(&other.host), "store{} with {:?}", n, change);
+            }
+        }
+    }
+}
+
+/// Masters decide for one host, and the change names the masters that are too many.
+#[test]
+fn a_host_with_too_many_masters_would_be_chosen_with_fewer() {
+    let mut world = World::running(5, 12, 0, 1);
+    let spec = file(5, 12, 1, 3).stores[&store(1)].clone();
+    let at = |on: &[(usize, u16)]| on.iter().map(|(n, slot)| SlotId::new(host(*n), *slot)).collect::<Vec<_>>();
+    world.add_store(&store(1), &spec, &at(&[(1, 1), (2, 1), (3, 1)]));
+    world.add_store(&store(2), &spec, &at(&[(3, 2), (4, 1)]));
+    world.add_store(&store(3), &spec, &at(&[(3, 3), (5, 2)]));
+    world.add_store(&store(4), &spec, &at(&[(2, 2), (5, 1)]));
+    world.see_all();
+    let slot = world.cluster.stores[&store(1)].master.clone().unwrap();
+    let plan = world.plan(Intent::FailOverSlot { slot, to: None }).unwrap();
+    let explained = of_plan(&world, plan.plan());
+    let place = &explained[0].places[0];
+    assert_eq!(place.slot.host, host(2));
+    let third = place.others.iter().find(|other| other.host == host(3)).unwrap();
+    let led = &third.change.as_ref().expect("masters decide").led_elsewhere;
+    let led: Vec<(StoreName, HostName)> = led.iter().map(|one| (one.store.clone(), one.to.host.clone())).collect();
+    assert_eq!(led, [(store(2), host(4)), (store(3), host(5))]);
+    let none = place.others.iter().find(|other| other.host == host(4)).unwrap();
+    assert_eq!((none.why.as_str(), &none.change), ("it holds no copy of it", &None));
 }

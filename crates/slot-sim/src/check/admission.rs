@@ -65,8 +65,13 @@ impl Admission {
         self.boots.remove(host);
     }
 
-    /// An agent was heard.
-    pub fn seen(&mut self, found: &mut Found, state: &State, name: &HostName, high_water: LogIndex) {
+    /// Whether this is the boot in which a host was let in last.
+    pub fn knows(&self, name: &HostName, boot: BootId) -> bool {
+        self.boots.get(name) == Some(&boot)
+    }
+
+    /// An agent was heard; `again` says that this is the first word of its boot, which was judged before.
+    pub fn seen(&mut self, found: &mut Found, state: &State, name: &HostName, high_water: LogIndex, again: bool) {
         let Some(host) = state.cluster.as_ref().and_then(|c| c.hosts.get(name)) else { return };
         if let Some(incarnation) = host.incarnation {
             let admitted = *self.admitted.entry(name.clone()).or_insert(incarnation);
@@ -75,7 +80,7 @@ impl Admission {
             }
         }
         let acknowledged = self.acknowledged.get(name).copied().unwrap_or_default();
-        if host.quarantined.is_none() && high_water < acknowledged {
+        if host.quarantined.is_none() && high_water < acknowledged && !again {
             let text = format!("{name} presents {high_water}, it acknowledged {acknowledged}, and it is let in");
             found.say("S2", text);
         }
@@ -135,7 +140,7 @@ mod tests {
 
     fn said(work: impl FnOnce(&mut Admission, &mut Found)) -> Vec<&'static str> {
         let (mut admission, mut found) = (Admission::default(), Found::default());
-        admission.seen(&mut found, &state(1, 1, false), &host(), LogIndex(5));
+        admission.seen(&mut found, &state(1, 1, false), &host(), LogIndex(5), false);
         assert!(found.list.is_empty());
         work(&mut admission, &mut found);
         found.list.iter().map(|v| v.invariant).collect()
@@ -153,7 +158,7 @@ mod tests {
         assert_eq!(said(|a, f| a.seen(f, &state(2, 1, false), &host(), LogIndex(5))), ["S2"]);
         let by_a_person = |a: &mut Admission, f: &mut Found| {
             a.admitted(&host(), Incarnation([2; 16]));
-            a.seen(f, &state(2, 1, false), &host(), LogIndex(0));
+            a.seen(f, &state(2, 1, false), &host(), LogIndex(0), false);
         };
         assert!(said(by_a_person).is_empty());
     }
@@ -162,7 +167,7 @@ mod tests {
     fn s2_an_older_disk_is_let_in() {
         let older = |a: &mut Admission, f: &mut Found| {
             outcome(a, &Outcome::NeverWill(NeverWill::Cancelled));
-            a.seen(f, &state(1, 1, false), &host(), LogIndex(5));
+            a.seen(f, &state(1, 1, false), &host(), LogIndex(5), false);
         };
         assert_eq!(said(older), ["S2"]);
     }
@@ -171,8 +176,8 @@ mod tests {
     fn r27_a_boot_comes_back() {
         let back = |a: &mut Admission, f: &mut Found| {
             outcome(a, &Outcome::NeverWill(NeverWill::BootEnded(BootId([1; 16]))));
-            a.seen(f, &state(1, 2, false), &host(), LogIndex(5));
-            a.seen(f, &state(1, 1, false), &host(), LogIndex(5));
+            a.seen(f, &state(1, 2, false), &host(), LogIndex(5), false);
+            a.seen(f, &state(1, 1, false), &host(), LogIndex(5), false);
         };
         assert_eq!(said(back), ["R27"]);
     }

@@ -10,6 +10,7 @@ use super::admission::Admission;
 use super::approvals::{Recorded, StoreBase};
 use super::audit::{Chain, verify};
 use super::engines::Engines;
+use super::front_ends::FrontEnds;
 use super::holds::Holds;
 use super::ledgers::Ledgers;
 use super::pauses::Pauses;
@@ -39,6 +40,7 @@ const LOG_TIME_SLACK_MS: u64 = 1_000;
 pub(crate) struct Facts<'a> {
     pub ledgers: &'a Ledgers,
     pub engines: &'a Engines,
+    pub front_ends: &'a FrontEnds,
 }
 
 /// What a failover's approved sheet said.
@@ -257,8 +259,9 @@ impl Commits {
                 self.last_leader = index;
                 self.plans_stay(found, index);
             }
-            Command::HostSeen { host, high_water, .. } => {
-                self.admission.seen(found, &self.state, host, *high_water);
+            Command::HostSeen { host, boot, high_water, first, .. } => {
+                let again = *first && self.admission.knows(host, *boot);
+                self.admission.seen(found, &self.state, host, *high_water, again);
             }
             Command::SignOfLife { host, .. } => self.admission.alive(found, &self.state, host),
             Command::AdmitHost { host, incarnation, .. } => {
@@ -294,6 +297,7 @@ impl Commits {
                 self.admission.started(&self.state, *step, *attempt, index);
                 let past_return = self.tasks.is_past_return(step.plan, step.task);
                 power::started(found, &self.state, *step, guards, past_return);
+                facts.front_ends.started(found, &self.state, *step);
                 self.tasks.started(found, &self.state, &self.stores, index, (*step, *attempt), guards);
             }
             Command::ByHandSeen { slot, store, generation, starts } => {

@@ -21,6 +21,7 @@ mod control;
 mod end;
 mod engines;
 mod first;
+mod front_ends;
 mod holds;
 mod ledgers;
 mod pauses;

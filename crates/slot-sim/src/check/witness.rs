@@ -9,6 +9,7 @@ use super::acks::Acks;
 use super::commits::Commits;
 use super::control::Control;
 use super::engines::Engines;
+use super::front_ends::FrontEnds;
 use super::ledgers::{Fact, Ledgers};
 use super::raft::Raft;
 use slot_agent::core as agent;
@@ -19,7 +20,7 @@ use slot_engine::journal::core::JournalCore;
 use slot_machine::state::State;
 use slot_raft::{PersistBatch, Restored};
 use slot_types::ids::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Something that must never be, and was.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -192,6 +193,36 @@ pub enum Seen<'a> {
         /// What their disks hold.
         state: &'a State,
     },
+    /// A front end's proxy has read a map: from now on clients are sent where it says.
+    FrontEndLoads {
+        /// Whose.
+        name: &'a FrontEndName,
+        /// Which.
+        map: &'a MapName,
+        /// Of which table it was made.
+        age: (u32, Revision),
+        /// Of which stores it holds new connections, where the map tells.
+        moving: Option<&'a BTreeSet<StoreName>>,
+    },
+    /// A front end answers a coordinator.
+    FrontEndSays {
+        /// Which.
+        name: &'a FrontEndName,
+        /// The table that it says it serves.
+        acknowledged: Option<(u32, Revision)>,
+    },
+    /// A front end's process starts, or ends.
+    FrontEndRuns {
+        /// Which.
+        name: &'a FrontEndName,
+        /// It starts.
+        starts: bool,
+    },
+    /// A front end's disk is empty.
+    FrontEndWiped {
+        /// Which.
+        name: &'a FrontEndName,
+    },
     /// A person attested a host off that was on, in a way that no rule can find out: S1's model ends there.
     AttestedWrongly {
         /// Which.
@@ -220,6 +251,7 @@ pub struct Witness {
     pub(super) ledgers: Ledgers,
     pub(super) engines: Engines,
     pub(super) acks: Acks,
+    front_ends: FrontEnds,
     /// When a host's disk was last touched.
     pub(super) touched: BTreeMap<HostName, u64>,
 }
@@ -235,6 +267,7 @@ impl Witness {
             ledgers: Ledgers::default(),
             engines: Engines::default(),
             acks: Acks::default(),
+            front_ends: FrontEnds::default(),
             touched: BTreeMap::new(),
         }
     }
@@ -264,6 +297,11 @@ impl Witness {
         self.commits.hash_every = entries.max(1);
     }
 
+    /// A front end is slow, stands still or fails: what it holds is looked at from now on.
+    pub fn front_end_disturbed(&mut self, name: &FrontEndName, now: u64) {
+        self.front_ends.disturbed(name, now);
+    }
+
     /// How many acknowledgements engines gave, whether or not a client heard of them.
     pub fn acknowledged(&self) -> u64 {
         self.acks.count
@@ -272,6 +310,8 @@ impl Witness {
     /// Takes one observation.
     pub fn saw(&mut self, now: u64, seen: Seen<'_>) {
         self.found.now = now;
+        let limit = self.commits.followed().cluster.as_ref().map_or(0, |cluster| cluster.policy.freeze_limit_ms);
+        self.front_ends.hold_no_longer(&mut self.found, limit);
         match seen {
             Seen::ClientSends { store, id, payload } => self.engines.sent(store, id, payload),
             Seen::ClientAcked { store, id } => self.client_acked(store, id),
@@ -324,6 +364,12 @@ impl Witness {
                 self.commits.restored(&mut self.found, state);
                 self.control.restored();
             }
+            Seen::FrontEndLoads { name, map, age, moving } => {
+                self.front_ends.loads(&mut self.found, name, map, age, moving);
+            }
+            Seen::FrontEndSays { name, acknowledged } => self.front_ends.says(&mut self.found, name, acknowledged),
+            Seen::FrontEndRuns { name, starts } => self.front_ends.runs(name, starts, now),
+            Seen::FrontEndWiped { name } => self.front_ends.wiped(name),
             Seen::AttestedWrongly { host } => {
                 self.acks.attested_wrongly.insert(host.clone());
             }
@@ -349,7 +395,8 @@ impl Witness {
         }
         let installed = self.raft.applied(&mut self.found, node, state.applied.0);
         while let Some((index, term, bytes)) = self.raft.next_committed(self.commits.applied()) {
-            let facts = super::commits::Facts { ledgers: &self.ledgers, engines: &self.engines };
+            let (ledgers, engines, front_ends) = (&self.ledgers, &self.engines, &self.front_ends);
+            let facts = super::commits::Facts { ledgers, engines, front_ends };
             self.commits.entry(&mut self.found, facts, index, term, &bytes);
         }
         self.commits.compare(&mut self.found, node, state, installed);

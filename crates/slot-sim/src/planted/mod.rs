@@ -6,6 +6,7 @@
 pub mod by_hand;
 pub mod coordinator;
 pub mod copies;
+pub mod front_ends;
 pub mod hosts;
 pub mod plans;
 pub mod raft;
@@ -40,11 +41,19 @@ pub const SMOKE: [&str; 8] = [
 
 /// Every bug there is, by name.
 pub fn all() -> Vec<&'static Bug> {
-    let mut all: Vec<&'static Bug> =
-        [by_hand::BUGS, coordinator::BUGS, copies::BUGS, plans::BUGS, raft::BUGS, restore::BUGS, hosts::BUGS]
-            .into_iter()
-            .flatten()
-            .collect();
+    let mut all: Vec<&'static Bug> = [
+        by_hand::BUGS,
+        coordinator::BUGS,
+        copies::BUGS,
+        front_ends::BUGS,
+        plans::BUGS,
+        raft::BUGS,
+        restore::BUGS,
+        hosts::BUGS,
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
     all.sort_by_key(|bug| bug.name);
     all
 }
@@ -114,7 +123,8 @@ mod tests {
             let kebab = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
             assert!(bug.name.chars().all(kebab), "{}", bug.name);
             assert!(!bug.what.is_empty() && bug.how.len() > bug.what.len() / 2, "{} tells too little", bug.name);
-            let is_rule = bug.rule.starts_with(['R', 'S', 'L']) && bug.rule[1..].parse::<u8>().is_ok();
+            let rule = bug.rule.strip_prefix("ADR").or_else(|| bug.rule.strip_prefix(['R', 'S', 'L']));
+            let is_rule = rule.is_some_and(|number| number.parse::<u8>().is_ok());
             assert!(is_rule, "{} breaks {}", bug.name, bug.rule);
         }
     }

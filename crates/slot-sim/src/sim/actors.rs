@@ -68,7 +68,11 @@ impl Sim {
     pub fn why_not_well(&self) -> Option<String> {
         let (truth, names) = (self.truth(), self.names());
         let public = Public { state: self.state(), coordinators: &names, truth: &truth, healing: self.healing };
-        self.crowd.why_not_well(&public).or_else(|| self.coordinator_behind()).or_else(|| self.follower_apart())
+        let people = self.crowd.why_not_well(&public);
+        people
+            .or_else(|| self.coordinator_behind())
+            .or_else(|| self.follower_apart())
+            .or_else(|| self.front_end_behind())
     }
 
     /// R16, R7: a follower that has not yet put aside what its master lacks. It asks again only with a pause, after its

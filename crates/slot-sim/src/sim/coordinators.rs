@@ -288,6 +288,7 @@ impl Sim {
                 order.is_ok_and(|o| self.place(node, "deliver", o.action.name()))
             }
             Effect::Persist(batch) if !batch.entries.is_empty() => self.place(node, "persists", "entries"),
+            Effect::ServeRoutes { .. } => self.place(node, "serves", "table"),
             // Only a sweep wants to know these.
             Effect::Reply { .. } if self.sweep.is_some() => self.place(node, "answers", "person"),
             Effect::Send { message, .. } if self.sweep.is_some() && !message.entries.is_empty() => {
@@ -331,7 +332,7 @@ impl Sim {
             }
             Effect::Applied(_) => self.saw_applied(id),
             Effect::RoutesChanged => self.wake_clients(),
-            Effect::ServeRoutes { .. } => {}
+            Effect::ServeRoutes { front_end, table, .. } => self.serve_routes(id, life, front_end, table),
         }
     }
 

@@ -9,6 +9,7 @@ use slot_engine::journal::wire;
 use slot_proto::pb;
 use slot_types::codec;
 use slot_types::engine::{EngineAnswer, EngineCall};
+use slot_types::front_end::{FrontEndReport, RouteTable};
 use slot_types::order::{AgentReport, Answer, Order};
 
 fn text(error: impl std::fmt::Display) -> String {
@@ -59,6 +60,14 @@ pub fn decode(kind: Kind, payload: &[u8]) -> Result<(), String> {
         Kind::ReadReply => {
             let reply = pb::JournalReadReply::decode(payload).map_err(text)?;
             wire::read_outcome_from(reply).map(drop)
+        }
+        Kind::Serve => {
+            let request = pb::ServeRequest::decode(payload).map_err(text)?;
+            codec::decode::<RouteTable>(&request.table).map(drop).map_err(text)
+        }
+        Kind::ServeReply => {
+            let reply = pb::ServeReply::decode(payload).map_err(text)?;
+            codec::decode::<FrontEndReport>(&reply.report).map(drop).map_err(text)
         }
         Kind::Ask | Kind::AskReply => Ok(()),
     }

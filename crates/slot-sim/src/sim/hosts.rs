@@ -16,6 +16,7 @@ pub fn fleet_of(swarm: &Swarm) -> FleetSpec {
     if swarm.devices {
         crate::setup::with_devices(&mut fleet, swarm.hosts > swarm.copies);
     }
+    crate::setup::with_front_ends(&mut fleet, swarm.front_ends);
     fleet.policy.verify_every_ms = swarm.verify_every_ms;
     for (number, store) in fleet.stores.values_mut().enumerate() {
         store.copies = swarm.copies;
@@ -62,10 +63,12 @@ impl Sim {
             dice: Stream::new(seed, 5),
             devices: Stream::new(seed, 31),
             hands: Stream::new(seed, 32),
+            doors: Stream::new(seed, 33),
             tokens,
             cluster,
             coordinators: BTreeMap::new(),
             agents: BTreeMap::new(),
+            front_ends: BTreeMap::new(),
             engines: BTreeMap::new(),
             damaged: BTreeSet::new(),
             folders: BTreeMap::new(),
@@ -101,6 +104,9 @@ impl Sim {
             let (incarnation, boot) = (Incarnation(sim.tokens.token()), BootId(sim.tokens.token()));
             sim.agents.insert(host.clone(), AgentMachine::new(cluster, host, incarnation, boot));
         }
+        for name in fleet.front_ends.keys() {
+            sim.front_ends.insert(name.clone(), FrontEndMachine::default());
+        }
         sim.queue.after(0, Happening::People);
         sim
     }
@@ -117,6 +123,9 @@ impl Sim {
             self.witness.saw(0, Seen::HostOn { host, boot });
             self.start_agent(host);
         }
+        for name in self.front_ends.keys().cloned().collect::<Vec<_>>() {
+            self.start_front_end(&name);
+        }
     }
 
     /// Lets the nemesis in.
@@ -126,6 +135,9 @@ impl Sim {
         }
         if self.swarm.by_hand {
             self.queue.after(self.swarm.every_ms, Happening::AtTheMachine);
+        }
+        if self.swarm.every_ms > 0 && !self.front_ends.is_empty() {
+            self.queue.after(self.swarm.every_ms, Happening::FrontEnds);
         }
     }
 
@@ -155,13 +167,14 @@ impl Sim {
             self.queue.after(0, Happening::Start(Node::Agent(host)));
         }
         self.folders.values_mut().for_each(Folder::disarm);
+        self.heal_front_ends();
     }
 
     pub(crate) fn is_dark(&self, place: &Place) -> bool {
         match place {
             Place::Coordinator(id) => self.coordinators.get(id).is_some_and(|n| n.dark),
             Place::Host(host) => self.agents.get(host).is_some_and(|n| n.dark),
-            Place::Outside => false,
+            Place::FrontEnd(_) | Place::Outside => false,
         }
     }
 
@@ -249,7 +262,9 @@ impl Sim {
                 || possible().any(here);
             let served = store.master.as_ref().is_some_and(|m| self.life(&Node::Engine(m.clone())).is_some());
             let has_copy = store.copies.keys().any(here);
-            !leads && (!has_copy || (served && store.pending.is_none() && possible().next().is_none()))
+            // Of a store that is retired, nothing is wanted any more.
+            let nothing_to_lose = !has_copy || store.retired;
+            !leads && (nothing_to_lose || (served && store.pending.is_none() && possible().next().is_none()))
         })
     }
 

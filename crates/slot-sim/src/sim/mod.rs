@@ -11,6 +11,7 @@ mod decode;
 mod device;
 pub mod directed;
 mod engines;
+mod front_ends;
 mod hand;
 mod hosts;
 mod letters;
@@ -31,6 +32,7 @@ pub use self::wire::Kind;
 use self::agents::AgentMachine;
 use self::coordinators::Coordinator;
 use self::engines::EngineProcess;
+use self::front_ends::FrontEndMachine;
 use self::wire::{Asker, Frame};
 use crate::clients::Writers;
 use crate::disk::Folder;
@@ -60,6 +62,10 @@ pub(crate) enum Work {
     EngineRest(VecDeque<journal::Effect>),
     EngineDisk { op: u64, ops: Vec<journal::DiskOp> },
     EngineRead { op: u64, pieces: Vec<journal::DiskPiece> },
+    FrontEnd(Box<slot_agent::front_end::core::Event>),
+    FrontEndRest(VecDeque<slot_agent::front_end::core::Effect>),
+    FrontEndDeed,
+    FrontEndDid(Result<bool, String>),
 }
 
 /// What is in the queue.
@@ -92,6 +98,8 @@ pub(crate) enum Happening {
     Nemesis,
     /// Somebody passes by a machine (R19).
     AtTheMachine,
+    /// Something may go wrong with a front end.
+    FrontEnds,
     /// People look.
     People,
     /// Clients go on.
@@ -103,6 +111,7 @@ pub(crate) enum Happening {
 pub(crate) enum Place {
     Coordinator(u64),
     Host(HostName),
+    FrontEnd(FrontEndName),
     Outside,
 }
 
@@ -134,9 +143,11 @@ pub struct Sim {
     tokens: Stream,
     devices: Stream,
     hands: Stream,
+    doors: Stream,
     cluster: ClusterId,
     coordinators: BTreeMap<u64, Coordinator>,
     agents: BTreeMap<HostName, AgentMachine>,
+    front_ends: BTreeMap<FrontEndName, FrontEndMachine>,
     engines: BTreeMap<SlotId, EngineProcess>,
     /// Copies that their engines refuse to open.
     damaged: BTreeSet<SlotId>,
@@ -275,6 +286,7 @@ impl Sim {
             Happening::Mend(from, to) => self.mend(&from, &to),
             Happening::Nemesis => self.nemesis(),
             Happening::AtTheMachine => self.at_the_machine(),
+            Happening::FrontEnds => self.front_ends_suffer(),
             Happening::People => self.people(),
             Happening::Clients => self.clients(),
         }
@@ -287,6 +299,7 @@ impl Sim {
             Node::Coordinator(id) => self.coordinators.get(id).filter(|n| n.core.is_some()).map(|n| n.life),
             Node::Agent(host) => self.agents.get(host).filter(|n| n.core.is_some()).map(|n| n.life),
             Node::Engine(slot) => self.engines.get(slot).filter(|n| n.core.is_some()).map(|n| n.life),
+            Node::FrontEnd(name) => self.front_ends.get(name).and_then(FrontEndMachine::life),
         }
     }
 
@@ -315,6 +328,10 @@ impl Sim {
             (Node::Engine(slot), Work::EngineRest(rest)) => self.engine_effects(&slot, rest),
             (Node::Engine(slot), Work::EngineDisk { op, ops }) => self.engine_disk(&slot, op, &ops),
             (Node::Engine(slot), Work::EngineRead { op, pieces }) => self.engine_read(&slot, op, &pieces),
+            (Node::FrontEnd(name), Work::FrontEnd(event)) => self.front_end_step(&name, *event),
+            (Node::FrontEnd(name), Work::FrontEndRest(rest)) => self.front_end_effects(&name, rest),
+            (Node::FrontEnd(name), Work::FrontEndDeed) => self.front_end_deed(&name),
+            (Node::FrontEnd(name), Work::FrontEndDid(result)) => self.front_end_did(&name, result),
             _ => {}
         }
     }
@@ -324,6 +341,7 @@ impl Sim {
             Node::Coordinator(id) => self.start_coordinator(*id),
             Node::Agent(host) => self.start_agent(host),
             Node::Engine(_) => {}
+            Node::FrontEnd(name) => self.start_front_end(name),
         }
     }
 
@@ -333,6 +351,7 @@ impl Sim {
             Node::Coordinator(id) => self.kill_coordinator(*id),
             Node::Agent(host) => self.kill_agent(host),
             Node::Engine(slot) => self.kill_engine(slot),
+            Node::FrontEnd(name) => self.kill_front_end(name),
         }
     }
 

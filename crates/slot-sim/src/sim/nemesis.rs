@@ -100,7 +100,7 @@ impl Sim {
 
     fn node_is_left_alone(&self, node: &Node) -> bool {
         match node {
-            Node::Coordinator(_) => false,
+            Node::Coordinator(_) | Node::FrontEnd(_) => false,
             Node::Agent(host) => self.is_left_alone(host),
             Node::Engine(slot) => self.is_left_alone(&slot.host),
         }
@@ -231,7 +231,7 @@ impl Sim {
     fn inject_pause(&mut self, node: &Node, ms: u64) {
         let class = match node {
             Node::Coordinator(_) => FaultClass::PauseCoordinator,
-            Node::Agent(_) => FaultClass::PauseAgent,
+            Node::Agent(_) | Node::FrontEnd(_) => FaultClass::PauseAgent,
             Node::Engine(_) => FaultClass::PauseEngine,
         };
         let now = self.now();
@@ -291,6 +291,7 @@ impl Sim {
                     folder.arm(fault);
                 }
             }
+            Node::FrontEnd(name) => self.front_end_fails(name, trouble, part),
         }
     }
 
@@ -340,6 +341,11 @@ impl Sim {
         for id in 1..=3 {
             let back = ms + self.dice.within(0, 4_000);
             self.coordinator_power_fails(id, back);
+        }
+        for name in self.front_ends.keys().cloned().collect::<Vec<_>>() {
+            self.kill_front_end(&name);
+            let back = ms + self.doors.within(0, 4_000);
+            self.queue.after(back, Happening::Start(Node::FrontEnd(name)));
         }
         for host in hosts {
             let back = ms + self.dice.within(0, 4_000);

@@ -170,6 +170,7 @@ impl Sim {
                     folder.arm(fault);
                 }
             }
+            Node::FrontEnd(_) => {}
         }
         if let Some(sweep) = &mut self.sweep {
             sweep.armed.push((node.clone(), fired));
@@ -181,6 +182,7 @@ impl Sim {
             Node::Coordinator(id) => self.coordinators.get(id).map_or(0, |n| n.file.fired()),
             Node::Agent(host) => self.agents.get(host).map_or(0, |n| n.file.fired()),
             Node::Engine(slot) => self.folder_mut(slot).map_or(0, |folder| folder.fired()),
+            Node::FrontEnd(_) => 0,
         }
     }
 

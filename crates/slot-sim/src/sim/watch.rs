@@ -56,6 +56,7 @@ impl Sim {
             Node::Coordinator(id) => self.witness.lookout().coordinator_stops(*id, ms),
             Node::Engine(slot) => self.witness.lookout().stops(slot),
             Node::Agent(_) => {}
+            Node::FrontEnd(name) => self.witness.front_end_disturbed(name, self.queue.now()),
         }
     }
 
@@ -89,7 +90,11 @@ impl Sim {
         all
     }
 
-    pub(crate) fn saw_applied(&mut self, _id: u64) {}
+    pub(crate) fn saw_applied(&mut self, _id: u64) {
+        if !self.front_ends.is_empty() {
+            self.saw_waits_for_front_ends();
+        }
+    }
 
     pub(crate) fn after_event(&mut self) {}
 

@@ -40,6 +40,10 @@ pub enum Kind {
     Read,
     /// Its answer.
     ReadReply,
+    /// A route table.
+    Serve,
+    /// What a front end says of itself.
+    ServeReply,
     /// A person's request.
     Ask,
     /// Its answer.
@@ -76,6 +80,8 @@ pub(crate) enum Asker {
     Client { token: u64, slot: SlotId },
     /// A person.
     Person { token: u64 },
+    /// A coordinator that told a front end.
+    FrontEnd { id: u64, life: u32, front_end: FrontEndName },
 }
 
 const HEAD: usize = 8;
@@ -109,6 +115,7 @@ impl Node {
             Node::Coordinator(id) => Place::Coordinator(*id),
             Node::Agent(host) => Place::Host(host.clone()),
             Node::Engine(slot) => Place::Host(slot.host.clone()),
+            Node::FrontEnd(name) => Place::FrontEnd(name.clone()),
         }
     }
 }
@@ -124,7 +131,9 @@ impl Sim {
     pub(crate) fn answer(&mut self, from: Place, kind: Kind, number: u64, payload: &[u8]) {
         let to = match self.calls.get(&number) {
             None => return,
-            Some(Asker::Coordinator { id, .. } | Asker::Look { id, .. }) => Place::Coordinator(*id),
+            Some(Asker::Coordinator { id, .. } | Asker::Look { id, .. } | Asker::FrontEnd { id, .. }) => {
+                Place::Coordinator(*id)
+            }
             Some(Asker::Agent { host, .. } | Asker::Canary { host, .. } | Asker::CanaryRead { host, .. }) => {
                 Place::Host(host.clone())
             }
@@ -147,6 +156,9 @@ impl Sim {
             return self.queue.after(delay, Happening::Frame(Box::new(frame)));
         }
         let delay = self.net.within(1, 4);
+        if matches!(frame.kind, Kind::Serve | Kind::ServeReply) && self.fate.is_none() {
+            self.fate = self.fate_of_a_table();
+        }
         if let Some(fate) = self.fate.take() {
             return self.dispatch_to_fate(frame, delay, &fate);
         }
@@ -265,6 +277,7 @@ impl Sim {
                 Work::Agent(Box::new(event))
             }),
             (Node::Engine(slot), _) => self.engine_in(slot, frame, payload),
+            (Node::FrontEnd(name), Kind::Serve) => self.table_in(name, frame, payload),
             _ => None,
         };
         if let Some(work) = work
@@ -385,6 +398,9 @@ impl Sim {
                 self.client_answered(token, frame.number, &slot, Some((frame.kind, payload)));
             }
             (Asker::Person { token }, Kind::AskReply) => self.person_answered(token, frame.number, Some(payload)),
+            (Asker::FrontEnd { id, life, front_end }, Kind::ServeReply) => {
+                self.front_end_said(id, life, front_end, Some(payload));
+            }
             _ => {}
         }
     }
@@ -410,6 +426,7 @@ impl Sim {
             }
             Asker::Client { token, slot } => self.client_answered(token, number, &slot, None),
             Asker::Person { token } => self.person_answered(token, number, None),
+            Asker::FrontEnd { id, life, front_end } => self.front_end_said(id, life, front_end, None),
         }
     }
 

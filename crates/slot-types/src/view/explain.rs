@@ -50,14 +50,22 @@ pub struct Candidate {
     pub unplanned: Verdict,
 }
 
-/// What would make another host the choice for a copy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
-pub enum Change {
-    /// One more slot there, free and so large.
-    Slot {
-        /// How large at least.
-        size_bytes: u64,
-    },
+/// What would make another host the choice for a copy, all of it together.
+#[derive(Clone, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub struct Change {
+    /// Fewer masters there: these stores are led from elsewhere.
+    pub led_elsewhere: Vec<LedElsewhere>,
+    /// One more slot there, free and at least so large; `None` where it has room enough.
+    pub slot_bytes: Option<u64>,
+}
+
+/// A store's master on another of its copies.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub struct LedElsewhere {
+    /// Which store.
+    pub store: StoreName,
+    /// The copy that leads it.
+    pub to: SlotId,
 }
 
 /// A host that a copy is not on.
@@ -67,7 +75,7 @@ pub struct OtherHost {
     pub host: HostName,
     /// The one reason why it is not the choice, all else staying as it is; empty for the one that is.
     pub why: String,
-    /// The least more room that would make it the choice; `None` where no room would.
+    /// The nearest change that would make it the choice, as far as masters and room go; `None` where those would not.
     pub change: Option<Change>,
 }
 
@@ -129,16 +137,21 @@ pub struct ExplainedTask {
     pub task: u32,
     /// The store it is about.
     pub store: StoreName,
-    /// The old master; `None` when the store is made.
+    /// The old master, or the copy that the one that is built takes the place of; `None` when there is none.
     pub from: Option<SlotId>,
-    /// The master it chose.
+    /// The master it chose, or where it builds a copy.
     pub to: SlotId,
-    /// Whether it is a hand-over from a master that was well; else a failover, or a new store.
+    /// Whether it is a hand-over from a master that was well; else a failover, a new store, or a copy that is built.
     pub planned: bool,
+    /// Whether it builds a copy.
+    pub builds: bool,
     /// Why this one.
     pub because: Vec<String>,
     /// Every other copy, and why not that one. Empty when that can't be looked at any more.
     pub others: Vec<Candidate>,
+    /// What it chose a host for, and why each other host is not that one, the rest of the plan staying as it is. Empty when
+    /// that can't be looked at any more.
+    pub places: Vec<ExplainedCopy>,
     /// Why the others can't be looked at any more; empty when they can.
     pub changed: String,
 }

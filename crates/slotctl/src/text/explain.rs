@@ -76,10 +76,43 @@ fn place(copy: &ExplainedCopy) -> String {
     let mut text = format!("\n{}", wrap(&format!("place of {:<9}  ", copy.slot.to_string()), &best));
     for other in &copy.others {
         let why = if other.why.is_empty() { "the best host for it now" } else { &other.why };
-        let change = other.change.map(|Change::Slot { size_bytes }| {
-            format!("; would be chosen with one more free slot of {}", size(shown(size_bytes)))
-        });
+        let change = other.change.as_ref().map(change);
         text += &wrap(&format!("  {:<8}  ", other.host.to_string()), &format!("{why}{}", change.unwrap_or_default()));
+    }
+    text
+}
+
+/// `; would be chosen with 2 fewer masters (store3 on imap7/31, store9 on imap8/02) and one more free slot of 40 GB`.
+fn change(change: &Change) -> String {
+    let mut parts = Vec::new();
+    if !change.led_elsewhere.is_empty() {
+        let led: Vec<String> = change.led_elsewhere.iter().map(|one| format!("{} on {}", one.store, one.to)).collect();
+        let masters = count(led.len() as u64, "fewer master");
+        parts.push(format!("{masters} ({})", led.join(", ")));
+    }
+    parts.extend(change.slot_bytes.map(|bytes| format!("one more free slot of {}", size(shown(bytes)))));
+    format!("; would be chosen with {}", parts.join(" and "))
+}
+
+/// Why no other host, in a plan: hosts of which the same is said are named together.
+fn place_in_plan(copy: &ExplainedCopy, alone: bool) -> String {
+    let mut text = String::new();
+    if !alone {
+        text += &wrap("     ", &format!("place of {}", copy.slot));
+    }
+    if let Some(best) = copy.best.as_ref().filter(|best| **best != copy.slot.host) {
+        text += &wrap("     ", &format!("{best} would be better for it alone; what a plan places is placed together"));
+    }
+    let mut said: Vec<(String, Vec<&str>)> = Vec::new();
+    for other in copy.others.iter().filter(|other| !other.why.is_empty()) {
+        let why = format!("{}{}", other.why, other.change.as_ref().map(change).unwrap_or_default());
+        match said.iter_mut().find(|(known, _)| *known == why) {
+            Some((_, hosts)) => hosts.push(other.host.as_str()),
+            None => said.push((why, vec![other.host.as_str()])),
+        }
+    }
+    for (why, hosts) in said {
+        text += &wrap("     not ", &format!("{}: {why}", hosts.join(" ")));
     }
     text
 }
@@ -138,6 +171,8 @@ fn explained_plan(plan: &ExplainedPlan) -> String {
     for task in &plan.tasks {
         text.push('\n');
         let way = match &task.from {
+            Some(from) if task.builds => format!("copy built at {} in place of {from}", task.to),
+            None if task.builds => format!("copy built at {}", task.to),
             Some(from) => format!("{from} -> {}", task.to),
             None => format!("made, master {}", task.to),
         };
@@ -150,6 +185,9 @@ fn explained_plan(plan: &ExplainedPlan) -> String {
         }
         for other in &task.others {
             text += &indented(&candidate(other, task.planned, !task.planned));
+        }
+        for place in &task.places {
+            text += &place_in_plan(place, task.places.len() == 1);
         }
     }
     text

@@ -67,7 +67,7 @@ pub fn explained_store() -> ExplainedStore {
                 slot: slot(9, 4),
                 best: Some(slot(8, 1).host),
                 others: vec![
-                    other(4, "a host's loss could leave 25 masters on one host; with imap8 it is 23", None),
+                    fewer(4, "a host's loss could leave 25 masters on one host; with imap8 it is 23"),
                     other(8, "", None),
                 ],
             },
@@ -78,8 +78,15 @@ pub fn explained_store() -> ExplainedStore {
 }
 
 fn other(host: u16, why: &str, more: Option<u64>) -> OtherHost {
-    let change = more.map(|size_bytes| Change::Slot { size_bytes });
+    let change = more.map(|bytes| Change { slot_bytes: Some(bytes), ..Change::default() });
     OtherHost { host: slot(host, 1).host, why: why.into(), change }
+}
+
+/// A host that would be chosen with two fewer masters.
+fn fewer(host: u16, why: &str) -> OtherHost {
+    let led = |n: u16, to| LedElsewhere { store: store(n), to };
+    let led_elsewhere = vec![led(3, slot(7, 12)), led(9, slot(8, 40))];
+    OtherHost { change: Some(Change { led_elsewhere, slot_bytes: None }), ..other(host, why, None) }
 }
 
 fn view(explained: Explained) -> ExplainView {
@@ -100,8 +107,19 @@ pub fn explain_plan_view() -> ExplainView {
         from: Some(slot(3, 7)),
         to: slot(8, 2),
         planned: true,
+        builds: false,
         because: vec!["after the whole plan imap8 has 22 masters with it; imap9 would have 23".into()],
         others: vec![other, lagging.clone()],
+        places: vec![ExplainedCopy {
+            slot: slot(8, 2),
+            best: Some(slot(8, 2).host),
+            others: vec![
+                self::other(4, "it holds no copy of it", None),
+                self::other(5, "it holds no copy of it", None),
+                fewer(9, "it would have 23 masters, imap8 would have 22"),
+                self::other(11, "it was never verified", None),
+            ],
+        }],
         changed: String::new(),
     };
     let failed_over = ExplainedTask {
@@ -118,6 +136,7 @@ pub fn explain_plan_view() -> ExplainView {
         task: 4,
         because: Vec::new(),
         others: Vec::new(),
+        places: Vec::new(),
         changed: "store58 has changed since the plan was made, so the other copies can't be judged as they were then"
             .into(),
         store: store(58),
@@ -132,12 +151,30 @@ pub fn explain_plan_view() -> ExplainView {
         others: Vec::new(),
         ..task.clone()
     };
+    let built = ExplainedTask {
+        task: 6,
+        from: Some(slot(3, 9)),
+        to: slot(6, 1),
+        planned: false,
+        builds: true,
+        because: Vec::new(),
+        others: Vec::new(),
+        places: vec![ExplainedCopy {
+            slot: slot(6, 1),
+            best: Some(slot(6, 1).host),
+            others: vec![
+                self::other(4, "no free slot is large enough", Some(40_123_456_789)),
+                self::other(5, "imap5/02 of the same store is in the same failure domain", None),
+            ],
+        }],
+        ..task.clone()
+    };
     view(Explained::Plan(ExplainedPlan {
         plan: PlanId(17),
         title: "drain imap3".into(),
         planned_at: Revision(48_211),
         without_choice: 42,
-        tasks: vec![task, failed_over, changed, made],
+        tasks: vec![task, failed_over, changed, made, built],
     }))
 }
 

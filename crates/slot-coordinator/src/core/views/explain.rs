@@ -65,7 +65,7 @@ impl Fleet<'_> {
         // What the plan itself holds was free when it was made.
         let others = self.eyes.state.host_claims.iter().filter(|(_, plan)| **plan != id);
         let inputs = Inputs { busy_hosts: others.map(|(host, _)| host.clone()).collect(), ..inputs };
-        let tasks = explain_plan(self.cluster, &inputs, &record.plan);
+        let tasks = explain_plan(self.cluster, self.eyes.evidence, &inputs, &record.plan);
         let without = record.plan.tasks.len().saturating_sub(tasks.len());
         Some(ExplainedPlan {
             plan: id,

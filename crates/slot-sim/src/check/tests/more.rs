@@ -4,6 +4,7 @@ use super::*;
 use crate::check::commits::{Facts, is_audited};
 use crate::check::control::Control;
 use crate::check::engines::in_order;
+use crate::check::front_ends::FrontEnds;
 use crate::check::{Heal, liveness};
 use slot_agent::core::image::{LedgerWrite, OrderEntry};
 use slot_coordinator::core::{ControlRequest, Entry, Reply};
@@ -52,7 +53,8 @@ fn r2_a_record_of_an_older_epoch_after_newer_ones() {
 #[test]
 fn r15_other_bytes_are_recorded_or_shown() {
     let (engines, ledgers) = (Engines::default(), Ledgers::default());
-    let facts = Facts { ledgers: &ledgers, engines: &engines };
+    let front_ends = FrontEnds::default();
+    let facts = Facts { ledgers: &ledgers, engines: &engines, front_ends: &front_ends };
     let commits = || knowing(vec![hand_over()]);
     let recorded = commits().plan_bytes(PlanId(1)).unwrap().to_vec();
     let other = plan(wanted(), Vec::new()).bytes();
@@ -95,7 +97,8 @@ fn r21_one_request_two_plans() {
 #[test]
 fn r21_a_repeated_request_that_is_answered_otherwise_or_takes_effect() {
     let (engines, ledgers) = (Engines::default(), Ledgers::default());
-    let facts = Facts { ledgers: &ledgers, engines: &engines };
+    let front_ends = FrontEnds::default();
+    let facts = Facts { ledgers: &ledgers, engines: &engines, front_ends: &front_ends };
     let (mut found, mut commits) = (Found::default(), Commits::default());
     let entry = |request, command| {
         let proposal = Proposal { request, log_time: LogTime(0), wall: WallTime(0), command };
@@ -127,7 +130,8 @@ fn s6_an_outcome_that_no_agent_gave() {
         outcome: Some(outcome.clone()),
     };
     ledgers.durable(&mut Found::default(), &host, &[LedgerWrite::Order(id(0), entry)]);
-    let facts = Facts { ledgers: &ledgers, engines: &engines };
+    let front_ends = FrontEnds::default();
+    let facts = Facts { ledgers: &ledgers, engines: &engines, front_ends: &front_ends };
     for (outcome, wrong) in [(outcome, 0), (Outcome::Done(Done::Plain), 1)] {
         let mut found = Found::default();
         let command = Command::FinishStep { id: id(0), outcome };

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::check::commits::Facts;
+use crate::check::front_ends::FrontEnds;
 use crate::check::raft::Raft;
 use slot_machine::command::Answer;
 use slot_proto::pb::{RaftEntry, RaftEntryType, RaftLogStart};
@@ -62,7 +63,8 @@ fn s7_a_promote_past_a_host_whose_attestation_is_gone() {
 #[test]
 fn r15_a_new_leader_changes_a_plan() {
     let (engines, ledgers) = (Engines::default(), Ledgers::default());
-    let facts = Facts { ledgers: &ledgers, engines: &engines };
+    let front_ends = FrontEnds::default();
+    let facts = Facts { ledgers: &ledgers, engines: &engines, front_ends: &front_ends };
     for changed in [true, false] {
         let mut found = Found::default();
         let mut commits = Commits::knowing(state(1, Some("h1"), None, vec![hand_over()]));

@@ -8,6 +8,7 @@ mod by_hand;
 mod coordinator;
 mod copies;
 mod fence;
+mod front_ends;
 mod hosts;
 mod logs;
 mod plans;
@@ -39,6 +40,7 @@ pub fn all() -> impl Iterator<Item = &'static Script> {
         hosts::SCRIPTS,
         logs::SCRIPTS,
         fence::SCRIPTS,
+        front_ends::SCRIPTS,
         restore::SCRIPTS,
         schedules::SCRIPTS,
     ]
@@ -56,7 +58,7 @@ const RARE: [(u64, &str); 5] = [
 ];
 
 /// The schedule that a campaign plays with a seed: every sixth seed has one, every 24th one about copies, every thirtieth one of
-/// power that is cut, every thirtieth one of a restore, five in 300 a rare one; the others are random worlds.
+/// power that is cut, every thirtieth one of a restore, every thirtieth one of front ends, five in 300 a rare one; the others are random worlds.
 pub fn of_seed(seed: u64) -> Option<&'static Script> {
     if seed % 24 == 16 {
         let mut about_copies = copies::SCRIPTS.iter().filter(|script| script.name.starts_with("reach/"));
@@ -71,6 +73,9 @@ pub fn of_seed(seed: u64) -> Option<&'static Script> {
     }
     if seed % 30 == 20 {
         return restore::SCRIPTS.get(usize::try_from(seed / 30).unwrap_or(0) % restore::SCRIPTS.len());
+    }
+    if seed % 30 == 18 {
+        return front_ends::SCRIPTS.get(usize::try_from(seed / 30).unwrap_or(0) % front_ends::SCRIPTS.len());
     }
     let turn = usize::try_from(seed / 6).unwrap_or(0) % schedules::SCRIPTS.len();
     schedules::SCRIPTS.get(turn).filter(|_| seed % 6 == 5)
