@@ -94,7 +94,8 @@ impl Fleet {
         for n in 1..=HOSTS {
             let (incarnation, boot) = (Incarnation([n; 16]), BootId([n; 16]));
             let silence = Silence { ms: 0, whole: true };
-            fleet.must(Command::HostSeen { host: host(n), incarnation, boot, high_water: LogIndex(0), silence });
+            let high_water = LogIndex(0);
+            fleet.must(Command::HostSeen { host: host(n), incarnation, boot, high_water, silence, first: true });
         }
         fleet.drive();
         fleet.is_done(id);

@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn s2_another_disk_admits_itself() {
-        assert_eq!(said(|a, f| a.seen(f, &state(2, 1, false), &host(), LogIndex(5))), ["S2"]);
+        assert_eq!(said(|a, f| a.seen(f, &state(2, 1, false), &host(), LogIndex(5), false)), ["S2"]);
         let by_a_person = |a: &mut Admission, f: &mut Found| {
             a.admitted(&host(), Incarnation([2; 16]));
             a.seen(f, &state(2, 1, false), &host(), LogIndex(0), false);
