@@ -5,7 +5,7 @@
 
 use slot_types::disk::Disk;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -36,7 +36,7 @@ impl Room {
     }
 }
 
-fn go_on(folder: &PathBuf, seen: &Weak<Last>) {
+fn go_on(folder: &Path, seen: &Weak<Last>) {
     loop {
         std::thread::sleep(LOOK_EVERY);
         let Some(last) = seen.upgrade() else { return };
