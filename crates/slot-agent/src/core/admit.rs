@@ -77,6 +77,14 @@ pub(super) fn takes_any_index() -> bool {
 pub fn judge(image: &LedgerImage, slots: &BTreeSet<u16>, boot: BootId, order: &Order) -> Judgement {
     // R27: that boot has ended, or never was one of this host.
     if order.boot != boot && !takes_any_boot() {
+        if order.action == Action::Adopt {
+            // R10, L1: its id is the same for every boot, and nobody waits for this answer: kept, it would be the answer to the
+            // Adopt of this boot too, and the host would never be re-adopted.
+            return Judgement::Refused(format!(
+                "the Adopt is for boot {}, {} is in another",
+                order.boot, image.meta.host
+            ));
+        }
         return Judgement::Never(NeverWill::BootEnded(order.boot));
     }
     if order.index <= image.meta.forgotten {

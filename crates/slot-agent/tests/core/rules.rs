@@ -298,6 +298,23 @@ fn r10_orders_of_another_generation_are_refused_until_it_is_adopted() {
     assert!(matches!(world.deliver(&index), Answer::Refused { .. }));
 }
 
+/// R10, R27, L1: every Adopt of a generation has the same id, so one that comes after its boot has ended must not be the answer to
+/// the one for the boot that began.
+#[test]
+fn r10_an_adopt_that_comes_too_late_for_its_boot_keeps_no_later_one_out() {
+    let mut world = World::with_master();
+    let first = LogIndex::first_of(1);
+    let adopt = Order { index: first, term: Term(first.0), subject: None, ..order(0, 1, Action::Adopt) };
+    let ended = Order { boot: BootId([9; 16]), ..adopt.clone() };
+    assert!(matches!(world.deliver(&ended), Answer::Refused { .. }));
+    assert!(world.disk.meta.highest < first, "that boot's Adopt adopts nothing");
+    world.restart();
+    assert!(matches!(world.deliver(&ended), Answer::Refused { .. }));
+    assert_eq!(world.done(&adopt), Done::Plain);
+    assert_eq!(world.disk.meta.highest, first);
+    assert!(matches!(world.deliver(&ended), Answer::Receipt(_)), "it was adopted");
+}
+
 /// S16, R21: an order of before that waits for its turn is void once the host was re-adopted.
 #[test]
 fn s16_an_order_that_waits_is_not_taken_after_the_host_was_re_adopted() {
