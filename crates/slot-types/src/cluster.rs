@@ -21,8 +21,7 @@ use crate::verify::Stamp;
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-use std::net::SocketAddr;
+use std::{fmt, net::SocketAddr};
 
 /// A failure domain path, outermost first: `ny/r1`.
 #[derive(

@@ -151,7 +151,19 @@ pub fn explain_plan_view() -> ExplainView {
         others: Vec::new(),
         ..task.clone()
     };
-    let built = ExplainedTask {
+    let built = a_copy_to_build(&task);
+    view(Explained::Plan(ExplainedPlan {
+        plan: PlanId(17),
+        title: "drain imap3".into(),
+        planned_at: Revision(48_211),
+        without_choice: 42,
+        tasks: vec![task, failed_over, changed, made, built],
+    }))
+}
+
+/// A copy that a plan builds, with room for it on no other host.
+fn a_copy_to_build(task: &ExplainedTask) -> ExplainedTask {
+    ExplainedTask {
         task: 6,
         from: Some(slot(3, 9)),
         to: slot(6, 1),
@@ -163,19 +175,12 @@ pub fn explain_plan_view() -> ExplainView {
             slot: slot(6, 1),
             best: Some(slot(6, 1).host),
             others: vec![
-                self::other(4, "no free slot is large enough", Some(40_123_456_789)),
-                self::other(5, "imap5/02 of the same store is in the same failure domain", None),
+                other(4, "no free slot is large enough", Some(40_123_456_789)),
+                other(5, "imap5/02 of the same store is in the same failure domain", None),
             ],
         }],
         ..task.clone()
-    };
-    view(Explained::Plan(ExplainedPlan {
-        plan: PlanId(17),
-        title: "drain imap3".into(),
-        planned_at: Revision(48_211),
-        without_choice: 42,
-        tasks: vec![task, failed_over, changed, made, built],
-    }))
+    }
 }
 
 pub fn explain_store_view() -> ExplainView {
