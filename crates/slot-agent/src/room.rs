@@ -23,9 +23,9 @@ impl Room {
     /// Looks once, then again and again.
     pub(crate) fn watch(folder: &Path) -> io::Result<Self> {
         let last = Arc::new(Mutex::new(None));
-        look(folder, &last);
+        let failed = look(folder, &last, false);
         let (folder, seen) = (folder.to_path_buf(), Arc::downgrade(&last));
-        std::thread::Builder::new().name("disk-room".into()).spawn(move || go_on(&folder, &seen))?;
+        std::thread::Builder::new().name("disk-room".into()).spawn(move || go_on(&folder, &seen, failed))?;
         Ok(Self(last))
     }
 
@@ -36,18 +36,31 @@ impl Room {
     }
 }
 
-fn go_on(folder: &Path, seen: &Weak<Last>) {
+fn go_on(folder: &Path, seen: &Weak<Last>, mut failed: bool) {
     loop {
         std::thread::sleep(LOOK_EVERY);
         let Some(last) = seen.upgrade() else { return };
-        look(folder, &last);
+        failed = look(folder, &last, failed);
     }
 }
 
-fn look(folder: &Path, last: &Last) {
+/// Whether it failed. A failure is said once, and so is its end.
+fn look(folder: &Path, last: &Last, failed_before: bool) -> bool {
+    let what = || format!("asking what is free below {}", folder.display());
     match of(folder) {
-        Ok(disk) => *last.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), disk)),
-        Err(cause) => tracing::warn!("asking what is free below {}: {cause}", folder.display()),
+        Ok(disk) => {
+            *last.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), disk));
+            if failed_before {
+                tracing::info!("{}: it answers again, {disk}", what());
+            }
+            false
+        }
+        Err(cause) => {
+            if !failed_before {
+                tracing::warn!("{}: {cause}; until it answers, copies are planned by their slots alone", what());
+            }
+            true
+        }
     }
 }
 

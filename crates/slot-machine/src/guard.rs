@@ -104,7 +104,10 @@ fn fits(
     match evidence.disk_to_spare(cluster, &slot.host) {
         Some(spare) if spare < takes => {
             let (spare, takes) = (size(spare), size(takes));
-            Err(format!("the disk of {} has {spare} to spare, the copy takes {takes}", slot.host))
+            let host = &slot.host;
+            Err(format!(
+                "the disk of {host} has {spare} to spare, the copy takes {takes}: make room there, or abort the plan"
+            ))
         }
         _ => Ok(()),
     }

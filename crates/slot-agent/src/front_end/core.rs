@@ -1,8 +1,9 @@
 //! Which table is served, without I/O.
 //!
 //! What always holds: an older table than the one held changes nothing, nor than any whose maps may have been written before a
-//! restart; one rendering at a time, of the newest table; a table is acknowledged only after its rendering was done. A store that is moving stops moving when the freeze must be over, whether
-//! or not a coordinator says so (R12), and being told of the same freeze again gives it no more time.
+//! restart; one rendering at a time, of the newest table; a table is acknowledged only after its rendering was done. A store that
+//! is moving stops moving when the freeze must be over, whether or not a coordinator says so (R12), and being told of the same
+//! freeze again gives it no more time.
 
 use slot_planted::planted;
 use slot_types::front_end::*;

@@ -40,7 +40,7 @@ pub struct FrontEndService {
 }
 
 impl FrontEndService {
-    /// Starts from what was acknowledged last, and renders it once more.
+    /// Starts from the newest table that was begun, and renders it once more.
     pub fn start(config: FrontEndConfig, cluster: ClusterId) -> Result<FrontEndServer<Self>, StoreError> {
         let kept = store::load(&config.data)?;
         let begun = kept.begun.as_ref().map(RouteTable::age);

@@ -45,9 +45,11 @@ fn wish(state: &State, cluster: &Cluster, host: &Host, term: u64, report: &Agent
     let follows = report.high_water.generation() == cluster.generation;
     let tell = || Wish::Tell(Box::new(order(cluster, term, report)));
     let Some(restoring) = &state.restoring else {
-        // A disk that is new since the restore: nobody from before ever ordered anything there.
+        // A disk that is new since the restore: nobody from before ever ordered anything there. One that acknowledged something
+        // since and knows nothing of it is an older one, and is not told: it would look newer by it (S2).
         let admitted = host.quarantined.is_none() && host.incarnation == Some(report.incarnation);
-        return (admitted && report.high_water.generation() < cluster.generation).then(tell);
+        let is_new = host.acknowledged.generation() < cluster.generation;
+        return (admitted && is_new && report.high_water.generation() < cluster.generation).then(tell);
     };
     let Readoption::Wanted { incarnation, .. } = restoring.hosts.get(&report.host)? else { return None };
     if *incarnation != report.incarnation {
@@ -106,5 +108,56 @@ impl CoordinatorCore {
             return Err(format!("re-adopt {host}: it presents disk {}, not {incarnation}", report.incarnation));
         }
         Ok(Command::AdoptHost { high_water: report.high_water, host, incarnation, by, reason })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use slot_types::cluster::{Domain, HostState};
+    use slot_types::fence::Device;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    /// Whether an agent is told to adopt, of a host that acknowledged so much, with a disk that knows so much.
+    fn is_told(acknowledged: LogIndex, high_water: LogIndex) -> bool {
+        let mut cluster = Cluster::new(ClusterId([1; 16]), "fm1".parse().unwrap());
+        cluster.generation = 2;
+        let host = Host {
+            at: Domain(Vec::new()),
+            address: "127.0.0.1:7420".parse().unwrap(),
+            declared: HostState::Active,
+            slots: BTreeMap::new(),
+            incarnation: Some(Incarnation([3; 16])),
+            boot: Some(BootId([4; 16])),
+            quarantined: None,
+            acknowledged,
+            drained_masters: BTreeSet::new(),
+            back_by: None,
+            device: Device::default(),
+            reboots: Vec::new(),
+            version: 1,
+        };
+        let report = AgentReport {
+            cluster: cluster.id,
+            host: "imap1".parse().unwrap(),
+            incarnation: Incarnation([3; 16]),
+            boot: BootId([4; 16]),
+            high_water,
+            slots: Vec::new(),
+            running: Vec::new(),
+            disk: None,
+        };
+        matches!(wish(&State::default(), &cluster, &host, 7, &report), Some(Wish::Tell(_)))
+    }
+
+    #[test]
+    fn s2_an_older_disk_is_not_told_to_adopt() {
+        let since = LogIndex(LogIndex::first_of(2).0 + 9);
+        assert!(is_told(LogIndex(0), LogIndex(0)), "a disk that is new since the restore");
+        assert!(
+            !is_told(since, LogIndex(12)),
+            "it acknowledged something since the restore, and this disk knows nothing of it"
+        );
+        assert!(!is_told(since, since), "it follows");
     }
 }
