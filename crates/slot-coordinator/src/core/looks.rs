@@ -136,7 +136,7 @@ impl Looks {
             let looks = self.round(cluster, &masters, by, round);
             effects.extend(self.ask(cluster, by, looks, BUDGET_MS, now, log_now));
         }
-        for (name, host) in cluster.hosts.iter().filter(|(name, host)| !well(name, host)) {
+        for (name, host) in cluster.hosts.iter().filter(|(name, _)| observer.is_silent(name, now, silent_ms)) {
             let held = state.host_claims.contains_key(name);
             if held || host.declared == HostState::Retired || self.device_next_at.get(name).is_some_and(|t| *t > now.ms)
             {

@@ -147,6 +147,11 @@ impl Observer {
             && host.boot == Some(heard.report.boot)
     }
 
+    /// Whether nothing was heard of a host for so long, by a leader that has listened for so long.
+    pub(super) fn is_silent(&self, name: &HostName, now: Now, ms: u64) -> bool {
+        now.ms.saturating_sub(self.heard.get(name).map_or(self.since, |heard| heard.at)) > ms
+    }
+
     /// Everything observed of these hosts (all when `None`), and of these of their slots (all when `None`).
     pub(super) fn evidence(
         &self,

@@ -7,6 +7,7 @@ use slot_machine::audit::AuditEntry;
 use slot_types::codec;
 use slot_types::evidence::Seen;
 use slot_types::fence::Power;
+use slot_types::ids::Incarnation;
 use slot_types::plan::{Intent, Plan};
 use slot_types::probe::{FRESH_MS, Probed};
 use slot_types::render::render_plan;
@@ -71,6 +72,15 @@ fn r8_an_answered_probe_voids_a_word_that_was_given_before_it() {
         assert_eq!(voided, !stands, "{probed:?}");
         assert!(stands || !state.cluster.as_ref().unwrap().attestations.contains_key(&host("imap2")));
     }
+}
+
+/// Who answers has power, whatever else is wrong with it: its disk, or a boot that the log does not have yet.
+#[test]
+fn r26_nobody_asks_after_the_power_of_a_host_that_answers_with_another_disk() {
+    let mut world = fenced(34);
+    world.agents.get_mut(&host("imap1")).unwrap().incarnation = Incarnation([99; 16]);
+    world.run_for(25_000);
+    assert_eq!(world.devices_asked, []);
 }
 
 #[test]
