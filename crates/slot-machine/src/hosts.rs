@@ -48,9 +48,9 @@ pub(crate) fn seen(
     let said_off = state.cluster.as_ref().is_some_and(|cluster| cluster.attestations.contains_key(name));
     let host = host_mut(state, name)?;
     let before = (host.incarnation, host.boot, host.quarantined.clone());
-    // The first word of a boot, said twice: it was held against the ledger when the boot began, and orders of it may have been
-    // acknowledged since.
-    let said_again = first && host.boot == Some(boot);
+    // The first word of a boot, said twice, or said late of one that has ended: it was held against the ledger when the boot
+    // began, and orders of it, or of the next one, may have been acknowledged since.
+    let said_again = first && (ended || host.boot == Some(boot));
     let older = high_water < host.acknowledged && !said_again;
     match host.incarnation {
         // R10: the host came after the backup, and its disk took orders from whoever led then.

@@ -3,6 +3,8 @@
 //! What always holds: what an unplanned failover loses is exactly what its loss case lists, and reinjection brings every
 //! record back; planned work loses nothing.
 
+mod played;
+
 use slot_coordinator::core::Failure;
 use slot_machine::state::PlanStatus;
 use slot_sim::check;
@@ -179,4 +181,10 @@ fn masters_on(world: &World, host: &HostName) -> BTreeSet<StoreName> {
 
 fn declared(world: &World, host: &HostName) -> HostState {
     world.state().and_then(|s| s.cluster.as_ref()).expect("founded").hosts[host].declared
+}
+
+/// A report of a boot that has ended comes after the next boot acknowledged orders: the disk is no older one for that.
+#[test]
+fn r27_s2_a_late_report_of_an_ended_boot_gives_no_disk_up() {
+    played::played("r27-ended-boot-comes-back", &[], &[]);
 }

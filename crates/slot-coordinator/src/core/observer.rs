@@ -50,6 +50,8 @@ pub(super) struct Observer {
     heard: BTreeMap<HostName, Heard>,
     lost: BTreeMap<HostName, String>,
     floors: BTreeMap<HostName, Floor>,
+    /// Boots after which another one was heard: what is heard of them now was on its way (R27).
+    former: BTreeMap<HostName, BTreeSet<BootId>>,
     /// Until when nothing more is proposed about a host.
     quiet_until: BTreeMap<(HostName, Topic), u64>,
 }
@@ -95,6 +97,9 @@ impl Observer {
         }
         self.lost.remove(host);
         let silence = self.silence_before(host, report.boot, now);
+        if let Some(last) = self.heard.get(host).map(|last| last.report.boot).filter(|last| *last != report.boot) {
+            self.former.entry(host.clone()).or_default().insert(last);
+        }
         self.heard.insert(host.clone(), Heard { report, at: now.ms, silence });
         true
     }
@@ -229,6 +234,9 @@ impl Observer {
         let older_disk = !other_disk && report.high_water < floor;
         let back = !other_disk && matches!(host.quarantined, Some(HostQuarantine::OtherDisk { .. }));
         let other_boot = !other_disk && host.boot != Some(report.boot);
+        // S2: of a boot that begins, nothing is acknowledged yet; of one that another followed, or that comes late, more may be.
+        let is_former = self.former.get(name).is_some_and(|former| former.contains(&report.boot));
+        let first = other_boot && !is_former;
         let news =
             back || ((other_disk || older_disk) && !known_quarantine) || (other_boot && host.quarantined.is_none());
         // R8, R26: what speaks is not off, whoever says so.
@@ -240,12 +248,12 @@ impl Observer {
             // A report that lags behind a receipt is no older disk: every order acknowledged before this command is
             // applied was started at or before `applied`.
             // Of a disk that was never admitted, or of a boot that the log does not have yet, nothing was started.
-            high_water: match older_disk || other_boot || host.incarnation.is_none() {
+            high_water: match older_disk || first || host.incarnation.is_none() {
                 true => report.high_water,
                 false => report.high_water.max(applied),
             },
             silence: *silence,
-            first: other_boot,
+            first,
         })
     }
 

@@ -116,3 +116,29 @@ fn s2_a_host_that_boots_while_it_works_is_no_older_disk() {
     let now = known(&world).unwrap();
     assert_eq!((now.quarantined, now.boot), (None, Some(BootId([91; 16]))));
 }
+
+/// S2, R27: a report of the boot before, heard after the next boot acknowledged orders, gives no honest disk up.
+#[test]
+fn s2_a_late_report_of_the_boot_before_is_no_older_disk() {
+    let mut world = built(46, 3);
+    let imap1 = host("imap1");
+    world.run_for(10_000);
+    let late = (known(&world).unwrap().boot.unwrap(), world.agents[&imap1].high_water);
+    world.agents.get_mut(&imap1).unwrap().boot = BootId([91; 16]);
+    world.run_for(2_000);
+    let plan = world.plan(Intent::DrainHost(imap1.clone())).unwrap();
+    world.approve(plan).unwrap();
+    world.until("the next boot acknowledges an order", |w| {
+        known(w).is_some_and(|h| h.boot == Some(BootId([91; 16])) && h.acknowledged > late.1)
+    });
+    for _ in 0..3 {
+        world.agents.get_mut(&imap1).unwrap().late = Some(late);
+        world.run_for(250);
+        world.agents.get_mut(&imap1).unwrap().late = None;
+        world.run_for(1_250);
+        assert_eq!(known(&world).unwrap().quarantined, None);
+    }
+    world.run_for(10_000);
+    let now = known(&world).unwrap();
+    assert_eq!((now.quarantined, now.boot), (None, Some(BootId([91; 16]))));
+}

@@ -39,6 +39,8 @@ pub struct FakeAgent {
     /// How often each order took effect.
     pub effects: BTreeMap<OrderId, u32>,
     pub high_water: LogIndex,
+    /// A boot and how much it knew: its reports are late ones of that.
+    pub late: Option<(BootId, LogIndex)>,
     pub term: Term,
 }
 
@@ -61,6 +63,7 @@ impl FakeAgent {
             receipts: BTreeMap::new(),
             effects: BTreeMap::new(),
             high_water: LogIndex(0),
+            late: None,
             term: Term(0),
             disk: None,
         }
@@ -103,12 +106,13 @@ impl FakeAgent {
                 engine: if copy.running { EngineSeen::Running(Box::new(status)) } else { EngineSeen::NotRunning },
             }
         });
+        let (boot, high_water) = self.late.unwrap_or((self.boot, self.high_water));
         AgentReport {
             cluster: self.cluster,
             host: self.host.clone(),
             incarnation: self.incarnation,
-            boot: self.boot,
-            high_water: self.high_water,
+            boot,
+            high_water,
             slots: slots.collect(),
             running: Vec::new(),
             disk: self.disk,

@@ -253,6 +253,27 @@ fn s2_the_first_word_of_a_boot_may_be_said_twice() {
     assert!(matches!(world.cluster().hosts[&host(3)].quarantined, Some(HostQuarantine::OlderDisk { .. })));
 }
 
+/// S2, R27: a word of a boot that has ended was on its way while the host booted again, and the next boot may have acknowledged
+/// orders since: it is a sign of life and says nothing of the disk.
+#[test]
+fn s2_a_late_word_of_an_ended_boot_is_no_older_disk() {
+    let mut world = World::with_store();
+    let acknowledged = world.cluster().hosts[&host(3)].acknowledged;
+    world.seen(3, 2);
+    world.state.ended_boots.insert(host(3), boot(3, 1));
+    world.cluster_mut().hosts.get_mut(&host(3)).unwrap().acknowledged = LogIndex(acknowledged.0 + 3);
+    world.ok(Command::HostSeen {
+        host: host(3),
+        incarnation: disk(3),
+        boot: boot(3, 1),
+        high_water: acknowledged,
+        silence: SILENCE,
+        first: true,
+    });
+    let now = &world.cluster().hosts[&host(3)];
+    assert_eq!((now.quarantined.clone(), now.boot), (None, Some(boot(3, 2))));
+}
+
 /// S2: a wiped, replaced, cloned or older disk gets no orders; admitting another one takes a person.
 #[test]
 fn s2_other_and_older_disks_are_quarantined() {
