@@ -6,6 +6,7 @@
 
 use crate::agent::AgentError;
 use crate::config::AgentConfig;
+use crate::core_join::{Exchange, Next, PAUSE_MS};
 use crate::ledger::Ledger;
 use crate::places::Places;
 use slot_net::{
@@ -21,8 +22,6 @@ use tonic::{Code, Status};
 
 /// How long one coordinator may take to answer.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
-/// The pause before all of them are asked again.
-const PAUSE: Duration = Duration::from_millis(500);
 
 /// Why a host did not join.
 #[derive(Debug, thiserror::Error)]
@@ -100,21 +99,32 @@ async fn exchange(token: &Token, ask: &JoinRequest, patience: Duration) -> Resul
     let dialer = Dialer::new(token.folder().clone());
     let host = token.host().clone();
     let began = Instant::now();
+    let coordinators: Vec<_> = token.folder().membership().coordinators.iter().collect();
+    let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let mut exchange = Exchange::new(coordinators.len(), milliseconds(patience));
+    let mut next = exchange.begin();
     loop {
-        let mut last = String::from("the token names no coordinator");
-        for (name, address) in &token.folder().membership().coordinators {
-            match ask_one(&dialer, name, *address, ask).await {
-                Ok(certificates) => return Ok(certificates),
-                Err(status) if is_final(status.code()) => {
-                    return Err(JoinError::Refused { host, cause: status.message().into() });
+        next = match next {
+            Next::Ask(index) => {
+                let Some((name, address)) = coordinators.get(index) else { continue };
+                match ask_one(&dialer, name, **address, ask).await {
+                    Ok(certificates) => return Ok(certificates),
+                    Err(status) => {
+                        let text = match is_final(status.code()) {
+                            true => status.message().to_string(),
+                            false => format!("{name}: {}", status.message()),
+                        };
+                        exchange.failed(milliseconds(began.elapsed()), is_final(status.code()), text)
+                    }
                 }
-                Err(status) => last = format!("{name}: {}", status.message()),
             }
-        }
-        if began.elapsed() + PAUSE >= patience {
-            return Err(JoinError::Unanswered { host, waited: patience, cause: last });
-        }
-        tokio::time::sleep(PAUSE).await;
+            Next::Pause => {
+                tokio::time::sleep(Duration::from_millis(PAUSE_MS)).await;
+                exchange.begin()
+            }
+            Next::Refused(cause) => return Err(JoinError::Refused { host, cause }),
+            Next::Unanswered(cause) => return Err(JoinError::Unanswered { host, waited: patience, cause }),
+        };
     }
 }
 

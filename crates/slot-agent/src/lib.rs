@@ -7,6 +7,7 @@
 pub mod agent;
 pub mod config;
 pub mod core;
+pub mod core_join;
 pub mod fence;
 pub mod front_end;
 pub mod join;

@@ -12,6 +12,7 @@ use crate::command::{Answer, NoJoin, NoRevoke, Refused};
 use crate::hosts::{admit_disk, bounded, not_given_up};
 use crate::state::State;
 use borsh::{BorshDeserialize, BorshSerialize};
+use slot_planted::planted;
 use slot_types::cluster::{HostState, Store};
 use slot_types::hold::HoldOn;
 use slot_types::ids::*;
@@ -169,14 +170,14 @@ pub fn may_join(state: &State, now: LogTime, guest: &Guest) -> Result<(), Refuse
     if invitation.certificate != guest.certificate {
         return refused(NoJoin::OtherToken);
     }
-    if invitation.expires <= now {
+    if invitation.expires <= now && !planted("s15-expired-token-taken") {
         return refused(NoJoin::Expired);
     }
     match &invitation.fate {
-        Fate::Revoked { .. } => return refused(NoJoin::Revoked),
+        Fate::Revoked { .. } if !planted("s15-revoked-token-taken") => return refused(NoJoin::Revoked),
         Fate::Used(used) if !used.is_by(guest) => return refused(NoJoin::Used),
         Fate::Used(_) => {}
-        Fate::Open => not_given_up(state, &guest.host, guest.incarnation)?,
+        Fate::Open | Fate::Revoked { .. } => not_given_up(state, &guest.host, guest.incarnation)?,
     }
     // It may have been retired since it was invited.
     not_retired(state, &guest.host)
@@ -185,16 +186,19 @@ pub fn may_join(state: &State, now: LogTime, guest: &Guest) -> Result<(), Refuse
 pub(crate) fn join(state: &mut State, stamp: Stamp, guest: &Guest) -> Result<Answer, Refused> {
     may_join(state, stamp.now, guest)?;
     let Guest { host, certificate, key, incarnation } = guest;
-    let Some(invitation) = state.invitations.get_mut(host).filter(|invitation| invitation.fate == Fate::Open) else {
+    let is_first = |invitation: &&mut Invitation| !matches!(invitation.fate, Fate::Used(_));
+    let Some(invitation) = state.invitations.get_mut(host).filter(is_first) else {
         // The same use once more; since then a person may have admitted yet another disk, which stays.
         return Ok(Answer::Done);
     };
-    invitation.fate = Fate::Used(Used { key: *key, incarnation: *incarnation, wall: stamp.wall });
+    if !planted("s15-token-not-burnt") {
+        invitation.fate = Fate::Used(Used { key: *key, incarnation: *incarnation, wall: stamp.wall });
+    }
     let by = invitation.by.clone();
     let mut what = format!("{host} joins as {by} invited it, with key {key}; token {certificate} is burnt");
     let admitted = cluster(state)?.hosts.get(host).and_then(|known| known.incarnation);
     if admitted.is_some_and(|admitted| admitted != *incarnation) {
-        match needed_of_former_disk(state, host) {
+        match needed_of_former_disk(state, host).filter(|_| !planted("s2-disk-that-joined-admitted-unseen")) {
             None => {
                 admit_disk(state, host, *incarnation)?;
                 what += &format!("; disk {incarnation} is admitted");

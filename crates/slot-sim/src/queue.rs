@@ -67,6 +67,12 @@ impl<E> Queue<E> {
     pub fn after(&mut self, delay: u64, event: E) {
         self.at(self.now + delay, event);
     }
+    /// Everything stands still for so long, and goes on where it was: no event is nearer than before.
+    pub fn stand_still(&mut self, ms: u64) {
+        self.now += ms;
+        let later = |Reverse((time, tie, number, place))| Reverse((time + ms, tie, number, place));
+        self.order = std::mem::take(&mut self.order).into_iter().map(later).collect();
+    }
     /// The next event; time moves to it.
     pub fn pop(&mut self) -> Option<E> {
         let Reverse((time, _, _, place)) = self.order.pop()?;

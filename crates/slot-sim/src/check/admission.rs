@@ -44,6 +44,11 @@ impl Admission {
         *known = index.max(*known);
     }
 
+    /// The disk that is known to be a host's.
+    pub fn disk(&self, host: &HostName) -> Option<Incarnation> {
+        self.admitted.get(host).copied()
+    }
+
     /// A person admitted another disk.
     pub fn admitted(&mut self, host: &HostName, incarnation: Incarnation) {
         self.admitted.insert(host.clone(), incarnation);

@@ -12,6 +12,7 @@ use super::audit::{Chain, verify};
 use super::engines::Engines;
 use super::front_ends::FrontEnds;
 use super::holds::Holds;
+use super::joins::Joins;
 use super::ledgers::Ledgers;
 use super::pauses::Pauses;
 use super::power;
@@ -79,6 +80,7 @@ pub(crate) struct Commits {
     pub(super) plans: BTreeMap<PlanId, Recorded>,
     pub(super) tasks: Tasks,
     holds: Holds,
+    pub(super) joins: Joins,
     retired: Retired,
     pauses: Pauses,
     pub(super) admission: Admission,
@@ -104,6 +106,7 @@ impl Default for Commits {
             plans: BTreeMap::new(),
             tasks: Tasks::default(),
             holds: Holds::default(),
+            joins: Joins::default(),
             retired: Retired::default(),
             pauses: Pauses::default(),
             admission: Admission::default(),
@@ -124,6 +127,7 @@ impl Commits {
         self.pauses = Pauses::default();
         self.retired.restored(cluster);
         self.admission.restored();
+        self.joins.restored();
     }
     /// As if this state had come to be.
     #[cfg(test)]
@@ -254,6 +258,7 @@ impl Commits {
     ) {
         self.holds.said(found, command, answer);
         self.pauses.said(found, &self.state, command);
+        self.joins.said(found, &self.state, command);
         match command {
             Command::NewLeader { .. } => {
                 self.last_leader = index;
@@ -267,6 +272,13 @@ impl Commits {
             Command::AdmitHost { host, incarnation, .. } => {
                 self.admission.admitted(host, *incarnation);
                 self.tasks.disk_admitted(host, index);
+            }
+            Command::JoinHost(guest) => {
+                let known = self.admission.disk(&guest.host);
+                if self.joins.joined(found, &self.state, guest, known, &self.stores) {
+                    self.admission.admitted(&guest.host, guest.incarnation);
+                    self.tasks.disk_admitted(&guest.host, index);
+                }
             }
             Command::RecordPlan { bytes } => {
                 let Answer::Plan { id, .. } = answer else { return };

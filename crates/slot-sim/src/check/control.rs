@@ -43,6 +43,11 @@ impl Control {
         self.asked.entry((node, token)).or_default().push_back(Asked { kind, floor });
     }
 
+    /// A node takes the request of a host that joins.
+    pub fn joins(&mut self, node: u64, token: u64, floor: Revision) {
+        self.asked.entry((node, token)).or_default().push_back(Asked { kind: Kind::Other, floor });
+    }
+
     /// The log is lost, and with it every session (R10).
     pub fn restored(&mut self) {
         self.plans.clear();

@@ -23,6 +23,7 @@ mod engines;
 mod first;
 mod front_ends;
 mod holds;
+mod joins;
 mod ledgers;
 mod pauses;
 mod places;

@@ -17,6 +17,7 @@ use slot_agent::core::image::{LedgerImage, LedgerWrite};
 use slot_coordinator::core as coordinator;
 use slot_engine::journal::core as journal;
 use slot_engine::journal::core::JournalCore;
+use slot_machine::join::Guest;
 use slot_machine::state::State;
 use slot_raft::{PersistBatch, Restored};
 use slot_types::ids::*;
@@ -193,6 +194,11 @@ pub enum Seen<'a> {
         /// What their disks hold.
         state: &'a State,
     },
+    /// A coordinator has signed a certificate for a host that joins.
+    Certified {
+        /// Whose, for which key, with which token.
+        guest: &'a Guest,
+    },
     /// A front end's proxy has read a map: from now on clients are sent where it says.
     FrontEndLoads {
         /// Whose.
@@ -346,6 +352,9 @@ impl Witness {
                 if let coordinator::Event::Request { token, request, .. } = event {
                     self.control.asked(node, *token, request, self.commits.revision());
                 }
+                if let coordinator::Event::Join { token, .. } = event {
+                    self.control.joins(node, *token, self.commits.revision());
+                }
             }
             Seen::CoordinatorDid { node, state, effects } => self.coordinator_did(node, state, effects),
             Seen::BatchDurable { node, batch } => self.raft.durable(node, batch),
@@ -367,6 +376,7 @@ impl Witness {
             Seen::FrontEndLoads { name, map, age, moving } => {
                 self.front_ends.loads(&mut self.found, name, map, age, moving);
             }
+            Seen::Certified { guest } => self.commits.joins.certified(&mut self.found, guest),
             Seen::FrontEndSays { name, acknowledged } => self.front_ends.says(&mut self.found, name, acknowledged),
             Seen::FrontEndRuns { name, starts } => self.front_ends.runs(name, starts, now),
             Seen::FrontEndWiped { name } => self.front_ends.wiped(name),

@@ -8,6 +8,7 @@ pub mod coordinator;
 pub mod copies;
 pub mod front_ends;
 pub mod hosts;
+pub mod joins;
 pub mod plans;
 pub mod raft;
 pub mod restore;
@@ -46,6 +47,7 @@ pub fn all() -> Vec<&'static Bug> {
         coordinator::BUGS,
         copies::BUGS,
         front_ends::BUGS,
+        joins::BUGS,
         plans::BUGS,
         raft::BUGS,
         restore::BUGS,

@@ -29,6 +29,8 @@ pub(crate) struct AgentMachine {
     pub(crate) replaced: bool,
     /// The host has no power.
     pub(crate) dark: bool,
+    /// It has no identity: it has to join before its agent can start.
+    pub(crate) outside: bool,
     /// What its next start finds: a folder that was copied, or an empty disk.
     pub(crate) fresh: Option<Incarnation>,
     pub(crate) incarnation: Incarnation,
@@ -63,6 +65,7 @@ impl AgentMachine {
             kept: None,
             replaced: false,
             dark: false,
+            outside: false,
             fresh: None,
             incarnation,
             fired: 0,
@@ -79,7 +82,7 @@ impl Sim {
     pub(crate) fn start_agent(&mut self, host: &HostName) {
         let (now, cluster) = (self.now(), self.cluster);
         // One that runs keeps what it knows of its engines' processes.
-        if self.agents.get(host).is_none_or(|n| n.core.is_some() || n.dark) {
+        if self.agents.get(host).is_none_or(|n| n.core.is_some() || n.dark || n.outside) {
             return;
         }
         let running: BTreeMap<u16, agent::Serving> = self

@@ -69,6 +69,7 @@ pub fn decode(kind: Kind, payload: &[u8]) -> Result<(), String> {
             let reply = pb::ServeReply::decode(payload).map_err(text)?;
             codec::decode::<FrontEndReport>(&reply.report).map(drop).map_err(text)
         }
-        Kind::Ask | Kind::AskReply => Ok(()),
+        Kind::Join => pb::JoinRequest::decode(payload).map(drop).map_err(text),
+        Kind::Ask | Kind::AskReply | Kind::JoinReply => Ok(()),
     }
 }

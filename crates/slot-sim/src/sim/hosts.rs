@@ -64,6 +64,8 @@ impl Sim {
             devices: Stream::new(seed, 31),
             hands: Stream::new(seed, 32),
             doors: Stream::new(seed, 33),
+            arrivals: Stream::new(seed, 34),
+            joiners: BTreeMap::new(),
             tokens,
             cluster,
             coordinators: BTreeMap::new(),
@@ -92,6 +94,7 @@ impl Sim {
             steps_seen: 0,
             hash: seed,
             events: 0,
+            stood_still: 0,
             people_at: 0,
             clients_at: u64::MAX,
             swarm,
@@ -189,6 +192,7 @@ impl Sim {
         let Some(node) = self.agents.get_mut(host).filter(|n| !n.dark) else { return };
         node.dark = true;
         self.saw_power_off(host);
+        self.joiners_die(host);
         self.kill_agent(host);
         let slots: Vec<SlotId> = self.engines.keys().filter(|slot| slot.host == *host).cloned().collect();
         for slot in slots {

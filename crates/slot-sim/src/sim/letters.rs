@@ -11,7 +11,7 @@ use slot_coordinator::wire::{Answered, Asked, Refusal};
 use slot_proto::pb;
 
 /// Before the protobuf of an answer that is a no.
-const NO: u8 = 0;
+pub(super) const NO: u8 = 0;
 
 fn request_bytes(asked: &Asked) -> Vec<u8> {
     let (method, message) = match asked {
@@ -56,7 +56,7 @@ fn read_request(bytes: &[u8]) -> Option<Asked> {
     })
 }
 
-fn answer_bytes(id: u64, reply: Result<Reply, Failure>) -> Vec<u8> {
+pub(super) fn answer_bytes(id: u64, reply: Result<Reply, Failure>) -> Vec<u8> {
     let members = super::hosts::members();
     let reply = match reply {
         Ok(reply) => reply,
@@ -94,7 +94,7 @@ pub(super) fn read_answer(bytes: &[u8]) -> Option<Result<Reply, Failure>> {
     Some(Ok(answered.reply()))
 }
 
-fn read_refusal(bytes: &[u8]) -> Option<Failure> {
+pub(super) fn read_refusal(bytes: &[u8]) -> Option<Failure> {
     let (head, rest) = bytes.split_first_chunk::<2>()?;
     let (hint, text) = rest.split_at_checked(usize::from(head[1]))?;
     let leader = (!hint.is_empty()).then(|| String::from_utf8_lossy(hint).into_owned());
@@ -133,6 +133,9 @@ impl Sim {
 
     /// A coordinator answers.
     pub(crate) fn answer_person(&mut self, id: u64, token: u64, reply: Result<Reply, Failure>) {
+        if let Some(joiner) = self.joiner_of(token) {
+            return self.answer_joiner(id, joiner, token, reply);
+        }
         self.note(|| match &reply {
             Ok(_) => format!("c{id} answers yes"),
             Err(failure) => format!("c{id} answers: {failure}"),

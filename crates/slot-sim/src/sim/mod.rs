@@ -14,6 +14,7 @@ mod engines;
 mod front_ends;
 mod hand;
 mod hosts;
+mod joins;
 mod letters;
 mod looks;
 mod nemesis;
@@ -98,6 +99,8 @@ pub(crate) enum Happening {
     Nemesis,
     /// Somebody passes by a machine (R19).
     AtTheMachine,
+    /// A host that joins asks once more.
+    Join(u64),
     /// Something may go wrong with a front end.
     FrontEnds,
     /// People look.
@@ -144,6 +147,8 @@ pub struct Sim {
     devices: Stream,
     hands: Stream,
     doors: Stream,
+    arrivals: Stream,
+    joiners: BTreeMap<u64, joins::Joiner>,
     cluster: ClusterId,
     coordinators: BTreeMap<u64, Coordinator>,
     agents: BTreeMap<HostName, AgentMachine>,
@@ -181,6 +186,8 @@ pub struct Sim {
     steps_seen: u64,
     hash: u64,
     events: u64,
+    /// How long everything stood still in all: nothing was simulated then.
+    stood_still: u64,
     people_at: u64,
     clients_at: u64,
 }
@@ -286,6 +293,7 @@ impl Sim {
             Happening::Mend(from, to) => self.mend(&from, &to),
             Happening::Nemesis => self.nemesis(),
             Happening::AtTheMachine => self.at_the_machine(),
+            Happening::Join(joiner) => self.joins_again(joiner),
             Happening::FrontEnds => self.front_ends_suffer(),
             Happening::People => self.people(),
             Happening::Clients => self.clients(),

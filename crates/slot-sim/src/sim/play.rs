@@ -164,7 +164,7 @@ impl Scene {
             text: c.text.clone(),
             at_ms: c.at_ms,
         }));
-        into.sim_ms = sim.now();
+        into.sim_ms = sim.now() - sim.stood_still;
         let digest = sim.final_digest();
         into.digest = *slot_types::position::Digest::of(&digest.to_le_bytes()).0.first_chunk().unwrap_or(&[0; 32]);
         into.config = sim.swarm.describe();

@@ -44,6 +44,10 @@ pub enum Kind {
     Serve,
     /// What a front end says of itself.
     ServeReply,
+    /// A host that joins.
+    Join,
+    /// Its answer.
+    JoinReply,
     /// A person's request.
     Ask,
     /// Its answer.
@@ -80,6 +84,8 @@ pub(crate) enum Asker {
     Client { token: u64, slot: SlotId },
     /// A person.
     Person { token: u64 },
+    /// A host that joins.
+    Joiner { joiner: u64 },
     /// A coordinator that told a front end.
     FrontEnd { id: u64, life: u32, front_end: FrontEndName },
 }
@@ -138,6 +144,7 @@ impl Sim {
                 Place::Host(host.clone())
             }
             Some(Asker::Engine { slot, .. }) => Place::Host(slot.host.clone()),
+            Some(Asker::Joiner { joiner }) => self.place_of_joiner(*joiner),
             Some(Asker::Client { .. } | Asker::Person { .. }) => Place::Outside,
         };
         self.dispatch(Frame { from, to, node: None, kind, number, bytes: framed(payload) });
@@ -272,6 +279,7 @@ impl Sim {
             (Node::Coordinator(id), Kind::Raft) => self.raft_in(*id, &frame.from, payload),
             (Node::Coordinator(id), Kind::Report) => self.report_in(*id, frame, payload),
             (Node::Coordinator(id), Kind::Ask) => self.ask_in(*id, frame.number, payload),
+            (Node::Coordinator(_), Kind::Join) => self.join_in(frame.number, payload),
             (Node::Agent(_), Kind::Deliver) => pb::DeliverRequest::decode(payload).ok().map(|request| {
                 let event = agent::Event::Deliver { delivery: frame.number, bytes: request.order };
                 Work::Agent(Box::new(event))
@@ -398,6 +406,7 @@ impl Sim {
                 self.client_answered(token, frame.number, &slot, Some((frame.kind, payload)));
             }
             (Asker::Person { token }, Kind::AskReply) => self.person_answered(token, frame.number, Some(payload)),
+            (Asker::Joiner { joiner }, Kind::JoinReply) => self.join_answered(joiner, frame.number, Some(payload)),
             (Asker::FrontEnd { id, life, front_end }, Kind::ServeReply) => {
                 self.front_end_said(id, life, front_end, Some(payload));
             }
@@ -426,6 +435,7 @@ impl Sim {
             }
             Asker::Client { token, slot } => self.client_answered(token, number, &slot, None),
             Asker::Person { token } => self.person_answered(token, number, None),
+            Asker::Joiner { joiner } => self.join_answered(joiner, number, None),
             Asker::FrontEnd { id, life, front_end } => self.front_end_said(id, life, front_end, None),
         }
     }

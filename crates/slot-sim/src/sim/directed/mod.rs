@@ -10,6 +10,7 @@ mod copies;
 mod fence;
 mod front_ends;
 mod hosts;
+mod joins;
 mod logs;
 mod plans;
 mod raft;
@@ -38,6 +39,7 @@ pub fn all() -> impl Iterator<Item = &'static Script> {
         plans::SCRIPTS,
         raft::SCRIPTS,
         hosts::SCRIPTS,
+        joins::SCRIPTS,
         logs::SCRIPTS,
         fence::SCRIPTS,
         front_ends::SCRIPTS,
@@ -58,7 +60,8 @@ const RARE: [(u64, &str); 5] = [
 ];
 
 /// The schedule that a campaign plays with a seed: every sixth seed has one, every 24th one about copies, every thirtieth one of
-/// power that is cut, every thirtieth one of a restore, every thirtieth one of front ends, five in 300 a rare one; the others are random worlds.
+/// power that is cut, every thirtieth one of a restore, every thirtieth one of front ends, every thirtieth
+/// one of hosts that join, five in 300 a rare one; the others are random worlds.
 pub fn of_seed(seed: u64) -> Option<&'static Script> {
     if seed % 24 == 16 {
         let mut about_copies = copies::SCRIPTS.iter().filter(|script| script.name.starts_with("reach/"));
@@ -76,6 +79,9 @@ pub fn of_seed(seed: u64) -> Option<&'static Script> {
     }
     if seed % 30 == 18 {
         return front_ends::SCRIPTS.get(usize::try_from(seed / 30).unwrap_or(0) % front_ends::SCRIPTS.len());
+    }
+    if seed % 30 == 19 {
+        return joins::SCRIPTS.get(usize::try_from(seed / 30).unwrap_or(0) % joins::SCRIPTS.len());
     }
     let turn = usize::try_from(seed / 6).unwrap_or(0) % schedules::SCRIPTS.len();
     schedules::SCRIPTS.get(turn).filter(|_| seed % 6 == 5)
