@@ -4,6 +4,7 @@ mod copies;
 mod estimate;
 mod explain;
 mod fence;
+mod fill;
 mod front_ends;
 mod golden;
 mod intents;
