@@ -15,6 +15,7 @@ mod mutations;
 mod parts;
 mod place;
 mod random;
+mod reasons;
 mod rebalance;
 mod refusals;
 mod retire;
