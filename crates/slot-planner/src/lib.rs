@@ -87,6 +87,7 @@ pub fn plan(cluster: &Cluster, evidence: &Evidence, intent: Intent, inputs: Inpu
         Intent::MoveCopy { slot, to } => copies::move_copy(&view, slot, to.as_ref())?,
         Intent::Rebuild(scope) => copies::rebuild(&view, scope)?,
         Intent::Rebalance(budget) => live::rebalance(&view, budget)?,
+        Intent::Fill { hosts, budget } => live::fill(&view, hosts, budget)?,
         Intent::RetireHost(host) => copies::retire_host(&view, host)?,
         Intent::RetireStore(store) => retire::plan(&view, store)?,
         Intent::CountCopy { slot } => copies::count(&view, slot)?,

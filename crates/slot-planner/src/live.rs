@@ -10,9 +10,10 @@ mod merit;
 mod order;
 mod place;
 mod rebalance;
+mod wanted;
 
 pub(crate) use explain::{lifted, places, places_of};
-pub(crate) use rebalance::rebalance;
+pub(crate) use rebalance::{fill, rebalance};
 
 use crate::layout::{self, Fleet, HOST, Layout, NOWHERE, Outcome, RACK, State};
 use crate::view::View;

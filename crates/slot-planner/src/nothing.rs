@@ -41,6 +41,9 @@ pub enum Nothing {
     /// No move would make hosts more even.
     #[error("no move of a copy or a master would make the hosts more even")]
     Even,
+    /// Hosts that were to be filled have their share, or nothing can come to them that would better the fleet.
+    #[error("no move of a copy or a master onto {} would make the hosts more even", list(.0))]
+    Filled(BTreeSet<HostName>),
     /// Active already.
     #[error("{0} is Active")]
     Active(HostName),

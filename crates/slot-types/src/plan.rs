@@ -101,6 +101,13 @@ pub enum Intent {
     RetireStore(StoreName),
     /// Bring back what another plan has done, as far as it can be brought back (R18).
     Undo(Box<Reverse>),
+    /// Copies and masters onto these hosts, up to their fair share: they came back or are new.
+    Fill {
+        /// The hosts.
+        hosts: BTreeSet<HostName>,
+        /// How far it goes.
+        budget: Budget,
+    },
 }
 
 /// What a plan has done, turned round.
@@ -183,6 +190,7 @@ impl fmt::Display for Intent {
             Self::MoveCopy { slot, to: None } => write!(f, "move {slot}"),
             Self::Rebuild(scope) => write!(f, "rebuild {scope}"),
             Self::Rebalance(budget) => write!(f, "rebalance{budget}"),
+            Self::Fill { hosts, budget } => write!(f, "fill {}{budget}", spaced(hosts)),
             Self::RetireHost(host) => write!(f, "retire {host}"),
             Self::RetireStore(store) => write!(f, "retire {store}"),
             Self::Undo(reverse) => write!(f, "undo {}", reverse.plan),

@@ -278,7 +278,7 @@ fn what_happens(page: &mut Page, plan: &Plan) {
     let lines = match &plan.intent {
         Intent::DrainHost(_) | Intent::DrainHosts(_) => drain_lines(plan),
         Intent::EmptyHost(_) | Intent::EmptyHosts(_) => empty_lines(plan),
-        Intent::MoveCopy { .. } | Intent::Rebuild(_) | Intent::Rebalance(_) => copy_lines(plan),
+        Intent::MoveCopy { .. } | Intent::Rebuild(_) | Intent::Rebalance(_) | Intent::Fill { .. } => copy_lines(plan),
         Intent::UndrainHost(host) => undrain_lines(plan, host),
         Intent::Undo(reverse) => undo_lines(plan, reverse),
         Intent::FailOverSlot { .. }

@@ -21,7 +21,7 @@ pub use hold::Hold;
 pub use invite::Invite;
 pub use loss::Loss;
 pub use offline::{Budget, Files, Format, Offline};
-pub use rebalance::Bounds;
+pub use rebalance::{Bounds, Fill};
 pub use retire::Retire;
 pub use verify::Verify;
 
@@ -169,6 +169,9 @@ pub enum Command {
         #[command(flatten)]
         change: Change,
     },
+    /// Give a host that came back, or is new, its fair share of copies and masters; nothing else moves.
+    #[command(subcommand)]
+    Fill(Fill),
     /// Say that something is gone for good.
     #[command(subcommand)]
     Retire(Retire),

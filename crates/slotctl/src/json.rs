@@ -100,7 +100,7 @@ schemas! {
     Invitations = "invitations", 1;
     /// `init`.
     Init = "init", 1;
-    /// `offline rebalance`, `offline drain`, `offline place` of a file of htools.
+    /// `offline rebalance`, `offline fill`, `offline drain`, `offline place` of a file of htools.
     Offline = "offline", 1;
     /// The same of a snapshot.
     OfflinePlan = "offline-plan", 1;

@@ -276,6 +276,13 @@ pub(super) fn within(ground: &Ground<'_>, task: &Task) -> bool {
             inside && !matches!(task.kind, TaskKind::HandOver { .. })
         }
         Intent::Rebalance(budget) => budget_holds(ground, budget),
+        Intent::Fill { hosts, budget } => {
+            let comes = match &task.kind {
+                TaskKind::BuildCopy { slot: to, .. } | TaskKind::HandOver { to, .. } => hosts.contains(&to.host),
+                _ => true,
+            };
+            comes && budget_holds(ground, budget)
+        }
         _ => false,
     }
 }

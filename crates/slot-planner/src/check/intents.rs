@@ -18,7 +18,7 @@ pub(super) fn check(ground: &Ground<'_>) -> Result<(), Fault> {
         (Intent::UndrainHost(host), _) => undrain(ground, host),
         (Intent::Undo(reverse), _) => undo(ground, reverse),
         (Intent::EmptyHost(_) | Intent::EmptyHosts(_), _) => empty(ground, &off(ground)),
-        (Intent::MoveCopy { .. } | Intent::Rebuild(_) | Intent::Rebalance(_), _) => {
+        (Intent::MoveCopy { .. } | Intent::Rebuild(_) | Intent::Rebalance(_) | Intent::Fill { .. }, _) => {
             match tasks.iter().position(|task| !copies::within(ground, task)) {
                 Some(number) => Err(wrong(format!("task {number} is not within what was asked for"))),
                 None => Ok(()),

@@ -1,18 +1,19 @@
 //! Hosts even, by the engine: copies that are in order move, and masters are handed over, within a budget.
 //!
-//! What always holds: nothing moves of a store that is not in order; a store's hand-over comes before its copies move, unless its new
+//! What always holds: where hosts are to be filled, copies and masters go to these only; nothing moves of a store that is not in order; a store's hand-over comes before its copies move, unless its new
 //! master is one that is built for it; a copy is destroyed only once the one built for it counts (S9); what gains most for each
 //! byte comes first, and each move leaves the fleet no worse, so a plan that is stopped early was worth what it moved.
 
-use super::merit::{Merit, Standing};
+use super::merit::Standing;
 use super::order::in_good_order;
+use super::wanted::{Wanted, Worth};
 use super::{Chart, Lead, ROUNDS_MAX, Slots, Stance};
 use crate::copies::{build, destroy};
 use crate::drain::hand_over;
-use crate::layout::{self, Goal, Move, NOWHERE, Outcome, RACK, Wish, solve};
+use crate::layout::{self, Move, NOWHERE, Outcome, RACK, Wish, solve};
 use crate::leave::{Gone, live_domains, stays};
 use crate::nothing::Nothing;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, WhyNot};
 use crate::view::View;
 use crate::{Draft, sheet};
 use slot_types::cluster::*;
@@ -27,36 +28,70 @@ const MOVES_MAX: u32 = 1_000;
 /// Bytes are let be where weights make copying dear.
 const LET_BE_PPM: u64 = 1_000_000_000;
 
+/// All hosts even.
 pub(crate) fn rebalance(view: &View<'_>, budget: &Budget) -> Result<Draft, Refusal> {
-    // What a person holds stays; a hold on everything is said as such.
+    even(view, Wanted { budget, onto: None })?.ok_or(Refusal::NothingToDo(Nothing::Even))
+}
+
+/// These hosts up to their share.
+pub(crate) fn fill(view: &View<'_>, hosts: &BTreeSet<HostName>, budget: &Budget) -> Result<Draft, Refusal> {
+    if hosts.is_empty() {
+        return Err(Refusal::NothingToDo(Nothing::NoHosts));
+    }
+    for host in hosts {
+        let known = view.cluster.hosts.get(host).ok_or_else(|| Refusal::UnknownHost(host.clone()))?;
+        view.takes_copies(host).map_err(|why| match why {
+            WhyNot::HostQuarantined => Refusal::HostQuarantined(host.clone()),
+            WhyNot::HostBusy => Refusal::HostBusy(host.clone()),
+            WhyNot::HostSilent => Refusal::HostSilent(host.clone()),
+            _ => Refusal::HostIn { host: host.clone(), state: known.declared, needed: no_fill(known.declared) },
+        })?;
+    }
+    let draft = even(view, Wanted { budget, onto: Some(hosts) })?;
+    draft.ok_or_else(|| Refusal::NothingToDo(Nothing::Filled(hosts.clone())))
+}
+
+/// What to do about a host that nothing may come to.
+fn no_fill(state: HostState) -> &'static str {
+    match state {
+        HostState::Retired => "a retired host takes nothing any more; name another one",
+        _ => "slotctl undrain host makes it Active, then ask again",
+    }
+}
+
+fn even(view: &View<'_>, wanted: Wanted<'_>) -> Result<Option<Draft>, Refusal> {
+    let budget = wanted.budget;
+    // What a person holds stays; a hold on everything, or on what is asked for by name, is said as such.
     let all = view.cluster.holds.contains_key(&HoldOn::All);
-    let held = |on: &HoldOn| !all && view.cluster.holds.contains_key(on);
-    let hosts = view.cluster.hosts.keys().filter(|name| held(&HoldOn::Host((*name).clone()))).cloned().collect();
+    let held = |host: &HostName| !all && view.cluster.holds.contains_key(&HoldOn::Host(host.clone()));
+    let named = |host: &HostName| wanted.onto.is_some_and(|onto| onto.contains(host));
+    let hosts = view.cluster.hosts.keys().filter(|name| held(name) && !named(name)).cloned().collect();
     let chart =
         Chart::of(view, &hosts, |name, store| match all || view.cluster.holds_on_store(name).next().is_none() {
-            true => stance(view, name, store),
+            true => stance(view, name, store, wanted),
             false => Stance::kept(store),
         });
     let before = Standing::of(&chart.fleet, &chart.layout);
     let moves_max = budget.max_moves.unwrap_or(MOVES_MAX).min(MOVES_MAX) as usize;
-    let mut best: Option<(Merit, Made<'_>, bool)> = None;
+    let start = wanted.worth(view.policy(), &before, wanted.lacks(&chart, &chart.layout), 0);
+    let mut best: Option<(Worth, Made<'_>, bool)> = None;
     for way in aims(view, &chart, &before) {
-        let whole = course(view, chart.clone(), &way, wish(view, budget));
+        let whole = course(view, chart.clone(), (&way, wanted), wish(view, budget));
         let is_cut = whole.ways.len() > moves_max;
-        let made = if is_cut { part(view, &chart, &way, &whole, (budget, moves_max)) } else { whole };
-        let merit = made.merit(view);
-        if merit < before.merit(view.policy(), 0) && best.as_ref().is_none_or(|(least, ..)| merit < *least) {
-            best = Some((merit, made, is_cut));
+        let made = if is_cut { part(view, &chart, (&way, wanted), &whole, moves_max) } else { whole };
+        let worth = made.worth(view, wanted);
+        if worth < start && best.as_ref().is_none_or(|(least, ..)| worth < *least) {
+            best = Some((worth, made, is_cut));
         }
     }
-    let (_, mut made, is_cut) = best.ok_or(Refusal::NothingToDo(Nothing::Even))?;
+    let Some((_, mut made, is_cut)) = best else { return Ok(None) };
     (made.ways, made.after) = in_good_order(view.policy(), &chart.fleet, &chart.layout, made.ways);
     let mut draft = draft(view, &made, &before);
     if is_cut {
         let all = "only a part of what would make the hosts even; ask again afterwards";
         draft.note("NOT ALL", format!("at most {moves_max} moves by one plan: {all}"));
     }
-    Ok(draft)
+    Ok(Some(draft))
 }
 
 /// One way to aim: how even bytes are to be, and whether copies are to be in different racks where their stores only ask for
@@ -83,42 +118,52 @@ struct Made<'a> {
     ways: Vec<Way<'a>>,
     waves: usize,
     after: Standing,
+    /// What hosts that are to be filled lack then.
+    lacks: u64,
 }
 
 impl Made<'_> {
     fn bytes(&self) -> u64 {
         self.ways.iter().map(Way::bytes).fold(0, u64::saturating_add)
     }
-    fn merit(&self, view: &View<'_>) -> Merit {
-        self.after.merit(view.policy(), self.bytes())
+    fn worth(&self, view: &View<'_>, wanted: Wanted<'_>) -> Worth {
+        wanted.worth(view.policy(), &self.after, self.lacks, self.bytes())
+    }
+    /// Nothing done.
+    fn none(chart: &Chart<'_>, wanted: Wanted<'_>) -> Self {
+        let after = Standing::of(&chart.fleet, &chart.layout);
+        Made { ways: Vec::new(), waves: 0, after, lacks: wanted.lacks(chart, &chart.layout) }
     }
 }
 
 /// Solutions one after another, as long as each makes the fleet better: what one leaves uneven the next looks at again.
-fn course<'a>(view: &'a View<'a>, mut chart: Chart<'a>, aim: &Aim, mut left: Wish) -> Made<'a> {
+fn course<'a>(view: &'a View<'a>, mut chart: Chart<'a>, (aim, wanted): (&Aim, Wanted<'_>), mut left: Wish) -> Made<'a> {
+    let goal = wanted.goal(&chart);
     left.bytes_ppm = aim.bytes_ppm;
     // What is left of a slot is room again once the plan is done.
     let whole = chart.fleet.clone();
-    let mut made = Made { ways: Vec::new(), waves: 0, after: Standing::of(&chart.fleet, &chart.layout) };
+    let mut made = Made::none(&chart, wanted);
     for round in 1..=ROUNDS_MAX {
-        let wanted = if aim.apart { chart.further_apart() } else { chart.fleet.clone() };
-        let Ok(found) = solve(&wanted, &chart.layout, &Goal::Rebalance, &left) else { break };
-        let (ways, slots, stuck) = ways_of(view, &chart, &found);
+        let fleet = if aim.apart { chart.further_apart() } else { chart.fleet.clone() };
+        let fleet = wanted.capped(&chart, fleet);
+        let Ok(found) = solve(&fleet, &chart.layout, &goal, &left) else { break };
+        let (ways, slots, stuck) = ways_of(view, &chart, &found, wanted);
         if !stuck.is_empty() && round < ROUNDS_MAX {
             stuck.into_iter().for_each(|store| chart.hold(store));
             continue;
         }
         chart.carry_out(&found, &slots, &stuck);
-        let (was, bytes) = (made.merit(view), made.bytes());
+        let (was, bytes) = (made.worth(view, wanted), made.bytes());
         let more = ways.iter().map(Way::bytes).fold(0, u64::saturating_add);
         let after = Standing::of(&whole, &chart.layout);
-        if ways.is_empty() || after.merit(view.policy(), bytes.saturating_add(more)) >= was {
+        let lacks = wanted.lacks(&chart, &chart.layout);
+        if ways.is_empty() || wanted.worth(view.policy(), &after, lacks, bytes.saturating_add(more)) >= was {
             break;
         }
         left.max_bytes = left.max_bytes.saturating_sub(more);
         made.waves += found.waves.last().map_or(0, |last| *last as usize + 1);
         made.ways.extend(ways);
-        made.after = after;
+        (made.after, made.lacks) = (after, lacks);
     }
     made
 }
@@ -127,14 +172,14 @@ fn course<'a>(view: &'a View<'a>, mut chart: Chart<'a>, aim: &Aim, mut left: Wis
 fn part<'a>(
     view: &'a View<'a>,
     chart: &Chart<'a>,
-    aim: &Aim,
+    (aim, wanted): (&Aim, Wanted<'_>),
     whole: &Made<'a>,
-    (budget, moves): (&Budget, usize),
+    moves: usize,
 ) -> Made<'a> {
     let in_order: Vec<&StoreName> = whole.ways.iter().map(|way| way.name).collect();
     let with_copies = whole.ways.iter().filter(|way| way.copy.is_some()).map(|way| way.name);
     let copies_first: Vec<&StoreName> = with_copies.chain(in_order.iter().copied()).collect();
-    let mut best = Made { ways: Vec::new(), waves: 0, after: Standing::of(&chart.fleet, &chart.layout) };
+    let mut best = Made::none(chart, wanted);
     for order in [in_order, copies_first] {
         let mut taken = moves;
         while taken > 0 {
@@ -142,9 +187,9 @@ fn part<'a>(
             let mut part = chart.clone();
             (0..).zip(&chart.stores).filter(|(_, name)| !stores.contains(*name)).for_each(|(store, _)| part.pin(store));
             part.sort();
-            let made = course(view, part, aim, wish(view, budget));
+            let made = course(view, part, (aim, wanted), wish(view, wanted.budget));
             if made.ways.len() <= moves {
-                if made.merit(view) < best.merit(view) {
+                if made.worth(view, wanted) < best.worth(view, wanted) {
                     best = made;
                 }
                 break;
@@ -156,7 +201,7 @@ fn part<'a>(
 }
 
 /// What of a store may move: nothing that is busy, in doubt, or needed until it is whole again.
-fn stance(view: &View<'_>, name: &StoreName, store: &Store) -> Stance {
+fn stance(view: &View<'_>, name: &StoreName, store: &Store, wanted: Wanted<'_>) -> Stance {
     let mut stance = Stance::kept(store);
     let settled = !view.inputs.busy_stores.contains(name) && store.possible_masters.is_empty();
     let Some(master) = view.master_well(name, store).ok().filter(|_| settled) else { return stance };
@@ -181,6 +226,9 @@ fn stance(view: &View<'_>, name: &StoreName, store: &Store) -> Stance {
         // Nobody can take over, so the master's copy stays where it is.
         stance.movable.remove(master);
         stance.lead = Lead::Kept;
+    }
+    if let Lead::Or(leads) = &mut stance.lead {
+        leads.retain(|slot| wanted.may_get(&slot.host));
     }
     stance
 }
@@ -213,17 +261,27 @@ impl Way<'_> {
     fn bytes(&self) -> u64 {
         if self.copy.is_some() { self.store.spec.size_bytes } else { 0 }
     }
+    /// Where something goes.
+    fn targets(&self) -> impl Iterator<Item = &SlotId> {
+        [&self.hand_over, &self.copy].into_iter().flatten().map(|(_, to)| to)
+    }
 }
 
 /// The moves that can be carried out, with their slots, and the stores of which one can't: all of such a store is left out.
-fn ways_of<'a>(view: &View<'a>, chart: &Chart<'a>, outcome: &Outcome) -> (Vec<Way<'a>>, Slots, BTreeSet<u32>) {
+fn ways_of<'a>(
+    view: &View<'a>,
+    chart: &Chart<'a>,
+    outcome: &Outcome,
+    wanted: Wanted<'_>,
+) -> (Vec<Way<'a>>, Slots, BTreeSet<u32>) {
     let (slots, without) = chart.arrivals(outcome);
     let mut stuck: BTreeSet<u32> = without.into_iter().map(|(store, _)| store).collect();
     let mut gone: BTreeMap<u32, Gone> = BTreeMap::new();
     let mut found: Vec<(u32, Way<'a>)> = Vec::new();
     for one in &outcome.moves {
         let first = gone.get(&one.store).is_none_or(|gone| gone.built == 0);
-        match way(view, chart, &slots, one, gone.entry(one.store).or_default(), first) {
+        let way = way(view, chart, &slots, one, gone.entry(one.store).or_default(), first);
+        match way.filter(|way| way.targets().all(|to| wanted.may_get(&to.host))) {
             Some(way) => found.push((one.store, way)),
             None => drop(stuck.insert(one.store)),
         }

@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 
 /// One thing that is not as it should be.
 #[derive(Clone, Debug)]
-enum Upset {
+pub enum Upset {
     Silent(usize, u64),
     Attest(usize),
     Declared(usize, usize),
@@ -35,7 +35,7 @@ enum Upset {
     AllowUnfenced,
 }
 
-fn upset() -> impl Strategy<Value = Upset> {
+pub fn upset() -> impl Strategy<Value = Upset> {
     let n = 0usize..30;
     prop_oneof![
         (n.clone(), 0u64..40_000).prop_map(|(h, ms)| Upset::Silent(h, ms)),
@@ -61,7 +61,7 @@ fn upset() -> impl Strategy<Value = Upset> {
     ]
 }
 
-fn apply(world: &mut World, upset: &Upset) {
+pub fn apply(world: &mut World, upset: &Upset) {
     let hosts: Vec<HostName> = world.cluster.hosts.keys().cloned().collect();
     let stores: Vec<StoreName> = world.cluster.stores.keys().cloned().collect();
     let pick_host = |n: &usize| hosts[n % hosts.len()].clone();
@@ -162,7 +162,7 @@ fn said(world: &mut World, slot: &SlotId, change: impl FnOnce(&mut slot_types::e
     }
 }
 
-fn every_intent(world: &World) -> Vec<Intent> {
+pub fn every_intent(world: &World) -> Vec<Intent> {
     let mut intents = Vec::new();
     for host in world.cluster.hosts.keys() {
         intents.push(Intent::DrainHost(host.clone()));
@@ -184,6 +184,8 @@ fn every_intent(world: &World) -> Vec<Intent> {
     }
     intents.push(Intent::Rebuild(Scope::All));
     intents.push(Intent::Rebalance(Default::default()));
+    let hosts = world.cluster.hosts.keys().take(2).cloned().collect();
+    intents.push(Intent::Fill { hosts, budget: Default::default() });
     for (name, store) in &world.cluster.stores {
         intents.push(Intent::RetireStore(name.clone()));
         intents.push(Intent::FailOverStore { store: name.clone(), to: None });

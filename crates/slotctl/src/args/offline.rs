@@ -34,6 +34,18 @@ pub enum Offline {
         #[command(flatten)]
         budget: Budget,
     },
+    /// As rebalance, but copies come to these hosts only: new ones, or back from a drain.
+    Fill {
+        /// Which hosts; once for each.
+        #[arg(long = "host", value_name = "HOST", required = true)]
+        hosts: Vec<String>,
+        /// From where to where.
+        #[command(flatten)]
+        files: Files,
+        /// How far to go.
+        #[command(flatten)]
+        budget: Budget,
+    },
     /// Copies that are nowhere, or on hosts that are offline, get a place; what has one stays.
     Place {
         /// From where to where.

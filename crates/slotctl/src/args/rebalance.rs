@@ -1,7 +1,26 @@
-//! How far `rebalance` goes.
+//! How far `rebalance` and `fill` go, and what is filled.
 
-use clap::Args;
+use super::Change;
+use clap::{Args, Subcommand};
+use slot_types::ids::HostName;
 use slot_types::plan::Budget;
+
+/// What to fill.
+#[derive(Debug, Subcommand)]
+pub enum Fill {
+    /// A host, or several: copies and masters come to them from the others, up to their fair share.
+    Host {
+        /// Which.
+        #[arg(required = true)]
+        host: Vec<HostName>,
+        /// How far to go.
+        #[command(flatten)]
+        budget: Bounds,
+        /// Why.
+        #[command(flatten)]
+        change: Change,
+    },
+}
 
 /// Bounds of one plan. What mends a rule comes first, then what gains most for each byte.
 #[derive(Clone, Debug, Default, Args)]

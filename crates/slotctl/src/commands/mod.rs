@@ -18,12 +18,13 @@ mod verify;
 pub mod watch;
 
 use crate::args::{
-    Admit, Audit, Cli, Command, Drain, Evidence, Explain, Failover, Global, Loss, Move, Off, OnHost, Plan, Rebuild,
-    Retire, Risk, Show, Slots, Stores,
+    Admit, Audit, Cli, Command, Drain, Evidence, Explain, Failover, Fill, Global, Loss, Move, Off, OnHost, Plan,
+    Rebuild, Retire, Risk, Show, Slots, Stores,
 };
 use crate::client::{Client, Task, Why};
 use crate::console::Console;
 use crate::failure::{Exit, Failure};
+use slot_types::ids::HostName;
 use slot_types::plan::{Intent, Said, Scope, Settlement};
 use slot_types::view::{ExplainWhat, Lost, Query, SlotFilter, StoreFilter};
 use std::collections::BTreeSet;
@@ -88,9 +89,11 @@ pub async fn dispatch(cli: Cli, console: &mut Console) -> Result<Exit, Failure> 
         }
         Command::Verify(what) => verify::verify(client, console, &what.on()).await,
         Command::Drain(what) => drain(client, console, what).await,
-        command @ (Command::Move(_) | Command::Rebuild(_) | Command::Rebalance { .. } | Command::Retire(_)) => {
-            copies(client, console, command).await
-        }
+        command @ (Command::Move(_)
+        | Command::Rebuild(_)
+        | Command::Rebalance { .. }
+        | Command::Fill(_)
+        | Command::Retire(_)) => copies(client, console, command).await,
         Command::Undrain(OnHost::Host { host, change }) => {
             let task = Task::change("undrain host", &host);
             change::plan_and_ask(client, console, &task, &Intent::UndrainHost(host), change.message.as_str().into())
@@ -183,6 +186,11 @@ async fn copies(client: &mut Client, console: &mut Console, command: Command) ->
         }
         Command::Rebalance { budget, change } => {
             (Task::change("rebalance", "the hosts"), Intent::Rebalance(budget.into()), change)
+        }
+        Command::Fill(Fill::Host { host, budget, change }) => {
+            let hosts: BTreeSet<HostName> = host.into_iter().collect();
+            let subject = hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+            (Task::change("fill host", subject), Intent::Fill { hosts, budget: budget.into() }, change)
         }
         Command::Retire(Retire::Store { store, change }) => {
             (Task::change("retire store", &store), Intent::RetireStore(store), change)

@@ -25,6 +25,7 @@ use std::path::Path;
 pub fn offline(what: Offline, console: &mut Console) -> Result<Exit, Failure> {
     match &what {
         Offline::Rebalance { files, budget } => plan(&what, ("rebalance", files, budget), console),
+        Offline::Fill { files, budget, .. } => plan(&what, ("fill", files, budget), console),
         Offline::Drain { files, budget, .. } => plan(&what, ("drain", files, budget), console),
         Offline::Place { files, budget } => plan(&what, ("place", files, budget), console),
         Offline::Risk { input } => risk(input, console),

@@ -177,6 +177,10 @@ pub fn ask_again(intent: &Intent) -> String {
         Intent::Rebuild(Scope::Host(host)) => format!("slotctl rebuild host {host} -m REASON"),
         Intent::Rebuild(Scope::All) => "slotctl rebuild all -m REASON".into(),
         Intent::Rebalance(budget) => format!("slotctl rebalance{} -m REASON", bounds(budget)),
+        Intent::Fill { hosts, budget } => {
+            let hosts: Vec<&str> = hosts.iter().map(HostName::as_str).collect();
+            format!("slotctl fill host {}{} -m REASON", hosts.join(" "), bounds(budget))
+        }
         Intent::RetireStore(store) => format!("slotctl retire store {store} -m REASON"),
         Intent::RetireHost(host) => format!("slotctl retire host {host} -m REASON"),
         Intent::UndrainHost(host) => format!("slotctl undrain host {host} -m REASON"),

@@ -71,6 +71,7 @@ const LINES: &[(&str, &str)] = &[
     ("rebuild host", "rebuild host imap1 -m 'a third copy'"),
     ("rebuild all", "rebuild all -m 'a third copy'"),
     ("rebalance", "rebalance -m 'imap2 is empty'"),
+    ("fill host", "fill host imap2 -m 'imap2 is back'"),
     ("retire host", "retire host imap2 -m 'lease ends'"),
     ("retire store", "retire store store3 -m 'customer left'"),
     ("failover slot", "failover slot imap1/1 -m 'its disk makes noises'"),
@@ -105,6 +106,7 @@ const LINES: &[(&str, &str)] = &[
     ("audit verify", "audit verify"),
     ("backup", "backup --out DIR/fm1.backup"),
     ("offline rebalance", "offline rebalance --from DIR/cluster.json --format snapshot"),
+    ("offline fill", "offline fill --host imap2 --from DIR/cluster.json --format snapshot"),
     ("offline drain", "offline drain --host imap2 --empty --from DIR/cluster.json --format snapshot"),
     ("offline place", "offline place --from DIR/cluster.json --format snapshot"),
     ("offline risk", "offline risk --from DIR/cluster.json --format snapshot"),
@@ -178,7 +180,7 @@ fn world_of(command: &str) -> World {
     let imap2 = world::host(2);
     match command {
         "undrain host" | "plan undo" => done(&mut world, Intent::DrainHost(imap2)),
-        "rebalance" | "offline rebalance" => {
+        "rebalance" | "offline rebalance" | "fill host" | "offline fill" => {
             done(&mut world, Intent::EmptyHost(imap2.clone()));
             done(&mut world, Intent::UndrainHost(imap2));
         }

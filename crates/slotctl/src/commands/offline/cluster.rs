@@ -24,7 +24,7 @@ use std::collections::BTreeSet;
 /// What was planned, with the figures of the fleet before and after.
 #[derive(Debug)]
 pub struct Planned {
-    /// `rebalance`, `drain` or `place`.
+    /// `rebalance`, `fill`, `drain` or `place`.
     pub operation: &'static str,
     /// The plan.
     pub plan: CheckedPlan,
@@ -48,7 +48,8 @@ pub(super) fn plan(
     console: &mut Console,
 ) -> Result<Exit, Failure> {
     let (bounds, other) = budget.of_plan();
-    let only_rebalances = !matches!(what, Offline::Rebalance { .. }) && bounds != Default::default();
+    let only_rebalances =
+        !matches!(what, Offline::Rebalance { .. } | Offline::Fill { .. }) && bounds != Default::default();
     refuse_what_has_no_meaning(operation, files, other || only_rebalances)?;
     let intent = intent(what, bounds)?;
     let subject = files.from.display().to_string();
@@ -97,7 +98,7 @@ fn refuse_what_has_no_meaning(operation: &str, files: &Files, budget: bool) -> R
         (
             budget,
             "a budget of this kind",
-            "only rebalance has bounds, and the cluster's policy says how many copies move at once",
+            "only rebalance and fill have bounds, and the cluster's policy says how many copies move at once",
         ),
     ];
     match given.into_iter().find(|(is, ..)| *is) {
@@ -110,23 +111,26 @@ fn refuse_what_has_no_meaning(operation: &str, files: &Files, budget: bool) -> R
 }
 
 fn intent(what: &Offline, bounds: Budget) -> Result<Intent, Failure> {
-    let Offline::Drain { hosts, empty, .. } = what else {
-        return Ok(match what {
-            Offline::Place { .. } => Intent::Rebuild(Scope::All),
-            _ => Intent::Rebalance(bounds),
-        });
+    let (hosts, empty) = match what {
+        Offline::Place { .. } => return Ok(Intent::Rebuild(Scope::All)),
+        Offline::Fill { hosts, .. } => return Ok(Intent::Fill { hosts: named("fill", hosts)?, budget: bounds }),
+        Offline::Drain { hosts, empty, .. } => (named("drain", hosts)?, empty),
+        _ => return Ok(Intent::Rebalance(bounds)),
     };
-    let name = |text: &String| {
-        HostName::new(text.as_str())
-            .map_err(|error| Failure::new("drain", text, error.to_string(), "name a host of the snapshot").usage())
-    };
-    let hosts = hosts.iter().map(name).collect::<Result<BTreeSet<HostName>, Failure>>()?;
     Ok(match (hosts.len(), hosts.first().cloned(), empty) {
         (1, Some(host), true) => Intent::EmptyHost(host),
         (1, Some(host), false) => Intent::DrainHost(host),
         (_, _, true) => Intent::EmptyHosts(hosts),
         (_, _, false) => Intent::DrainHosts(hosts),
     })
+}
+
+fn named(operation: &str, hosts: &[String]) -> Result<BTreeSet<HostName>, Failure> {
+    let name = |text: &String| {
+        HostName::new(text.as_str())
+            .map_err(|error| Failure::new(operation, text, error.to_string(), "name a host of the snapshot").usage())
+    };
+    hosts.iter().map(name).collect()
 }
 
 /// Each single loss, as the leader would have said it.

@@ -18,7 +18,7 @@ const NAMES_MAX: usize = 100;
 /// What was planned, in figures.
 #[derive(Debug, Serialize)]
 pub struct Stats {
-    /// `rebalance`, `drain` or `place`.
+    /// `rebalance`, `fill`, `drain` or `place`.
     operation: &'static str,
     hosts: usize,
     active: u32,
@@ -106,7 +106,8 @@ pub(super) fn plan(
     let subject = files.from.display().to_string();
     let goal = match what {
         Offline::Place { .. } => Goal::Rebuild,
-        Offline::Drain { hosts, empty, .. } => Goal::Drain { hosts: numbers(loaded, hosts)?, empty: *empty },
+        Offline::Drain { hosts, empty, .. } => Goal::Drain { hosts: numbers(loaded, hosts, operation)?, empty: *empty },
+        Offline::Fill { hosts, .. } => Goal::Fill { hosts: numbers(loaded, hosts, operation)? },
         _ => Goal::Rebalance,
     };
     let outcome = solve(&loaded.fleet, &loaded.layout, &goal, &wish(budget))
@@ -128,8 +129,8 @@ pub(super) fn plan(
     Ok(Exit::Done)
 }
 
-fn numbers(loaded: &Loaded, names: &[String]) -> Result<Vec<u32>, Failure> {
-    let number = |name: &String| loaded.number(name).ok_or_else(|| wrong("drain", name));
+fn numbers(loaded: &Loaded, names: &[String], operation: &str) -> Result<Vec<u32>, Failure> {
+    let number = |name: &String| loaded.number(name).ok_or_else(|| wrong(operation, name));
     names.iter().map(number).collect()
 }
 
