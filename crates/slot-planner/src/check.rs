@@ -1,6 +1,6 @@
 //! An independent judge of finished plans, and the only maker of [`CheckedPlan`].
 //!
-//! What always holds: it shares no decision with the planner; it derives from cluster, evidence and the plan itself
+//! What always holds: every task is carried out, one after the other, and the hard rules are asked after each (`rules`). It shares no decision with the planner; it derives from cluster, evidence and the plan itself
 //! what every task of its kind must look like (S3, S7, S9, R3, R16, R28), what the plan must name as its facts (R14),
 //! and how many people must say yes (S5). What it can't derive, it refuses.
 
@@ -10,9 +10,11 @@ mod fence;
 mod intents;
 mod places;
 mod retire;
+mod rules;
 mod sequence;
 mod tasks;
 
+use crate::layout::Rule;
 use slot_types::cluster::Cluster;
 use slot_types::evidence::Evidence;
 use slot_types::ids::*;
@@ -154,6 +156,16 @@ pub enum Fault {
     /// R7: the loss statement promises more than evidence allows.
     #[error("task {0} says a loss that evidence does not bear out")]
     Loss(usize),
+    /// A task adds to what is broken of a hard rule.
+    #[error("task {task} breaks a rule ({rule}): {what}")]
+    Broken {
+        /// Which.
+        task: usize,
+        /// The rule.
+        rule: Rule,
+        /// What would be where it may not be.
+        what: String,
+    },
     /// S9: two copies in one domain, a slot used twice, too small, or missing.
     #[error("S9: {0}")]
     Placement(String),
@@ -182,6 +194,7 @@ pub(crate) struct Ground<'a> {
 /// Judges a plan against the cluster and the evidence it was made from.
 pub fn check(cluster: &Cluster, evidence: &Evidence, fleet_version: u64, plan: Plan) -> Result<CheckedPlan, Fault> {
     let ground = Ground { cluster, evidence, plan: &plan };
+    rules::check(&ground)?;
     ground.head(fleet_version)?;
     for (number, task) in plan.tasks.iter().enumerate() {
         ground.shape(number, task)?;

@@ -55,6 +55,6 @@ pub use figures::{Figures, Survivors, Violations, figures, survivors, violations
 pub use goal::{Goal, Move, No, Outcome, Wish};
 pub use model::{Fleet, HOST, Host, LEVELS, Layout, NOWHERE, RACK, State, Store, Tally};
 pub use pairs::Pairs;
-pub use replay::{Checked, Fault, check, replay};
-pub use rules::{WhyNotHere, may_hold};
+pub use replay::{Checked, Fault, Wrong, check, replay};
+pub use rules::{Rule, WhyNotHere, may_hold};
 pub use solve::solve;

@@ -8,6 +8,7 @@
 use super::figures::violations;
 use super::goal::{Goal, Move, Outcome};
 use super::model::*;
+use super::rules::Rule;
 
 /// What is wrong with a sequence of moves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -26,8 +27,8 @@ pub enum Wrong {
     #[error("names what is not there, or does nothing")]
     Nonsense,
     /// It builds on a host that holds a copy, or may not get one.
-    #[error("builds where no copy may be built")]
-    BuildsThere,
+    #[error("builds where no copy may be built: {0}")]
+    BuildsThere(Rule),
     /// It builds in the domain of another copy that stays.
     #[error("puts two copies of a store in one failure domain")]
     SharesDomain,
@@ -41,8 +42,8 @@ pub enum Wrong {
     #[error("needs a slot and none is free")]
     Slots,
     /// It drops what is not there, what is pinned, or the master.
-    #[error("drops what may not be dropped")]
-    Drops,
+    #[error("drops what may not be dropped: {0}")]
+    Drops(Rule),
     /// It leaves fewer live copies than the store asks for and had.
     #[error("leaves fewer copies than the store asks for")]
     TooFew,
@@ -58,6 +59,21 @@ pub enum Wrong {
     /// Something is broken at the end that was not before.
     #[error("ends with more broken than before")]
     Worse,
+}
+
+impl Wrong {
+    /// The hard rule that it breaks, if it breaks one and is not plain nonsense.
+    pub fn rule(self) -> Option<Rule> {
+        match self {
+            Wrong::BuildsThere(rule) | Wrong::Drops(rule) => Some(rule),
+            Wrong::SharesDomain => Some(Rule::Apart),
+            Wrong::NoSource | Wrong::TooFew => Some(Rule::Copies),
+            Wrong::Bytes => Some(Rule::Bytes),
+            Wrong::Slots => Some(Rule::Slots),
+            Wrong::Master => Some(Rule::Masters),
+            Wrong::Nonsense | Wrong::Wave | Wrong::OtherEnd | Wrong::Worse => None,
+        }
+    }
 }
 
 /// An outcome that was carried out move by move and wave by wave, and broke no rule.
@@ -189,9 +205,12 @@ impl<'a> Yard<'a> {
         }
         if one.from != NOWHERE {
             let copies = &mut self.at[one.store as usize];
-            let nth = copies.iter().position(|host| *host == one.from).ok_or(Wrong::Drops)?;
-            if (nth == 0 && copies.len() > 1) || self.fleet.is_pinned(one.store, one.from) {
-                return Err(Wrong::Drops);
+            let nth = copies.iter().position(|host| *host == one.from).ok_or(Wrong::Nonsense)?;
+            if self.fleet.is_pinned(one.store, one.from) {
+                return Err(Wrong::Drops(Rule::Pinned));
+            }
+            if nth == 0 && copies.len() > 1 {
+                return Err(Wrong::Drops(Rule::Masters));
             }
             copies.remove(nth);
             self.waiting.push((one.from, spec.size));
@@ -204,8 +223,14 @@ impl<'a> Yard<'a> {
     fn build(&mut self, one: Move, spec: Store) -> Result<(), Wrong> {
         let host = &self.fleet.hosts[one.to as usize];
         let copies = &mut self.at[one.store as usize];
-        if copies.contains(&one.to) || !host.is_active() || self.fleet.is_excluded(one.store, one.to) {
-            return Err(Wrong::BuildsThere);
+        if !host.is_active() {
+            return Err(Wrong::BuildsThere(Rule::Hosts));
+        }
+        if self.fleet.is_excluded(one.store, one.to) {
+            return Err(Wrong::BuildsThere(Rule::Excluded));
+        }
+        if copies.contains(&one.to) {
+            return Err(Wrong::SharesDomain);
         }
         let stays = |other: &&u32| **other != one.from;
         if copies.iter().filter(stays).any(|other| self.fleet.share(spec.level, *other, one.to)) {

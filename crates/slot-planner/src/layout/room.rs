@@ -1,8 +1,11 @@
 //! How many more stores fit while any one host, or any one rack, may still be lost.
 //!
 //! What always holds: `fits` is shown by a placement that was made and by every loss having been rebuilt on what is left of it, by
-//! the hard rules; `at_most` is a counting argument and never lower. Between the two lies what greedy packing may miss:
-//! packing copies of many sizes is hard in general.
+//! the hard rules, no store of several copies having lost them all; `at_most` is a counting argument and never lower. Between
+//! the two lies what greedy packing may miss: packing copies of many sizes is hard in general. Of small fleets every placement
+//! is tried ([`search`]), so that there `fits` is the most there can be.
+
+mod search;
 
 use super::loss::Index;
 use super::model::*;
@@ -63,6 +66,10 @@ impl Free {
         self.bytes[host as usize] -= size;
         self.slots[host as usize] -= 1;
     }
+    fn give_back(&mut self, host: u32, size: u64) {
+        self.bytes[host as usize] += size;
+        self.slots[host as usize] += 1;
+    }
     /// How many copies of a size fit on a host.
     fn units(&self, host: u32, size: u64) -> u64 {
         let slots = if self.largest[host as usize] < size { 0 } else { u64::from(self.slots[host as usize]) };
@@ -86,32 +93,32 @@ pub fn room(fleet: &Fleet, layout: &Layout, ask: &Ask) -> Room {
             Err(found) => (above, limit) = (middle, Some(found)),
         }
     }
+    while fits < at_most && question.finds(fits + 1) {
+        (fits, limit) = (fits + 1, None);
+    }
     // What the counting forbids was not tried yet: what stands in its way is said of a try, too.
     let limit = limit.or_else(|| question.holds(fits.saturating_add(1)).err()).unwrap_or(Limit::Places);
     Room { fits, at_most, limit, safe: true }
 }
 
-/// The failure domains of a level whose loss, each alone, could not be borne: a store would have no copy left, or the hosts that
-/// are left would have fewer slots or bytes free than were lost. By number. That what is lost fits by number does not say that every
-/// copy finds a place apart from its others; that is for [`homeless`]. A domain that is the whole fleet is none of them.
+/// The failure domains of a level whose loss, each alone, could not be borne: a store would have no copy left, or what was there
+/// could not be rebuilt on what is left, every copy apart from its others. By number. What is not named survives, shown by a place
+/// for every copy; what is named may survive by a packing that was not found, on fleets that are not small. A domain that is
+/// the whole fleet is none of them.
 pub fn not_survivable(fleet: &Fleet, layout: &Layout, level: u8) -> Vec<u32> {
-    let tally = Tally::without_pairs(fleet, layout);
-    let index = Index::of(fleet, layout);
-    let all: Vec<u32> = fleet.active().collect();
-    let sum =
-        |of: &dyn Fn(u32) -> u64, hosts: &[u32]| hosts.iter().fold(0u64, |sum, host| sum.saturating_add(of(*host)));
-    let bytes = |host: u32| fleet.hosts[host as usize].bytes.saturating_sub(tally.bytes[host as usize]);
-    let slots = |host: u32| u64::from(fleet.hosts[host as usize].slots.saturating_sub(tally.slots[host as usize]));
-    let (free_bytes, free_slots) = (sum(&bytes, &all), sum(&slots, &all));
+    let ask = Ask { size: 1, copies: 1, level: HOST, survive: Some(level) };
+    let question = Question::of(fleet, layout, &ask);
+    let on = vec![Vec::new(); fleet.hosts.len()];
+    let roomiest = question.roomiest(&question.free);
     let survives = |gone: &[u32]| {
         let left = |host: &u32| *host != NOWHERE && !gone.contains(host) && fleet.hosts[*host as usize].is_readable();
         let served = |store: &u32| layout.copies(fleet, *store).iter().any(left);
-        sum(&|host| tally.bytes[host as usize], gone) <= free_bytes - sum(&bytes, gone)
-            && sum(&|host| u64::from(tally.slots[host as usize]), gone) <= free_slots - sum(&slots, gone)
-            && gone.iter().flat_map(|host| index.on(*host)).all(served)
+        gone.iter().flat_map(|host| question.index.on(*host)).all(served)
+            && question.rebuilds(&mut question.lost(gone, &on, &[]), gone, &roomiest, &question.free)
     };
-    let losses = domains(fleet, level).into_iter().filter(|(_, gone)| gone.len() < all.len());
-    losses.filter(|(_, gone)| !survives(gone)).map(|(domain, _)| domain).collect()
+    let is_part = |gone: &[u32]| fleet.active().any(|host| !gone.contains(&host));
+    let losses = question.losses.iter().filter(|(_, gone)| is_part(gone));
+    losses.filter(|(_, gone)| !survives(gone)).map(|(domain, _)| *domain).collect()
 }
 
 /// The stores that would have fewer copies for good if these hosts were gone: nothing that is left could take what was there. Once
@@ -140,15 +147,17 @@ struct Question<'a> {
     ask: &'a Ask,
     index: Index,
     free: Free,
-    /// The domains of which one may be lost, with their hosts.
+    /// The domains of which one may be lost, with all of their hosts that hold something, active or not.
     losses: Vec<(u32, Vec<u32>)>,
     /// The domains that copies of a new store are apart in, with their hosts.
     domains: Vec<Vec<u32>>,
+    /// Those in which they outlive a loss besides: as wide as what may be lost.
+    wide: Vec<Vec<u32>>,
 }
 
 impl<'a> Question<'a> {
     fn of(fleet: &'a Fleet, layout: &'a Layout, ask: &'a Ask) -> Question<'a> {
-        let tally = Tally::of(fleet, layout);
+        let tally = Tally::without_pairs(fleet, layout);
         let largest = fleet.hosts.iter().map(|host| host.largest).collect();
         let mut free = Free { bytes: vec![0; fleet.hosts.len()], slots: vec![0; fleet.hosts.len()], largest };
         for host in fleet.active() {
@@ -156,9 +165,11 @@ impl<'a> Question<'a> {
             free.bytes[at] = spec.bytes.saturating_sub(tally.bytes[at]);
             free.slots[at] = spec.slots.saturating_sub(tally.slots[at]);
         }
-        let losses = ask.survive.map(|level| domains(fleet, level)).unwrap_or_default();
-        let domains = domains(fleet, ask.level).into_iter().map(|(_, hosts)| hosts).collect();
-        Question { fleet, layout, ask, index: Index::of(fleet, layout), free, losses, domains }
+        let there = |host: &Host| host.is_active() || host.is_readable() || host.state == State::Stopped;
+        let losses = ask.survive.map(|level| domains(fleet, level, there)).unwrap_or_default();
+        let apart = |level: u8| domains(fleet, level, Host::is_active).into_iter().map(|(_, hosts)| hosts).collect();
+        let (domains, wide) = (apart(ask.level), apart(ask.level.max(ask.survive.unwrap_or(HOST))));
+        Question { fleet, layout, ask, index: Index::of(fleet, layout), free, losses, domains, wide }
     }
 
     /// Counting: each domain can take no more copies than fit there, nor more than there are stores; and after each loss the bytes
@@ -202,48 +213,76 @@ impl<'a> Question<'a> {
         (stores().map(|store| self.fleet.stores[*store as usize].size).sum(), stores().count() as u64)
     }
 
-    /// Whether so many new stores can be placed, and every loss rebuilt: in one of four ways to place them.
+    /// Whether so many new stores can be placed, and every loss rebuilt: in one of eight ways to place them.
     fn holds(&self, new: u32) -> Result<(), Limit> {
-        let ways = [(false, false), (true, false), (false, true), (true, true)];
         let mut first = None;
-        for (tight, small) in ways {
-            match self.holds_so(new, Way { tight, small }) {
-                Ok(()) => return Ok(()),
-                Err(limit) => first = first.or(Some(limit)),
+        // Where both are the same domains the second four would find nothing else.
+        let domains = [&self.wide, &self.domains];
+        for domains in if self.wide == self.domains { &domains[..1] } else { &domains[..] } {
+            for (tight, small) in [(false, false), (true, false), (false, true), (true, true)] {
+                match self.holds_so(new, domains, Way { tight, small }) {
+                    Ok(()) => return Ok(()),
+                    Err(limit) => first = first.or(Some(limit)),
+                }
             }
         }
         Err(first.unwrap_or(Limit::Places))
     }
 
-    fn holds_so(&self, new: u32, way: Way) -> Result<(), Limit> {
+    fn holds_so(&self, new: u32, domains: &[Vec<u32>], way: Way) -> Result<(), Limit> {
         let mut free = self.free.clone();
-        let placed = self.place(new, way, &mut free).ok_or(Limit::Places)?;
+        let placed = self.place(new, domains, way, &mut free).ok_or(Limit::Places)?;
+        self.bears(&placed, &free)
+    }
+
+    /// Whether every loss can be rebuilt, new stores being placed so.
+    fn bears(&self, placed: &[u32], free: &Free) -> Result<(), Limit> {
         let mut on: Vec<Vec<u32>> = vec![Vec::new(); self.fleet.hosts.len()];
         for (store, homes) in (0u32..).zip(placed.chunks(usize::from(self.ask.copies.max(1)))) {
             homes.iter().for_each(|host| on[*host as usize].push(store));
         }
-        let mut roomiest: Vec<u32> = self.fleet.active().collect();
-        roomiest.sort_by_key(|host| (Reverse(free.bytes[*host as usize]), *host));
+        let roomiest = self.roomiest(free);
         for (domain, hosts) in &self.losses {
-            let mut lost = self.lost(hosts, &on, &placed);
-            lost.sort_by_key(|copy| Reverse(copy.size));
-            let one_each = self.one_each(&lost, hosts, &roomiest, &free);
-            if !one_each && !self.rebuilt(&lost, hosts, &free) {
+            let mut lost = self.lost(hosts, &on, placed);
+            if lost.iter().any(|copy| self.is_last(copy, hosts)) || !self.rebuilds(&mut lost, hosts, &roomiest, free) {
                 return Err(Limit::Loss { domain: *domain });
             }
         }
         Ok(())
     }
 
+    /// Whether a loss takes all that can be read of a store that asks for more than one copy.
+    fn is_last(&self, copy: &LostCopy<'_>, gone: &[u32]) -> bool {
+        let asked = match copy.name {
+            Name::Known(store) => self.fleet.stores[store as usize].copies,
+            Name::New(_) => self.ask.copies,
+        };
+        let left =
+            |host: &u32| *host != NOWHERE && !gone.contains(host) && self.fleet.hosts[*host as usize].is_readable();
+        asked > 1 && !copy.copies.iter().any(left)
+    }
+
+    fn roomiest(&self, free: &Free) -> Vec<u32> {
+        let mut roomiest: Vec<u32> = self.fleet.active().collect();
+        roomiest.sort_by_key(|host| (Reverse(free.bytes[*host as usize]), *host));
+        roomiest
+    }
+
+    /// Whether what is lost finds room on what is left.
+    fn rebuilds(&self, lost: &mut [LostCopy<'_>], gone: &[u32], roomiest: &[u32], free: &Free) -> bool {
+        lost.sort_by_key(|copy| Reverse(copy.size));
+        self.one_each(lost, gone, roomiest, free) || self.rebuilt(lost, gone, free) || self.packs(lost, gone, free)
+    }
+
     /// Places stores one after the other: the first copy in the domain with the most room for such copies, there on the host with
     /// the most bytes free, or the least. Where all go to the roomiest domains there is room for as many as in any order; where the others go to
     /// the tightest ones, what stays free is in different domains from them, and can take them after a loss.
-    fn place(&self, new: u32, way: Way, free: &mut Free) -> Option<Vec<u32>> {
+    fn place(&self, new: u32, domains: &[Vec<u32>], way: Way, free: &mut Free) -> Option<Vec<u32>> {
         let copies = usize::from(self.ask.copies.max(1));
         let mut placed = Vec::with_capacity(copies * new as usize);
         let mut roomy: BTreeSet<(u64, Reverse<usize>)> = BTreeSet::new();
         let mut hosts: Vec<BinaryHeap<(u64, Reverse<u32>)>> = Vec::new();
-        for (number, domain) in self.domains.iter().enumerate() {
+        for (number, domain) in domains.iter().enumerate() {
             let units = domain.iter().map(|host| free.units(*host, self.ask.size)).sum();
             if units > 0 {
                 roomy.insert((units, Reverse(number)));
@@ -272,10 +311,7 @@ impl<'a> Question<'a> {
     }
 
     /// The copies that a loss takes, with what stays of their stores.
-    fn lost(&self, hosts: &[u32], on: &[Vec<u32>], placed: &'a [u32]) -> Vec<LostCopy<'_>>
-    where
-        Self: 'a,
-    {
+    fn lost<'p>(&'p self, hosts: &[u32], on: &[Vec<u32>], placed: &'p [u32]) -> Vec<LostCopy<'p>> {
         let copies = usize::from(self.ask.copies.max(1));
         let mut lost = Vec::new();
         for host in hosts {
@@ -418,8 +454,7 @@ impl Yard {
 
     fn lift(&mut self, number: usize, copy: &LostCopy<'_>, host: u32) {
         self.order.remove(&(Reverse(self.free.bytes[host as usize]), host));
-        self.free.bytes[host as usize] += copy.size;
-        self.free.slots[host as usize] += 1;
+        self.free.give_back(host, copy.size);
         self.order.insert((Reverse(self.free.bytes[host as usize]), host));
         self.on.entry(host).or_default().retain(|other| *other != number);
         self.of.entry(copy.name).or_default().retain(|(other, _)| *other != number);
@@ -440,13 +475,13 @@ struct LostCopy<'a> {
     copies: &'a [u32],
 }
 
-/// The active hosts by domain of a level; a host in no named domain is one by itself, numbered by [`NOWHERE`].
-fn domains(fleet: &Fleet, level: u8) -> Vec<(u32, Vec<u32>)> {
+/// The hosts of some kind by domain of a level; a host in no named domain is one by itself, numbered by [`NOWHERE`].
+fn domains(fleet: &Fleet, level: u8, of: impl Fn(&Host) -> bool) -> Vec<(u32, Vec<u32>)> {
     let level = usize::from(level).min(LEVELS - 1);
     let mut named: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
     let mut alone = Vec::new();
-    for host in fleet.active() {
-        match fleet.hosts[host as usize].domain[level] {
+    for (host, spec) in (0..).zip(&fleet.hosts).filter(|(_, host)| of(host)) {
+        match spec.domain[level] {
             _ if level == usize::from(HOST) => alone.push((host, vec![host])),
             NOWHERE => alone.push((NOWHERE, vec![host])),
             domain => named.entry(domain).or_default().push(host),

@@ -4,6 +4,35 @@
 
 use super::model::*;
 
+/// The hard rules, under the names that both judges use: of a fleet's outcome, and of a live cluster's plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
+pub enum Rule {
+    /// Copies of a store are in different failure domains of its level.
+    #[error("copies of a store are in different failure domains")]
+    Apart,
+    /// A copy has the bytes it needs, head-room left free.
+    #[error("a copy goes where it has its bytes")]
+    Bytes,
+    /// A slot holds one copy.
+    #[error("a slot holds one copy")]
+    Slots,
+    /// A store has no fewer live copies than it asks for, or had.
+    #[error("live copies are never below policy")]
+    Copies,
+    /// What is pinned, or held by a person, stays as it is.
+    #[error("what is pinned or held stays as it is")]
+    Pinned,
+    /// A store is not on a host it is kept away from.
+    #[error("a store is not where it is kept away from")]
+    Excluded,
+    /// Nothing new comes to a host that is draining, down or retired, and nothing is left on one that is given up.
+    #[error("hosts that are draining, down or retired get nothing, and are left before they are given up")]
+    Hosts,
+    /// A master is a live copy on an active host.
+    #[error("a master is a live copy on an active host")]
+    Masters,
+}
+
 /// Why a host may not take a copy of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum WhyNotHere {

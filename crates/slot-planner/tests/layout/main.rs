@@ -9,7 +9,9 @@ mod course;
 mod exact;
 mod fleets;
 mod judged;
+mod mended;
 mod naive;
+mod refused;
 
 use fleets::*;
 use proptest::prelude::*;

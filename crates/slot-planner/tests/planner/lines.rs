@@ -63,7 +63,7 @@ fn the_checker_refuses_what_a_pin_forbids() {
     });
     world.store_mut(&store(1)).spec.never.insert(to.unwrap());
     let judged = slot_planner::check::check(&world.cluster, &world.evidence, world.inputs.fleet_version, plan);
-    assert!(judged.unwrap_err().to_string().contains("never there"));
+    assert!(judged.unwrap_err().to_string().contains("kept away from"));
     let world = World::empty();
     let mut plan = world.plan(apply(file(4, 8, 2, 2))).unwrap().plan().clone();
     let Intent::Apply(spec) = &mut plan.intent else { panic!("a file") };
@@ -74,7 +74,7 @@ fn the_checker_refuses_what_a_pin_forbids() {
         }
     }
     let judged = slot_planner::check::check(&world.cluster, &world.evidence, world.inputs.fleet_version, plan);
-    assert!(judged.unwrap_err().to_string().contains("may not be on"));
+    assert!(judged.unwrap_err().to_string().contains("kept away from"));
 }
 
 #[test]

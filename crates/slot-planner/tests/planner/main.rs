@@ -21,5 +21,6 @@ mod rebalance;
 mod refusals;
 mod retire;
 mod risk;
+mod rules;
 mod several;
 mod world;

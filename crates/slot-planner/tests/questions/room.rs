@@ -57,21 +57,21 @@ fn most(fleet: &Fleet, free: &mut Vec<u32>, stores: &mut Vec<Vec<u32>>, from: (u
 }
 
 /// The same numbers in every run.
-struct Dice(u64);
+pub struct Dice(pub u64);
 
 impl Dice {
-    fn below(&mut self, bound: u32) -> u32 {
+    /// A number below a bound.
+    pub fn below(&mut self, bound: u32) -> u32 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         u32::try_from((self.0 >> 33) % u64::from(bound)).unwrap()
     }
 }
 
-/// Copies of one size on two to five hosts in racks: never more than there is room for, never more than one too few, and of all
-/// these fleets at most one in a hundred is answered with one too few.
+/// Copies of one size on two to five hosts in racks: exactly as many as there is room for.
 #[test]
 fn it_is_what_trying_everything_finds() {
     let mut dice = Dice(7);
-    let (mut asked, mut short) = (0, 0);
+    let mut asked = 0;
     for _ in 0..2_000 {
         let hosts: Vec<(u32, u32)> = (0..2 + dice.below(4)).map(|_| (dice.below(4), dice.below(4))).collect();
         let mut free: Vec<u32> = hosts.iter().map(|(_, slots)| *slots).collect();
@@ -94,11 +94,10 @@ fn it_is_what_trying_everything_finds() {
             continue;
         }
         let exact = most(&fleet, &mut free, &mut stores, (0, 0));
-        assert!(found.fits <= exact && exact <= found.at_most && exact - found.fits <= 1, "{found:?}, exact {exact}");
+        assert!(found.fits == exact && exact <= found.at_most, "{found:?}, exact {exact}");
         asked += 1;
-        short += u32::from(found.fits < exact);
     }
-    assert!(asked > 1_500 && short * 100 <= asked, "{short} of {asked} one too few");
+    assert!(asked > 1_500, "only {asked} survive a loss as they are");
 }
 
 #[test]
@@ -116,7 +115,7 @@ fn it_says_what_stands_in_the_way() {
 }
 
 #[test]
-fn a_rack_can_be_lost_if_a_copy_is_left_and_there_is_room_by_number() {
+fn a_rack_can_be_lost_if_a_copy_is_left_and_there_is_room() {
     let mut fleet = Fleet::default();
     for rack in [0, 0, 1, 1, 2] {
         fleet.hosts.push(Host::new(100, 4).within(&[rack, 7]));
@@ -133,5 +132,6 @@ fn a_rack_can_be_lost_if_a_copy_is_left_and_there_is_room_by_number() {
     assert_eq!(not_survivable(&fleet, &layout, RACK), [0]);
     fleet.hosts[1].slots = 1;
     fleet.hosts[0].slots = 3;
-    assert_eq!(not_survivable(&fleet, &layout, HOST), [0]);
+    // There is room by number for what is on the second and the third host, too; but it is where the other copy is.
+    assert_eq!(not_survivable(&fleet, &layout, HOST), [0, 1, 2]);
 }

@@ -120,9 +120,6 @@ pub struct Files {
     /// Say of each wave what the fleet could lose when it is over; looks at the whole fleet once for each.
     #[arg(long)]
     pub during: bool,
-    /// Replay every part of every move against the hard rules, and say so.
-    #[arg(long)]
-    pub check: bool,
 }
 
 /// What a file is.

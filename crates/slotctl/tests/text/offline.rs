@@ -28,7 +28,8 @@ pub fn loaded() -> Loaded {
 pub fn stats() -> Stats {
     let loaded = loaded();
     let outcome = solve(&loaded.fleet, &loaded.layout, &Goal::Rebalance, &Wish::default()).unwrap();
-    Stats::of("rebalance", &loaded, &Goal::Rebalance, &outcome, Look { rate: 100, during: true, checked: true })
+    let checked = check(&loaded.fleet, &loaded.layout, &Goal::Rebalance, outcome).unwrap();
+    Stats::of("rebalance", &loaded, &Goal::Rebalance, &checked, Look { rate: 100, during: true })
 }
 
 fn csv(loaded: &Loaded, layout: &Layout) -> String {
@@ -51,6 +52,47 @@ fn hosts_and_stores_are_in_the_order_of_their_names_whatever_the_order_of_lines(
     let other = htools::parse(sections.join("\n\n")).unwrap();
     let plan = |l: &Loaded| csv(l, &solve(&l.fleet, &l.layout, &Goal::Rebalance, &Wish::default()).unwrap().layout);
     assert_eq!(plan(&one), plan(&other));
+}
+
+/// Lines in any order, of fleets of any kind: the same plan to the byte.
+#[test]
+fn shuffled_lines_change_no_plan() {
+    let mut state = 11u64;
+    let mut below = |bound: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % bound
+    };
+    let mut moved = 0;
+    for _ in 0..60 {
+        let hosts = 3 + below(8);
+        let mut nodes: Vec<String> = (0..hosts)
+            .map(|n| format!("h{n}|1000|0|1000|{}|400|8|N|id|1|rack:r{}|N|0|1|1.0", 300 + below(600), n % 3))
+            .collect();
+        let mut stores: Vec<String> = (0..5 + below(40))
+            .map(|n| {
+                let (first, step) = (below(hosts), 1 + below(hosts - 1));
+                format!("s{n}|10|{}|1|running|Y|h{first}|h{}|drbd||1|0|N", 2 + below(20), (first + step) % hosts)
+            })
+            .collect();
+        let plan = |nodes: &[String], stores: &[String]| {
+            let text = format!(
+                "group|id|preferred||\n\n{}\n\n{}\n\nhtools:nlocation:rack\n\npolicy\n",
+                nodes.join("\n"),
+                stores.join("\n")
+            );
+            let l = htools::parse(text).unwrap();
+            [Goal::Rebalance, Goal::Drain { hosts: vec![0], empty: true }]
+                .map(|goal| solve(&l.fleet, &l.layout, &goal, &Wish::default()))
+                .map(|made| made.map(|made| (made.moves.len(), csv(&l, &made.layout))))
+        };
+        let planned = plan(&nodes, &stores);
+        moved += planned.iter().flatten().map(|(moves, _)| *moves).sum::<usize>();
+        for list in [&mut nodes, &mut stores] {
+            (1..list.len()).rev().for_each(|last| list.swap(last, below(last + 1)));
+        }
+        assert_eq!(plan(&nodes, &stores), planned);
+    }
+    assert!(moved > 500, "only {moved} moves: these fleets ask for too little");
 }
 
 #[test]
@@ -99,7 +141,7 @@ fn a_plan_says_how_long_it_takes_and_what_could_be_lost_meanwhile() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("fleet.data").display().to_string();
     std::fs::write(&path, FLEET).unwrap();
-    let line = format!("slotctl offline rebalance --from {path} --during --rate 1MiB --check");
+    let line = format!("slotctl offline rebalance --from {path} --during --rate 1MiB");
     let text = super::snapshots::run(&line, false).unwrap();
     golden!(text);
 }

@@ -43,7 +43,7 @@ pub struct Stats {
     /// The worst survivor of a loss between any two waves; null when nobody asked.
     worst_survivor_during: Option<f64>,
     figures_after: Side,
-    /// Whether every part of every move was replayed against the hard rules.
+    /// That every part of every move was replayed against the hard rules: nothing else has figures.
     checked: bool,
 }
 
@@ -67,14 +67,12 @@ pub struct Look {
     pub rate: u64,
     /// Whether it is said what could be lost between the waves.
     pub during: bool,
-    /// Whether it was replayed.
-    pub checked: bool,
 }
 
 impl Stats {
-    /// The figures of an outcome for a loaded fleet.
-    pub fn of(operation: &'static str, loaded: &Loaded, goal: &Goal, outcome: &Outcome, look: Look) -> Stats {
-        stats(operation, loaded, goal, outcome, look)
+    /// The figures of an outcome for a loaded fleet; only what was replayed has any.
+    pub fn of(operation: &'static str, loaded: &Loaded, goal: &Goal, checked: &Checked, look: Look) -> Stats {
+        stats(operation, loaded, goal, checked, look)
     }
 }
 
@@ -112,15 +110,13 @@ pub(super) fn plan(
     };
     let outcome = solve(&loaded.fleet, &loaded.layout, &goal, &wish(budget))
         .map_err(|no| refused(loaded, operation, &subject, &no))?;
-    if files.check {
-        replay(&loaded.fleet, &loaded.layout, &outcome).map_err(|fault| {
-            let next = "this is a mistake of the planner: please report it with the file";
-            Failure::new(operation, &subject, fault.to_string(), next)
-        })?;
-    }
-    let look = Look { rate: files.rate, during: files.during, checked: files.check };
-    let stats = stats(operation, loaded, &goal, &outcome, look);
-    write(loaded, &outcome, files, &stats)?;
+    let checked = check(&loaded.fleet, &loaded.layout, &goal, outcome).map_err(|fault| {
+        let next = "this is a mistake of the planner: please report it with the file";
+        Failure::new(operation, &subject, fault.to_string(), next)
+    })?;
+    let look = Look { rate: files.rate, during: files.during };
+    let stats = stats(operation, loaded, &goal, &checked, look);
+    write(loaded, &checked, files, &stats)?;
     if console.json {
         console.document(&json::offline(&stats));
     } else {
@@ -170,7 +166,8 @@ fn refused(loaded: &Loaded, operation: &str, subject: &str, no: &No) -> Failure 
     Failure::new(operation, subject, cause, next)
 }
 
-fn stats(operation: &'static str, loaded: &Loaded, goal: &Goal, outcome: &Outcome, look: Look) -> Stats {
+fn stats(operation: &'static str, loaded: &Loaded, goal: &Goal, checked: &Checked, look: Look) -> Stats {
+    let outcome = checked.outcome();
     let legs = waves(loaded, goal, outcome, look);
     let fleet = &loaded.fleet;
     let master = |layout: &Layout, store: u32| layout.master(fleet, store);
@@ -199,11 +196,12 @@ fn stats(operation: &'static str, loaded: &Loaded, goal: &Goal, outcome: &Outcom
         legs,
         figures_before: Side::of(&outcome.before),
         figures_after: Side::of(&outcome.after),
-        checked: look.checked,
+        checked: true,
     }
 }
 
-fn write(loaded: &Loaded, outcome: &Outcome, files: &Files, stats: &Stats) -> Result<(), Failure> {
+fn write(loaded: &Loaded, checked: &Checked, files: &Files, stats: &Stats) -> Result<(), Failure> {
+    let outcome = checked.outcome();
     if let Some(path) = &files.out {
         let mut text = Vec::with_capacity(loaded.fleet.stores.len() * 40);
         let data = path.extension().is_some_and(|ending| ending == "data");
