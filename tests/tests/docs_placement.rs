@@ -97,7 +97,21 @@ fn tables() -> Vec<(&'static str, String)> {
         "over busiest link",
         "over any waves",
     ];
+    let reachable = of_kind(&ours, false).filter(|row| row["hosts"].as_u64().is_some_and(|hosts| hosts <= 40));
+    let price = reachable.map(|row| {
+        let text = |key: &str, decimals| number(&row[key], decimals);
+        vec![
+            row_of(row).swap_remove(0),
+            text("worst_survivor_reachable", 0),
+            text("gib_joint_bound_there", 1),
+            text("worst_survivor", 0),
+            text("gib_joint_bound", 1),
+            text("gib_copied", 1),
+        ]
+    });
+    let price_head = ["case", "possible", "GiB at least, there", "reached", "GiB at least, here", "GiB"];
     vec![
+        ("price", table(&price_head, price.collect())),
         ("rebalance", table(&HEAD, of_kind(&ours, false).map(row_of).collect())),
         ("drain", table(&HEAD, of_kind(&ours, true).map(row_of).collect())),
         ("peer", table(&head, beside.collect())),

@@ -4,7 +4,7 @@
 //! cap has to leave its host; of two copies in one rack one has to leave; what a drained host holds has to leave it. Their proofs
 //! are in docs/placement.md.
 
-use super::{joint, survivor};
+use super::{joint, survivor, witness};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -122,6 +122,11 @@ impl Bounds {
     pub fn joint_gib(&self, survivor: usize) -> Option<f64> {
         let small = self.input.racks.len() <= JOINT_HOSTS_MAX && self.input.drained.is_none();
         small.then(|| joint::least(&self.input, self.cap, survivor) / 1024.0)
+    }
+    /// The least worst survivor, where a layout from nothing shows that it is possible.
+    pub fn reachable(&self) -> Option<usize> {
+        let small = self.input.racks.len() <= JOINT_HOSTS_MAX;
+        small.then(|| witness::reaches(&self.input, self.cap, self.survivor)).flatten()
     }
     /// Masters of the worst survivor, of the scorer's ratio.
     pub fn masters(&self, ratio: f64) -> usize {

@@ -10,11 +10,12 @@ use std::process::Command;
 /// Runs a command with its output on a terminal of its own (hbal writes nothing to a pipe that is cut off), copies it to a
 /// file, stops it after so many seconds, and prints what it used.
 const MEASURE: &str = r#"
-import json, os, pty, resource, select, signal, sys, time
+import json, os, pty, select, signal, subprocess, sys, time
 out, limit, command = sys.argv[1], float(sys.argv[2]), sys.argv[3:]
-child, terminal = pty.fork()
-if child == 0:
-    os.execvp(command[0], command)
+terminal, end = pty.openpty()
+# Not forked: what Python itself uses until the program runs would be counted as the program's.
+child = subprocess.Popen(command, stdin=end, stdout=end, stderr=end, start_new_session=True).pid
+os.close(end)
 end, late = time.monotonic() + limit, False
 with open(out, 'wb') as log:
     while True:

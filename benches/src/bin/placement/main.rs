@@ -9,6 +9,7 @@ mod joint;
 mod own;
 mod plot;
 mod survivor;
+mod witness;
 
 use bounds::{Bounds, JOINT};
 use child::{Measured, Programs};
@@ -47,7 +48,15 @@ struct Options {
     peer: bool,
     peer_seconds: u32,
     hosts_max: u32,
+    /// Of the cases these, as `random-10`, and `own` for those of our own generator; all if empty.
+    only: Vec<String>,
     note: Option<String>,
+}
+
+impl Options {
+    fn wants(&self, case: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|one| one == case)
+    }
 }
 
 fn options() -> Result<Options, String> {
@@ -58,6 +67,7 @@ fn options() -> Result<Options, String> {
         peer: false,
         peer_seconds: 120,
         hosts_max: u32::MAX,
+        only: Vec::new(),
         note: None,
     };
     let mut args = std::env::args().skip(1);
@@ -71,14 +81,19 @@ fn options() -> Result<Options, String> {
             "--peer" => return Err("the only peer is hbal".to_owned()),
             "--peer-seconds" => options.peer_seconds = value()?.parse().map_err(|_| "--peer-seconds takes a number")?,
             "--hosts-max" => options.hosts_max = value()?.parse().map_err(|_| "--hosts-max takes a number")?,
+            "--only" => options.only.extend(value()?.split(',').map(str::to_owned)),
             "--note" => options.note = Some(value()?),
             "--bench" => {}
             other => {
                 return Err(format!(
-                    "{other} is no option: --json --peer --peer-seconds --inputs --slotctl --hosts-max --note"
+                    "{other} is no option: --json --peer --peer-seconds --inputs --slotctl --hosts-max --only --note"
                 ));
             }
         }
+    }
+    let known = |case: &String| case == "own" || CASES.iter().any(|(kind, hosts, _)| *case == name(kind, *hosts));
+    if let Some(other) = options.only.iter().find(|case| !known(case)) {
+        return Err(format!("--only {other} is no case: they are named as random-10, skew-200, drain-40, and own"));
     }
     for name in ["gen.py", "score.py"] {
         if !options.inputs.join(name).is_file() {
@@ -87,6 +102,10 @@ fn options() -> Result<Options, String> {
         }
     }
     Ok(options)
+}
+
+fn name(kind: &str, hosts: u32) -> String {
+    format!("{kind}-{hosts}")
 }
 
 fn main() -> ExitCode {
@@ -108,7 +127,8 @@ fn run(options: &Options) -> Result<(), String> {
     println!(
         "case          who       CPU s    MB  masters  N-1 (bound)      disk  viol        GiB  over bound  changes"
     );
-    for (kind, hosts, disk) in CASES.into_iter().filter(|case| case.1 <= options.hosts_max) {
+    let wanted = |case: &(&str, u32, &str)| case.1 <= options.hosts_max && options.wants(&name(case.0, case.1));
+    for (kind, hosts, disk) in CASES.into_iter().filter(wanted) {
         let file = programs.generate(kind, hosts)?;
         let bounds = Bounds::of(&file, if kind == "drain" { Some(DRAINED) } else { None }, disk)?;
         let ours = programs.ours(kind, &file, disk)?;
@@ -118,7 +138,7 @@ fn run(options: &Options) -> Result<(), String> {
             rows.push(row(&programs, kind, hosts, ("hbal", peer), &bounds)?);
         }
     }
-    let own = own::all();
+    let own = if options.wants("own") { own::all() } else { Vec::new() };
     own.iter().for_each(|row| println!("{row}"));
     let _ = std::fs::remove_dir_all(&folder);
     if let Some(path) = &options.json {
@@ -153,6 +173,8 @@ fn row(
     let survivor = bounds.masters(after["n1_max_over_mean"].as_f64().unwrap_or(f64::NAN));
     let joint = JOINT.iter().find(|joint| (joint.0, joint.1) == (kind, hosts)).map(|joint| joint.2);
     let joint = joint.or_else(|| bounds.joint_gib(survivor));
+    let reachable = bounds.reachable();
+    let joint_there = reachable.and_then(|survivor| bounds.joint_gib(survivor));
     let bound = if kind == "drain" { bounds.drain_gib } else { joint.unwrap_or(bounds.larger()) };
     println!(
         "{kind:<7}{hosts:>6} {who:<8} {:>7.3} {:>5} {:>8} {:>4} ({:>6.4}) {:>9} {:>5} {gib:>10.1} {:>11.4} {:>8}",
@@ -174,7 +196,8 @@ fn row(
         "disk_max_over_mean": after["disk_max_over_mean"], "violations": after["rack_violations"],
         "copies_on_drained": after["insts_on_offline"], "gib_copied": gib,
         "gib_over_cap": bounds.over_cap_gib, "gib_forced_by_violations": bounds.forced_gib,
-        "gib_joint_bound": joint, "worst_survivor": survivor, "worst_survivor_least": bounds.survivor, "gib_drain_bound": offline.map(|_| bounds.drain_gib),
+        "gib_joint_bound": joint, "worst_survivor": survivor, "worst_survivor_least": bounds.survivor, "worst_survivor_reachable": reachable,
+        "gib_joint_bound_there": joint_there, "gib_drain_bound": offline.map(|_| bounds.drain_gib),
         "gib_over_bound": gib / bound, "master_changes": score["primary_changes"], "master_changes_floor": bounds.changes,
     }))
 }

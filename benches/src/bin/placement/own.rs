@@ -90,12 +90,31 @@ fn case(name: &str, fleet: &Fleet, before: &Layout, goal: &Goal) -> Value {
         "case": name, "hosts": HOSTS, "wall_s": seconds,
         "replayed": checked.map_or_else(|fault| fault.to_string(), |()| "no rule broken".to_owned()),
         "load_max": after.load_max as f64 / 1e3, "load_bound": after.load_bound as f64 / 1e3,
-        "worst_survivor": after.worst_survivor as f64 / 1e3, "worst_survivor_bound": after.worst_survivor_bound as f64 / 1e3,
+        "worst_survivor": after.worst_survivor as f64 / 1e3, "worst_survivor_bound": one_above(&states, before, &after) as f64 / 1e3,
         "bytes_max_over_share": after.bytes_max_ppm as f64 / 1e6, "violations": after.violations.total(),
         "bytes": outcome.bytes, "bytes_bound": bound(&states, before), "waves": outcome.waves.last().map_or(0, |w| w + 1),
         "schedule_over_busiest_link": length as f64 / link.max(1) as f64,
         "schedule_over_wave_bound": length as f64 / waves.max(1) as f64,
     })
+}
+
+/// The least level of the worst survivor, in thousandths, masters being even: of a store's two copies the replica's host takes all of it, so
+/// whoever has a replica leads a store less than the level allows. In a drain only what has to leave moves, so none but a host with
+/// no more copies than its share of masters could be without; else all are taken to have one (docs/placement.md).
+fn one_above(fleet: &Fleet, before: &Layout, after: &Figures) -> u64 {
+    if fleet.stores.iter().any(|store| store.copies != 2 || store.load != 1) {
+        return after.worst_survivor_bound;
+    }
+    let slots = Tally::of(fleet, before).slots;
+    let drains = fleet.hosts.iter().any(|host| !host.is_active());
+    let led = |level: u64, host: u32| level * u64::from(fleet.hosts[host as usize].weight) / 1_000_000;
+    let most = |level: u64, host: u32| {
+        let share = led(after.load_bound, host);
+        let alone = drains && u64::from(slots[host as usize]) <= share;
+        share.min(led(level, host).saturating_sub(u64::from(!alone)))
+    };
+    let carries = |level: u64| fleet.active().map(|host| most(level, host)).sum::<u64>() >= fleet.stores.len() as u64;
+    (after.worst_survivor_bound..).find(|level| carries(*level)).expect("a level is high enough")
 }
 
 /// Bytes that have to move whatever is done: on hosts to be emptied; else the larger of what is over 1.01 of each share and

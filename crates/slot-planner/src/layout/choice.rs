@@ -73,7 +73,9 @@ impl<'a> Seats<'a> {
         if comes {
             tally.bytes[on] += spec.size;
             tally.slots[on] += 1;
-            pairs.into_iter().for_each(|(a, b)| tally.pairs.add(a, b, spec.load));
+            pairs.into_iter().for_each(|(a, b)| {
+                tally.pairs.add(a, b, spec.load);
+            });
         } else {
             tally.bytes[on] -= spec.size;
             tally.slots[on] -= 1;

@@ -324,11 +324,9 @@ impl<'a> Taking<'a> {
             self.take(fleet, *store, *taker);
         }
         while let Some((nth, to)) = self.exchange(fleet, layout, &free, gone) {
-            let (store, from) = free[nth];
-            self.extra[from as usize] -= u64::from(fleet.stores[store as usize].load);
-            self.take(fleet, store, to);
-            free[nth].1 = to;
+            self.pass_on(fleet, &mut free[nth], to);
         }
+        while self.relieve(fleet, layout, &mut free, gone) {}
         free.iter().for_each(|(store, taker)| told(*store, *taker));
         let worst = self.touched.iter().map(|host| self.level(*host, 0)).max().unwrap_or(0);
         for host in self.touched.drain(..) {
@@ -339,6 +337,63 @@ impl<'a> Taking<'a> {
     fn take(&mut self, fleet: &Fleet, store: u32, host: u32) {
         self.extra[host as usize] += u64::from(fleet.stores[store as usize].load);
         self.touched.push(host);
+    }
+    /// One store goes to another of its choices. Answers whose it was.
+    fn pass_on(&mut self, fleet: &Fleet, (store, taker): &mut (u32, u32), to: u32) -> u32 {
+        self.extra[*taker as usize] -= u64::from(fleet.stores[*store as usize].load);
+        self.take(fleet, *store, to);
+        std::mem::replace(taker, to)
+    }
+    /// Makes the fullest of those who took less full, by a shortest chain: each host of it passes one store on to the next. Answers
+    /// whether there is one after which none of its hosts is as full as the first was.
+    fn relieve(
+        &mut self,
+        fleet: &Fleet,
+        layout: &Layout,
+        free: &mut [(u32, u32)],
+        gone: impl Fn(u32) -> bool + Copy,
+    ) -> bool {
+        let full = |taking: &Taking<'_>, host: u32| (taking.level(host, 0), std::cmp::Reverse(host));
+        let Some(first) = free.iter().map(|(_, taker)| *taker).max_by_key(|host| full(self, *host)) else {
+            return false;
+        };
+        let limit = self.level(first, 0);
+        // Each host that is reached, with the store that reached it.
+        let mut reached: Vec<(u32, usize)> = vec![(first, usize::MAX)];
+        let mut next = 0;
+        while let Some(&(host, _)) = reached.get(next) {
+            next += 1;
+            for nth in (0..free.len()).filter(|nth| free[*nth].1 == host) {
+                let load = u64::from(fleet.stores[free[nth].0 as usize].load);
+                for to in Taking::choices(fleet, layout, free[nth].0, gone) {
+                    if reached.iter().any(|(known, _)| *known == to) {
+                        continue;
+                    }
+                    reached.push((to, nth));
+                    if self.level(to, load) < limit {
+                        return self.pass_along(fleet, free, &reached, limit);
+                    }
+                }
+            }
+        }
+        false
+    }
+    /// Carries out the chain that ends at the last host that was reached; takes it back if a host between gets too much.
+    fn pass_along(&mut self, fleet: &Fleet, free: &mut [(u32, u32)], reached: &[(u32, usize)], limit: u64) -> bool {
+        let mut passed: Vec<(usize, u32)> = Vec::new();
+        let mut at = reached.last().copied();
+        while let Some((to, nth)) = at.filter(|(_, nth)| *nth != usize::MAX) {
+            let from = self.pass_on(fleet, &mut free[nth], to);
+            passed.push((nth, from));
+            at = reached.iter().copied().find(|(host, _)| *host == from);
+        }
+        let well = passed.iter().all(|(_, host)| self.level(*host, 0) < limit);
+        if !well {
+            for (nth, host) in passed {
+                self.pass_on(fleet, &mut free[nth], host);
+            }
+        }
+        well
     }
     /// A choice that makes the fuller of two hosts less full.
     fn exchange(

@@ -5,12 +5,13 @@
 
 use super::model::NOWHERE;
 
-const EMPTY: u64 = ((NOWHERE as u64) << 32) | NOWHERE as u64;
+const EMPTY: (u32, u32) = (NOWHERE, NOWHERE);
 
 /// A number for each ordered pair of hosts; most are 0.
 #[derive(Clone, Debug)]
 pub struct Pairs {
-    cells: Vec<(u64, u32)>,
+    /// Twelve bytes each: what is looked up all over the table is mostly waited for.
+    cells: Vec<((u32, u32), u32)>,
     used: usize,
 }
 
@@ -20,14 +21,11 @@ impl Pairs {
         Pairs { cells: vec![(EMPTY, 0); copies.next_power_of_two().max(16)], used: 0 }
     }
     #[inline]
-    fn key(a: u32, b: u32) -> u64 {
-        (u64::from(a) << 32) | u64::from(b)
-    }
-    #[inline]
-    fn cell(&self, key: u64) -> usize {
+    fn cell(&self, key: (u32, u32)) -> usize {
         let mask = self.cells.len() - 1;
+        let both = (u64::from(key.0) << 32) | u64::from(key.1);
         // Fibonacci hashing: the high bits of a product by the golden ratio are well mixed.
-        let mut at = (key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 24) as usize & mask;
+        let mut at = (both.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 24) as usize & mask;
         while self.cells[at].0 != key && self.cells[at].0 != EMPTY {
             at = (at + 1) & mask;
         }
@@ -36,12 +34,12 @@ impl Pairs {
     /// The number of a pair.
     #[inline]
     pub fn get(&self, a: u32, b: u32) -> u32 {
-        self.cells[self.cell(Pairs::key(a, b))].1
+        self.cells[self.cell((a, b))].1
     }
-    /// Adds to a pair.
+    /// Adds to a pair. Answers what it then is.
     #[inline]
-    pub fn add(&mut self, a: u32, b: u32, by: u32) {
-        let key = Pairs::key(a, b);
+    pub fn add(&mut self, a: u32, b: u32, by: u32) -> u32 {
+        let key = (a, b);
         let mut at = self.cell(key);
         if self.cells[at].0 == EMPTY {
             if (self.used + 1) * 4 > self.cells.len() * 3 {
@@ -52,11 +50,12 @@ impl Pairs {
             self.used += 1;
         }
         self.cells[at].1 += by;
+        self.cells[at].1
     }
     /// Takes from a pair what was added to it.
     #[inline]
     pub fn sub(&mut self, a: u32, b: u32, by: u32) {
-        let at = self.cell(Pairs::key(a, b));
+        let at = self.cell((a, b));
         debug_assert!(self.cells[at].1 >= by, "more is taken from ({a}, {b}) than was added");
         self.cells[at].1 -= by;
     }

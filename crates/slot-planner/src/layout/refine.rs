@@ -64,7 +64,9 @@ impl<'a> Small<'a> {
             let spec = self.fleet.stores[*store as usize];
             load[hosts[0] as usize] += u64::from(spec.load);
             hosts.iter().for_each(|host| copies[*host as usize] += 1);
-            hosts[1..].iter().for_each(|other| pairs.add(hosts[0], *other, spec.load));
+            hosts[1..].iter().for_each(|other| {
+                pairs.add(hosts[0], *other, spec.load);
+            });
         }
         let level =
             |host: u32, more: u64| per_ordinary(load[host as usize] + more, self.fleet.hosts[host as usize].weight);

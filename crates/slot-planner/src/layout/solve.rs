@@ -84,11 +84,11 @@ impl Task<'_> {
         if was == Short::default() {
             return Ok(Outcome::nothing(before, first));
         }
-        let (built, reached_for) = self.built(before, &aims)?;
-        let refined = refine::refine(self, before, &built, &aims);
+        let Built { layout: built, aims: reached_for, figures: known } = self.built(before, &aims)?;
+        let refined = refine::refine(self, before, &built, &aims).map(|layout| (layout, None));
         let mut best: Option<((Short, u64, usize), Outcome)> = None;
-        for layout in refined.into_iter().chain([built]) {
-            let outcome = match order::outcome(self, (before, first), layout, &reached_for) {
+        for after in refined.into_iter().chain([(built, Some(known))]) {
+            let outcome = match order::outcome(self, (before, first), after, &reached_for) {
                 Ok(outcome) => self.calmed(before, outcome, &aims),
                 Err(_) if best.is_some() => break,
                 Err(no) => return Err(no),
@@ -135,13 +135,13 @@ impl Task<'_> {
         let is_no_worse = |calm: &Outcome| {
             self.short(aims, &calm.layout, &calm.after) <= self.short(aims, &outcome.layout, &outcome.after)
         };
-        let calm = order::outcome(self, (before, outcome.before), layout, &as_reached);
+        let calm = order::outcome(self, (before, outcome.before), (layout, None), &as_reached);
         calm.ok().filter(is_no_worse).unwrap_or(outcome)
     }
     /// One outcome and what was planned from its end, in one go where that loses nothing.
     fn joined(&self, before: &Layout, reached: Outcome, next: Outcome) -> Outcome {
         let aims = Aims::of(self.fleet, before, self.wish, &reached.before);
-        let whole = order::outcome(self, (before, reached.before), next.layout.clone(), &aims);
+        let whole = order::outcome(self, (before, reached.before), (next.layout.clone(), Some(next.after)), &aims);
         let short = |outcome: &Outcome| self.short(&aims, &outcome.layout, &outcome.after);
         match whole {
             Ok(whole) if short(&whole) <= short(&next) => whole,
@@ -149,26 +149,26 @@ impl Task<'_> {
         }
     }
     /// Copies first, then masters, at the best level of the worst survivor that is found so.
-    fn built(&self, before: &Layout, aims: &Aims) -> Result<(Layout, Aims), No> {
+    fn built(&self, before: &Layout, aims: &Aims) -> Result<Built, No> {
         let mut aims = aims.clone();
-        let mut best: Option<((u64, u64), Aims, Layout)> = None;
+        let mut best: Option<Built> = None;
         for _ in 0..LEVELS_TRIED {
             let copies = if self.scope.copies { self.settle(before, &aims)? } else { before.clone() };
             let (layout, leaderless) = Roles::assign(self.fleet, before, copies, &aims);
             self.scope.refuse_if_drained(&leaderless, before, self.fleet)?;
-            let reached = figures(self.fleet, &layout);
-            let is_reached = reached.worst_survivor <= aims.survivor && reached.load_max <= reached.load_bound;
-            let figures = (reached.worst_survivor, reached.load_max);
+            let figures = figures(self.fleet, &layout);
+            let is_reached = figures.worst_survivor <= aims.survivor && figures.load_max <= figures.load_bound;
+            let merit = |figures: &Figures| (figures.worst_survivor, figures.load_max);
             let next = aims.one_worse();
-            if best.as_ref().is_none_or(|(least, _, _)| figures < *least) {
-                best = Some((figures, aims, layout));
+            if best.as_ref().is_none_or(|best| merit(&figures) < merit(&best.figures)) {
+                best = Some(Built { layout, aims, figures });
             }
             if is_reached {
                 break;
             }
             aims = next;
         }
-        best.map(|(_, aims, layout)| (layout, aims)).ok_or(No::NoActiveHost)
+        best.ok_or(No::NoActiveHost)
     }
     /// Where the copies live.
     fn settle(&self, before: &Layout, aims: &Aims) -> Result<Layout, No> {
@@ -184,7 +184,7 @@ impl Task<'_> {
     }
     fn settled(&self, before: &Layout, aims: &Aims, all: bool) -> (Layout, Vec<u32>) {
         let scope = &self.scope;
-        let mut board = Board::of(self.fleet, before, aims);
+        let mut board = Board::of(self.fleet, before, aims, scope.evens);
         let mut moving = board.homeless(|host| all && (host == NOWHERE || scope.leaves) || scope.is_drained(host));
         if scope.evens {
             shed::broken(&mut board, &mut moving);
@@ -197,6 +197,14 @@ impl Task<'_> {
         }
         (Layout { at: board.at }, homeless)
     }
+}
+
+/// Where copies and masters come to be, before it is looked at how they get there.
+struct Built {
+    layout: Layout,
+    /// With the level of the worst survivor that it was built for.
+    aims: Aims,
+    figures: Figures,
 }
 
 /// The fleet in the states that the goal asks for.

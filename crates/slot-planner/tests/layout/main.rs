@@ -7,6 +7,7 @@
 mod apart;
 mod course;
 mod exact;
+mod figures;
 mod fleets;
 mod judged;
 mod mended;

@@ -93,16 +93,18 @@ pub fn parse(text: String) -> Result<Loaded, Unreadable> {
     }
     let names = Names::of(&rows);
     let mut lines: Vec<Instance> = Vec::with_capacity((tags - instances) / 70);
-    let mut from = instances;
+    let name = |one: &Instance| &text[one.line.0 as usize..one.line.0 as usize + usize::from(one.line.2)];
+    let (mut from, mut in_order) = (instances, true);
     for (line, row) in text[instances..tags].split('\n').enumerate() {
         if !row.is_empty() {
             let read = Instance::of(row, from, &names);
-            lines.push(read.map_err(|what| Unreadable::Line { section: "instances", line: line + 1, what })?);
+            let read = read.map_err(|what| Unreadable::Line { section: "instances", line: line + 1, what })?;
+            in_order = in_order && lines.last().is_none_or(|last| name(last) < name(&read));
+            lines.push(read);
         }
         from += row.len() + 1;
     }
-    let name = |one: &Instance| &text[one.line.0 as usize..one.line.0 as usize + usize::from(one.line.2)];
-    if !lines.is_sorted_by(|a, b| name(a) < name(b)) {
+    if !in_order {
         lines.sort_by(|a, b| name(a).cmp(name(b)));
     }
     // Two copies in one rack are what the tag of the file forbids.
@@ -120,14 +122,25 @@ fn sections(text: &str) -> Result<[usize; 5], Unreadable> {
     let mut starts = [0; 5];
     let mut at = 0;
     for (nth, start) in starts.iter_mut().enumerate().skip(1) {
-        match text[at..].find("\n\n") {
-            Some(gap) => at += gap + 2,
+        match empty_line(&text[at..]) {
+            Some(after) => at += after,
             None if nth < 3 => return Err(Unreadable::Sections(nth)),
             None => at = text.len(),
         }
         *start = at;
     }
     Ok(starts)
+}
+
+/// Where what comes after the first empty line begins. Line by line: a search for two line ends looks at every byte for longer.
+fn empty_line(text: &str) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        at += text[at..].find('\n')? + 1;
+        if text.as_bytes().get(at) == Some(&b'\n') {
+            return Some(at + 1);
+        }
+    }
 }
 
 struct Node<'a> {
@@ -160,13 +173,10 @@ impl Instance {
     fn copies(&self) -> u8 {
         if self.at[1] == NOWHERE { 1 } else { 2 }
     }
-    fn of(row: &str, from: usize, names: &Names<'_>) -> Result<Self, &'static str> {
-        let mut fields = row.split('|');
-        let name = fields.next().unwrap_or_default();
-        let disk = fields.nth(1).ok_or("an instance has at least 8 fields")?;
+    fn of(row: &str, from: usize, names: &Names) -> Result<Self, &'static str> {
+        let [name, _, disk, _, _, _, primary, secondary] =
+            first_fields(row).ok_or("an instance has at least 8 fields")?;
         let disk = disk.parse().map_err(|_| "the third field, disk, is no whole number of MiB")?;
-        let primary = fields.nth(3).ok_or("an instance has at least 8 fields")?;
-        let secondary = fields.next().ok_or("an instance has at least 8 fields")?;
         let primary = names.get(primary).ok_or("its primary is no node of this file")?;
         let secondary = if secondary.is_empty() {
             NOWHERE
@@ -179,35 +189,61 @@ impl Instance {
     }
 }
 
-/// Numbers of hosts by name: hashed, since a large file names hosts half a million times.
-struct Names<'a> {
-    cells: Vec<u32>,
-    rows: &'a [Node<'a>],
+/// The first fields of a row, if it has so many. They are short, so byte by byte is fastest.
+fn first_fields<const N: usize>(row: &str) -> Option<[&str; N]> {
+    let mut fields = [""; N];
+    let mut from = 0;
+    let mut ends = row.bytes().zip(0..).filter(|(byte, _)| *byte == b'|').map(|(_, at)| at);
+    for (nth, field) in fields.iter_mut().enumerate() {
+        let to = match ends.next() {
+            Some(to) => to,
+            None if nth + 1 == N => row.len(),
+            None => return None,
+        };
+        *field = &row[from..to];
+        from = to + 1;
+    }
+    Some(fields)
 }
 
-impl<'a> Names<'a> {
-    fn of(rows: &'a [Node<'a>]) -> Names<'a> {
-        let mut names = Names { cells: vec![NOWHERE; (rows.len() * 4).next_power_of_two().max(8)], rows };
+/// Numbers of hosts by name: hashed, since a large file names hosts half a million times.
+struct Names {
+    /// What of each name's hash does not say its cell, and the host's number.
+    cells: Vec<(u32, u32)>,
+    /// All names side by side, and where each ends: in the text they are far apart.
+    names: String,
+    ends: Vec<usize>,
+}
+
+impl Names {
+    fn of(rows: &[Node<'_>]) -> Names {
+        let cells = vec![(0, NOWHERE); (rows.len() * 4).next_power_of_two().max(8)];
+        let mut names = Names { cells, names: String::new(), ends: vec![0] };
         for (number, row) in (0..).zip(rows) {
-            let mut at = names.start(row.name);
-            while names.cells[at] != NOWHERE {
+            names.names.push_str(row.name);
+            names.ends.push(names.names.len());
+            let (mut at, rest) = names.start(row.name);
+            while names.cells[at].1 != NOWHERE {
                 at = (at + 1) & (names.cells.len() - 1);
             }
-            names.cells[at] = number;
+            names.cells[at] = (rest, number);
         }
         names
     }
-    fn start(&self, name: &str) -> usize {
+    fn name(&self, number: u32) -> &str {
+        &self.names[self.ends[number as usize]..self.ends[number as usize + 1]]
+    }
+    fn start(&self, name: &str) -> (usize, u32) {
         let hash = name
             .bytes()
             .fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
-        (hash ^ (hash >> 32)) as usize & (self.cells.len() - 1)
+        ((hash ^ (hash >> 32)) as usize & (self.cells.len() - 1), (hash >> 32) as u32)
     }
     fn get(&self, name: &str) -> Option<u32> {
-        let mut at = self.start(name);
-        while self.cells[at] != NOWHERE {
-            let number = self.cells[at];
-            if self.rows[number as usize].name == name {
+        let (mut at, rest) = self.start(name);
+        while self.cells[at].1 != NOWHERE {
+            let (of, number) = self.cells[at];
+            if of == rest && self.name(number) == name {
                 return Some(number);
             }
             at = (at + 1) & (self.cells.len() - 1);

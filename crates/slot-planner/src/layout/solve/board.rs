@@ -1,6 +1,7 @@
 //! Where the copies are while the solver works.
 //!
-//! What always holds: bytes, slots and shared stores are those of the copies that are somewhere.
+//! What always holds: bytes, slots and shared stores are those of the copies that are somewhere; shared stores are counted where
+//! anybody will ask for them.
 
 use super::aims::Aims;
 use crate::layout::model::*;
@@ -20,12 +21,18 @@ pub(super) struct Board<'a> {
     /// Masters, by where they were.
     pub load: Vec<u64>,
     /// (lower host, higher host): stores they share.
-    pub shared: Pairs,
+    shared: Pairs,
+    /// Hosts of which one is in every pair that is counted; every pair is if empty.
+    watched: Vec<bool>,
 }
 
 impl<'a> Board<'a> {
-    pub fn of(fleet: &'a Fleet, before: &'a Layout, aims: &'a Aims) -> Board<'a> {
+    /// With the stores that hosts share counted for all pairs, or for those alone with a host that keeps another copy of what
+    /// has to leave or is nowhere: nothing else is ever asked where nothing else moves.
+    pub fn of(fleet: &'a Fleet, before: &'a Layout, aims: &'a Aims, all_pairs: bool) -> Board<'a> {
         let hosts = fleet.hosts.len();
+        let watched = if all_pairs { None } else { beside_homeless(fleet, before) };
+        let pairs = if watched.is_some() { 0 } else { before.at.len() };
         let mut board = Board {
             fleet,
             aims,
@@ -35,7 +42,8 @@ impl<'a> Board<'a> {
             bytes: vec![0; hosts],
             slots: vec![0; hosts],
             load: vec![0; hosts],
-            shared: Pairs::for_copies(before.at.len()),
+            shared: Pairs::for_copies(pairs),
+            watched: watched.unwrap_or_default(),
         };
         for (number, store) in (0..).zip(&fleet.stores) {
             let range = fleet.range(number);
@@ -66,7 +74,7 @@ impl<'a> Board<'a> {
         let range = self.fleet.range(self.owner[copy as usize]);
         for other in range.filter(|other| *other != copy as usize) {
             let with = self.at[other];
-            if with != NOWHERE && with != host {
+            if with != NOWHERE && with != host && self.is_counted(with, host) {
                 self.shared.add(with.min(host), with.max(host), 1);
             }
         }
@@ -79,7 +87,7 @@ impl<'a> Board<'a> {
         let range = self.fleet.range(self.owner[copy as usize]);
         for other in range.filter(|other| *other != copy as usize) {
             let with = self.at[other];
-            if with != NOWHERE && with != host {
+            if with != NOWHERE && with != host && self.is_counted(with, host) {
                 self.shared.sub(with.min(host), with.max(host), 1);
             }
         }
@@ -88,7 +96,11 @@ impl<'a> Board<'a> {
         self.slots[host as usize] -= 1;
         host
     }
+    fn is_counted(&self, a: u32, b: u32) -> bool {
+        self.watched.is_empty() || self.watched[a as usize] || self.watched[b as usize]
+    }
     pub fn shared(&self, a: u32, b: u32) -> u32 {
+        debug_assert!(self.is_counted(a, b), "what {a} and {b} share is not counted");
         self.shared.get(a.min(b), a.max(b))
     }
     pub fn is_pinned(&self, copy: u32) -> bool {
@@ -140,6 +152,22 @@ impl<'a> Board<'a> {
     pub fn by_host(&self) -> ByHost {
         ByHost::of(&self.at, self.fleet.hosts.len())
     }
+}
+
+/// The hosts with another copy of a store of which one has to leave, or is nowhere. [`None`] where a store has two such copies: the
+/// place of the first is then asked for with the second, and it may be anywhere.
+fn beside_homeless(fleet: &Fleet, before: &Layout) -> Option<Vec<bool>> {
+    let mut beside = vec![false; fleet.hosts.len()];
+    let is_homeless = |host: u32| host == NOWHERE || !fleet.may_stay(host);
+    for store in 0..fleet.stores.len() as u32 {
+        let copies = before.copies(fleet, store);
+        match copies.iter().filter(|host| is_homeless(**host)).count() {
+            0 => {}
+            1 => copies.iter().filter(|host| !is_homeless(**host)).for_each(|host| beside[*host as usize] = true),
+            _ => return None,
+        }
+    }
+    Some(beside)
 }
 
 /// Copies by host, those of each in ascending order.

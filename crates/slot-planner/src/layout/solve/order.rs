@@ -13,11 +13,11 @@ use crate::layout::goal::{Move, No, Outcome, Wish};
 use crate::layout::model::*;
 use std::cmp::Reverse;
 
-/// Orders what leads from one layout, whose figures are known, to the other, within the wish's budget.
+/// Orders what leads from one layout, whose figures are known, to the other, whose may be, within the wish's budget.
 pub(super) fn outcome(
     task: &Task<'_>,
     (before, first): (&Layout, Figures),
-    mut after: Layout,
+    (mut after, mut known): (Layout, Option<Figures>),
     aims: &Aims,
 ) -> Result<Outcome, No> {
     let (fleet, wish) = (task.fleet, task.wish);
@@ -29,19 +29,19 @@ pub(super) fn outcome(
         if cut {
             let (again, leaderless) = Roles::assign(fleet, before, after, aims);
             task.scope.refuse_if_drained(&leaderless, before, fleet)?;
-            after = again;
+            (after, known) = (again, None);
         }
         let moves = differences(fleet, before, &after);
         let mut yard = Yard::of(fleet, before, wish);
         let stuck = yard.schedule(moves, aims, &urgent);
         if stuck.is_empty() {
-            return Ok(yard.outcome(first, after));
+            return Ok(yard.outcome(first, after, known));
         }
-        let known = urgent.len();
+        let before_these = urgent.len();
         urgent.extend(stuck.iter().map(|one| one.store));
         urgent.sort_unstable();
         urgent.dedup();
-        cut = urgent.len() == known;
+        cut = urgent.len() == before_these;
         if cut {
             give_up(task, before, &mut after, &stuck)?;
             urgent.clear();
@@ -67,7 +67,7 @@ pub(super) fn in_order(task: &Task<'_>, (before, first): (&Layout, Figures), ste
         yard.waves.push(wave);
         carry_out(task.fleet, &mut after, *one);
     }
-    Some(yard.outcome(first, after))
+    Some(yard.outcome(first, after, None))
 }
 
 /// Leaves stores as they were whose copies find no room at any time; where they have to go, that is a refusal.
@@ -277,10 +277,10 @@ impl<'a> Yard<'a> {
         self.links.fill([0; 2]);
         self.racks.fill(0);
     }
-    fn outcome(self, before: Figures, layout: Layout) -> Outcome {
+    fn outcome(self, before: Figures, layout: Layout, known: Option<Figures>) -> Outcome {
         let copied = self.moves.iter().filter(|one| one.to != NOWHERE);
         let bytes = copied.map(|one| self.fleet.stores[one.store as usize].size).sum();
-        let after = figures(self.fleet, &layout);
+        let after = known.unwrap_or_else(|| figures(self.fleet, &layout));
         Outcome { layout, moves: self.moves, waves: self.waves, before, after, bytes }
     }
     /// Whether a move can run in this wave; if so, it does.

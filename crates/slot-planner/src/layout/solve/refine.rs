@@ -19,6 +19,10 @@ const HOSTS_MAX: usize = 64;
 const MEND: Effort = Effort { least: 12_000, each: 40, most: 24_000, heat: (2_000, 64) };
 const DOWN: Effort = Effort { least: 2_000, each: 80, most: 48_000, heat: (300, 8) };
 const CHEAPER: Effort = Effort { least: 4_000, each: 60, most: 40_000, heat: (24, 4) };
+/// The same where anything may move, and copies are neither many nor so few that all changes are soon tried: which sizes make up what leaves a host is then
+/// what decides, and takes more looks to find.
+const CHEAPER_SOME: Effort = Effort { least: 4_000, each: 200, most: 200_000, heat: (24, 4) };
+const COPIES_SOME: usize = 1_000;
 /// So few copies are searched from hotter: there is time for it.
 const COPIES_FEW: usize = 100;
 const HOT: u64 = 600;
@@ -71,7 +75,9 @@ pub(super) fn refine(task: &Task<'_>, before: &Layout, start: &Layout, aims: &Ai
         (best, level) = (layout, next);
     }
     let aims = aims.at_level(level.max(aims.survivor));
-    Some(led(task.fleet, before, searched(task, before, &best, &aims, (CHEAPER, Until::End)).0))
+    let some = task.scope.evens && (COPIES_FEW..=COPIES_SOME).contains(&best.at.len());
+    let effort = if some { CHEAPER_SOME } else { CHEAPER };
+    Some(led(task.fleet, before, searched(task, before, &best, &aims, (effort, Until::End)).0))
 }
 
 /// No store is handed over to a host that may lead none: it stays as it was instead.

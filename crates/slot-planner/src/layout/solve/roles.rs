@@ -24,6 +24,8 @@ pub(super) struct Roles<'a> {
     pub load: Vec<u64>,
     /// (host, other): load of the first one's masters with a copy on the other.
     pairs: Pairs,
+    /// What no pair of each host has been above: most hosts need no look at their pairs.
+    most: Vec<u32>,
     /// Steps of levels that are given up where a chain is not found otherwise.
     slack: u64,
     seen: Vec<u32>,
@@ -71,6 +73,7 @@ impl<'a> Roles<'a> {
             lead: Vec::with_capacity(fleet.stores.len()),
             load: vec![0; hosts],
             pairs: Pairs::for_copies(layout.at.len()),
+            most: vec![0; hosts],
             slack: 0,
             seen: vec![0; hosts],
             turn: 0,
@@ -134,7 +137,8 @@ impl<'a> Roles<'a> {
         self.load[host as usize] += u64::from(load);
         for other in self.fleet.range(store).filter(|other| *other != copy as usize) {
             if self.at[other] != NOWHERE {
-                self.pairs.add(host, self.at[other], load);
+                let then = self.pairs.add(host, self.at[other], load);
+                self.most[host as usize] = self.most[host as usize].max(then);
             }
         }
     }
@@ -203,7 +207,8 @@ impl<'a> Roles<'a> {
             }
             let from = self.at[self.lead[store as usize] as usize];
             let over = |roles: &Roles<'_>, to: u32| {
-                u64::from(roles.pairs.get(from, to)) > roles.allowed(to) * roles.choices(store)
+                let allowed = roles.allowed(to) * roles.choices(store);
+                u64::from(roles.most[from as usize]) > allowed && u64::from(roles.pairs.get(from, to)) > allowed
             };
             if !self.others(store).any(|to| over(self, to)) {
                 continue;

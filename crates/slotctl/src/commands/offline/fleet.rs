@@ -173,7 +173,7 @@ fn stats(operation: &'static str, loaded: &Loaded, goal: &Goal, checked: &Checke
     let master = |layout: &Layout, store: u32| layout.master(fleet, store);
     let stores = 0..fleet.stores.len() as u32;
     let changed = stores.filter(|store| master(&loaded.layout, *store) != master(&outcome.layout, *store)).count();
-    let tally = Tally::of(fleet, &loaded.layout);
+    let tally = Tally::without_pairs(fleet, &loaded.layout);
     let share = outcome.after.load_bound.div_ceil(1000);
     let active = |host: usize| fleet.hosts[host].is_active();
     let over =
