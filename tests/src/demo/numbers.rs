@@ -32,7 +32,7 @@ pub struct Numbers {
     pub failover_host: Together,
     /// Every machine without power at once.
     pub power_cut: Together,
-    /// From the start of a bare host's agent until every copy it had is whole again.
+    /// From the first word about a bare host, its invitation, until every copy it had is whole again.
     pub rejoin_s: f64,
     /// All acts together.
     pub seconds: f64,
