@@ -151,7 +151,7 @@ impl Demo {
                 .is_ok_and(|said| said.code == DONE)
         })?;
         self.numbers.rejoin_s = began.elapsed().as_secs_f64();
-        shown(&format!("every copy of {name} is whole again {:.1} s after its first start", self.numbers.rejoin_s));
+        shown(&format!("every copy of {name} is whole again {:.1} s after its invitation", self.numbers.rejoin_s));
         self.nothing_lost_since()
     }
 

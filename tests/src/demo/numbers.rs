@@ -114,7 +114,7 @@ impl Numbers {
                 "{:>8.1}  s from power for all machines until all {} stores were served, {} approvals",
                 self.power_cut.s, self.power_cut.stores, self.power_cut.approvals
             ),
-            format!("{:>8.1}  s from a bare host's first start until its copies were whole", self.rejoin_s),
+            format!("{:>8.1}  s from a bare host's invitation until its copies were whole", self.rejoin_s),
             format!("{:>8.1}  s in all", self.seconds),
         ]
     }
