@@ -5,13 +5,13 @@
 //! and for nothing else; at most [`UNDER_WAY_MAX`] looks are under way at one agent, whoever asks. A call that would go beyond is
 //! refused whole: what was not tried is no "no answer".
 
+use core::net::SocketAddr;
 use slot_planted::planted;
 use slot_types::engine::EngineCall;
 use slot_types::fence::{FenceSaid, FenceSpec};
 use slot_types::ids::*;
 use slot_types::probe::{LOOKS_MAX, LookAt, Looks, PROBE_MS, Probed, Saw, Sights};
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 
 /// Looks under way at one agent: those of a leader, and of the one before it that does not know yet.
 pub const UNDER_WAY_MAX: usize = 2 * LOOKS_MAX;

@@ -213,6 +213,7 @@ fn placements(
                 found: u8::try_from(found.len()).unwrap_or(u8::MAX),
                 size_bytes: spec.size_bytes,
                 excluded: excluded.clone().into_iter().chain(full(placed.why_not(number))).collect(),
+                is_most: placed.is_most(),
             });
         }
         slots.push(found);

@@ -172,7 +172,8 @@ fn elsewhere<'a>(
         places.insert(*name, placed.of(number).iter().cloned().collect());
         if let Some(why) = placed.why_not(number) {
             let size_bytes = view.cluster.stores.get(*name).map_or(0, |store| view.copy_bytes(name, &store.spec));
-            because.entry((*name).clone()).or_insert_with(|| DrainBlock::NoRoom { size_bytes, why: why.clone() });
+            let block = || DrainBlock::NoRoom { size_bytes, why: why.clone(), is_most: placed.is_most() };
+            because.entry((*name).clone()).or_insert_with(block);
         }
     }
     places
@@ -244,12 +245,17 @@ fn target(
     }
     let placed = chart.place(view);
     let why = || placed.why_not(number).cloned().unwrap_or_default();
-    placed.of(number).first().cloned().ok_or_else(|| no_place(view, name, store, why()))
+    placed.of(number).first().cloned().ok_or_else(|| no_place(view, (name, store), why(), placed.is_most()))
 }
 
-fn no_place(view: &View<'_>, name: &StoreName, store: &Store, why: BTreeMap<HostName, WhyNot>) -> Refusal {
+fn no_place(
+    view: &View<'_>,
+    (name, store): (&StoreName, &Store),
+    excluded: BTreeMap<HostName, WhyNot>,
+    is_most: bool,
+) -> Refusal {
     let size_bytes = view.copy_bytes(name, &store.spec);
-    Refusal::NoRoom { store: name.clone(), needed: 1, found: 0, size_bytes, excluded: why }
+    Refusal::NoRoom { store: name.clone(), needed: 1, found: 0, size_bytes, excluded, is_most }
 }
 
 /// As many whole copies as the file asks for, of every store in the scope.
@@ -398,7 +404,7 @@ fn put_right<'a>(
             }
         }
         if let Some(why) = number.and_then(|number| placed.why_not(number)) {
-            left.push(((*name).clone(), no_place(view, name, store, why.clone())));
+            left.push(((*name).clone(), no_place(view, (name, store), why.clone(), placed.is_most())));
         }
         for (slot, copy) in surplus(view, &on, name, store, repair.master) {
             if let Some(count) = on.get_mut(&slot.host) {

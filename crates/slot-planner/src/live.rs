@@ -8,6 +8,7 @@
 mod explain;
 mod merit;
 mod order;
+mod packing;
 mod place;
 mod rebalance;
 mod wanted;

@@ -5,7 +5,7 @@
 
 mod words;
 
-use self::words::{left_out, loss_next, loss_state, places};
+use self::words::{left_out, loss_next, loss_state, places, tried};
 use crate::check::Fault;
 use crate::nothing::{Nothing, list};
 use crate::retire::RetireBlock;
@@ -108,6 +108,12 @@ pub enum WhyNot {
         /// What is free beyond what stays free, and beyond what else comes there.
         spare_bytes: u64,
     },
+    /// Copies there have outgrown their slots, and its slots have no more bytes in all.
+    #[error("what is there has outgrown its slots: {} too little in all", size(*.short_bytes))]
+    Outgrown {
+        /// So much is missing.
+        short_bytes: u64,
+    },
     /// The cluster file's pin.
     #[error("the file says never there")]
     Pinned,
@@ -179,12 +185,14 @@ pub enum DrainBlock {
         needed: u8,
     },
     /// No host has a place for its copy.
-    #[error("its copy here, {}, finds no other place{}", size(*.size_bytes), places(.why))]
+    #[error("its copy here, {}, finds no other place{}{}", size(*.size_bytes), tried(*.is_most), places(.why))]
     NoRoom {
         /// How large it is.
         size_bytes: u64,
         /// Every other host.
         why: BTreeMap<HostName, WhyNot>,
+        /// Whether it was shown that no other packing of the copies that leave has more of them.
+        is_most: bool,
     },
     /// The copy is in no state to be stopped.
     #[error("its copy here is {0:?}")]
@@ -384,7 +392,7 @@ pub enum Refusal {
     },
     /// No place for a new store.
     #[error("no room for {store}: {needed} copies of {size_bytes} bytes wanted, {found} places in different \
-        domains are free\nnext: add hosts or slots, or ask for fewer copies{}", left_out(.excluded))]
+        domains found{}\nnext: add hosts or slots, or ask for fewer copies{}", tried(*.is_most), left_out(.excluded))]
     NoRoom {
         /// The store.
         store: StoreName,
@@ -396,6 +404,8 @@ pub enum Refusal {
         size_bytes: u64,
         /// Hosts that were left out, and why.
         excluded: BTreeMap<HostName, WhyNot>,
+        /// Whether it was shown that no other packing of what the plan builds has more of it.
+        is_most: bool,
     },
     /// The place asked for will not do.
     #[error("the copy of {store} can't go to {to}: {why}; leave --to out to let the planner choose")]

@@ -1,8 +1,10 @@
 //! Copies that have no place get one, by the engine; everything else stays.
 //!
 //! What always holds: each copy ends on the host that is best for it while all else is as the plan leaves it, so that why it is there
-//! can be told copy by copy; what gets no place has none on any host, each for the reason that is told.
+//! can be told copy by copy; what gets no place has none on any host, each for the reason that is told, and that another packing
+//! of what the plan builds would have had one is ruled out, or said not to be.
 
+use super::packing::{Packed, Packing, Seat};
 use super::{Arrival, Chart, Slots, take};
 use crate::layout::choice::{Rank, Seats};
 use crate::layout::refine::refine;
@@ -23,6 +25,7 @@ pub(crate) struct Placed {
     slots: BTreeMap<u32, Vec<SlotId>>,
     beside: BTreeMap<SlotId, SlotId>,
     without: BTreeMap<u32, BTreeMap<HostName, WhyNot>>,
+    is_most: bool,
 }
 
 impl Placed {
@@ -37,6 +40,10 @@ impl Placed {
     /// Why each host may not have the copy of a store that has no place.
     pub fn why_not(&self, store: u32) -> Option<&BTreeMap<HostName, WhyNot>> {
         self.without.get(&store)
+    }
+    /// Whether no other packing has more copies, these going nowhere that is not free.
+    pub fn is_most(&self) -> bool {
+        self.is_most
     }
 }
 
@@ -60,6 +67,7 @@ impl Chart<'_> {
                 table.settle(store, nth);
             }
         }
+        let is_most = table.pack(&open);
         // Of new stores all copies were placed together, and may be together better than each alone.
         let alone: Vec<&(u32, usize)> = open.iter().filter(|(store, _)| new.binary_search(store).is_err()).collect();
         for _ in 0..PASSES_MAX {
@@ -68,7 +76,7 @@ impl Chart<'_> {
                 break;
             }
         }
-        table.finish(view, &open)
+        table.finish(view, &open, is_most)
     }
 
     /// Whether the nth copy of a store, which has no place, may be on this very slot.
@@ -113,11 +121,12 @@ impl Chart<'_> {
         held.chain(placed.of(store)).cloned().collect()
     }
 
-    /// What the engine says, a copy without a slot being kept away from the host where there is none for it.
+    /// What the engine says, a copy without a slot being kept away, for the next round, from the host where there was none for it.
     fn propose(&mut self) -> Option<Outcome> {
+        let exclusions = self.fleet.exclusions.clone();
         let mut last = None;
         for _ in 0..ROUNDS_MAX {
-            let outcome = solve(&self.fleet, &self.layout, &Goal::Place, &Wish::default()).ok()?;
+            let Ok(outcome) = solve(&self.fleet, &self.layout, &Goal::Place, &Wish::default()) else { break };
             let (_, without) = self.arrivals(&outcome);
             let stop = without.is_empty();
             last = Some(outcome);
@@ -126,6 +135,7 @@ impl Chart<'_> {
             }
             without.into_iter().for_each(|(store, host)| self.exclude(store, host));
         }
+        self.fleet.exclusions = exclusions;
         last
     }
 }
@@ -189,6 +199,45 @@ impl<'c, 'a> Table<'c, 'a> {
         }
     }
 
+    /// Where copies have no place, those that have one step aside; answers whether no packing has more.
+    fn pack(&mut self, open: &[(u32, usize)]) -> bool {
+        if open.iter().all(|(store, nth)| self.at(*store, *nth) != NOWHERE) {
+            return true;
+        }
+        let held: Vec<Option<(u32, usize)>> = open.iter().map(|(store, nth)| self.held(*store, *nth)).collect();
+        let Packed { seats, is_most } = Packing::of(self.chart, open).pack(&held);
+        if seats.iter().flatten().count() > held.iter().flatten().count() {
+            self.seat(open, &seats);
+        }
+        is_most
+    }
+
+    /// The host of a copy that has its slot, and which of the host's free ones that is.
+    fn held(&self, store: u32, nth: usize) -> Option<(u32, usize)> {
+        let host = self.at(store, nth);
+        let slot = self.given.get(&(store, host))?;
+        let place = self.chart.free[host as usize].iter().position(|(_, number)| *number == slot.number)?;
+        Some((host, place))
+    }
+
+    /// Puts all of them down anew.
+    fn seat(&mut self, open: &[(u32, usize)], seats: &[Option<Seat>]) {
+        for (store, nth) in open {
+            self.seats.lift(*store, *nth);
+        }
+        (self.free, self.spare) = (self.chart.free.clone(), self.chart.spare.clone());
+        self.beside.clear();
+        for (&(store, nth), &(host, lost)) in
+            open.iter().zip(seats).filter_map(|(copy, seat)| Some((copy, seat.as_ref()?)))
+        {
+            self.seats.put(store, nth, host);
+            if lost != NOWHERE {
+                self.beside.insert((store, host), lost);
+            }
+        }
+        self.name_slots(open);
+    }
+
     /// Puts one copy where it is best; answers whether that is another host than before.
     fn settle(&mut self, store: u32, nth: usize) -> bool {
         let before = self.seats.lift(store, nth);
@@ -229,12 +278,16 @@ impl<'c, 'a> Table<'c, 'a> {
     /// Whether a host may have a copy, and how good it is for it.
     pub fn rank(&self, store: u32, nth: usize, instead: u32, host: u32) -> Result<Rank, WhyNotHere> {
         let rank = self.seats.rank(store, nth, instead, host)?;
-        let fits = self.free[host as usize].range((self.size(store), 0)..).next().is_some();
-        match (fits, self.is_full(store, host)) {
+        match (self.fits(store, host), self.is_full(store, host)) {
             (_, true) => Err(WhyNotHere::Excluded),
             (true, false) => Ok(rank),
             (false, false) => Err(WhyNotHere::Slots),
         }
+    }
+
+    /// Whether a slot that is free is large enough.
+    fn fits(&self, store: u32, host: u32) -> bool {
+        self.free[host as usize].range((self.size(store), 0)..).next().is_some()
     }
 
     /// Whether a host's disk has less to spare than a copy takes.
@@ -246,8 +299,8 @@ impl<'c, 'a> Table<'c, 'a> {
         self.hosts().filter_map(|host| self.rank(store, nth, instead, host).ok()).min()
     }
 
-    fn finish(self, view: &View<'_>, open: &[(u32, usize)]) -> Placed {
-        let mut placed = Placed { slots: BTreeMap::new(), beside: BTreeMap::new(), without: BTreeMap::new() };
+    fn finish(self, view: &View<'_>, open: &[(u32, usize)], is_most: bool) -> Placed {
+        let mut placed = Placed { slots: BTreeMap::new(), beside: BTreeMap::new(), without: BTreeMap::new(), is_most };
         for &(store, nth) in open {
             let host = self.at(store, nth);
             match self.given.get(&(store, host)) {
@@ -284,6 +337,8 @@ impl<'c, 'a> Table<'c, 'a> {
                 let spare_bytes = self.spare[host as usize].unwrap_or_default();
                 WhyNot::DiskFull { takes_bytes: self.chart.takes[store as usize], spare_bytes }
             }
+            // Its slots are as many bytes as it may hold, so only what stays can have taken more than its own.
+            WhyNotHere::Bytes { short } if self.fits(store, host) => WhyNot::Outgrown { short_bytes: short },
             WhyNotHere::Excluded | WhyNotHere::Bytes { .. } | WhyNotHere::Slots => WhyNot::NoFreeSlot,
         }
     }

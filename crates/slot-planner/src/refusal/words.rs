@@ -13,6 +13,9 @@ pub(super) fn places(why: &BTreeMap<HostName, WhyNot>) -> String {
 pub(super) fn left_out(hosts: &BTreeMap<HostName, WhyNot>) -> String {
     hosts.iter().map(|(host, why)| format!("\n  {host} is left out: {why}")).collect()
 }
+pub(super) fn tried(all: bool) -> &'static str {
+    if all { "" } else { "; of very many packings not all were tried" }
+}
 pub(super) fn loss_state(state: &LossState) -> &'static str {
     match state {
         LossState::AwaitingReturn => "not listed yet",

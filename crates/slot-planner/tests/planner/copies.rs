@@ -70,7 +70,7 @@ fn emptying_is_refused_as_a_whole_where_one_copy_has_no_place() {
     let Err(Refusal::Drain { because, .. }) = world.plan(Intent::EmptyHost(host(2))) else { panic!("not refused") };
     assert_eq!(because.len(), 6);
     let block = because.values().next().unwrap();
-    let DrainBlock::NoRoom { size_bytes: 100, why } = block else { panic!("{block:?}") };
+    let DrainBlock::NoRoom { size_bytes: 100, why, .. } = block else { panic!("{block:?}") };
     assert!(why.values().any(|why| *why == WhyNot::NoFreeSlot), "{why:?}");
     // A drain says so beforehand.
     let drain = world.plan(Intent::DrainHost(host(2))).unwrap();

@@ -4,6 +4,7 @@
 //! fails the test.
 
 mod judge;
+mod packing;
 
 use crate::random;
 use crate::world::*;
@@ -18,8 +19,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// What makes a fleet narrow.
 #[derive(Clone, Debug)]
 struct Narrow {
-    /// Slots of each host that are left free, and how large the last of them is.
-    free: Vec<(u16, u64)>,
+    /// How large the slots of each host are that are left free.
+    free: Vec<Vec<u64>>,
     sizes: Vec<u64>,
     racks: Vec<usize>,
     never: Vec<usize>,
@@ -28,7 +29,7 @@ struct Narrow {
 
 fn narrow() -> impl Strategy<Value = Narrow> {
     let n = || prop::collection::vec(0usize..6, 8);
-    let free = prop::collection::vec((0u16..3, 1u64..6), 8);
+    let free = prop::collection::vec(prop::collection::vec(1u64..6, 0..3), 8);
     let sizes = prop::collection::vec(1u64..6, 8);
     (free, sizes, n(), n(), prop::collection::vec(any::<bool>(), 8))
         .prop_map(|(free, sizes, racks, never, spread)| Narrow { free, sizes, racks, never, spread })
@@ -50,13 +51,11 @@ fn made_narrow(world: &mut World, how: &Narrow) {
     let hosts: Vec<HostName> = world.cluster.hosts.keys().cloned().collect();
     for (nth, name) in hosts.iter().enumerate() {
         let held: BTreeSet<u16> = world.cluster.copies_on(name).map(|(_, slot, _)| slot.number).collect();
-        let (free, size) = how.free[nth % 8];
-        let spare: BTreeSet<u16> = (1..=24).filter(|number| !held.contains(number)).take(free.into()).collect();
+        let spare = (1..=24).filter(|number| !held.contains(number)).zip(&how.free[nth % 8]);
+        let spare: BTreeMap<u16, u64> = spare.map(|(number, size)| (number, size * 100)).collect();
         let known = world.host_mut(name);
-        known.slots.retain(|number, _| held.contains(number) || spare.contains(number));
-        if let Some(slot) = spare.last().and_then(|last| known.slots.get_mut(last)) {
-            slot.size_bytes = size * 100;
-        }
+        known.slots.retain(|number, _| held.contains(number) || spare.contains_key(number));
+        spare.iter().for_each(|(number, size)| known.slots.get_mut(number).unwrap().size_bytes = *size);
     }
     // Two racks become one where no store minds.
     for (nth, name) in hosts.iter().enumerate().skip(1) {
@@ -152,8 +151,8 @@ fn a_reason_that_is_not_true_is_found_out() {
         drain(DrainBlock::NoTarget(BTreeMap::new())),
         drain(DrainBlock::Busy),
         drain(DrainBlock::TooFewReplicas { live: 0, needed: 1 }),
-        drain(DrainBlock::NoRoom { size_bytes: 100, why: everywhere(WhyNot::NoFreeSlot) }),
-        drain(DrainBlock::NoRoom { size_bytes: 100, why: BTreeMap::new() }),
+        drain(DrainBlock::NoRoom { size_bytes: 100, why: everywhere(WhyNot::NoFreeSlot), is_most: true }),
+        drain(DrainBlock::NoRoom { size_bytes: 100, why: BTreeMap::new(), is_most: true }),
         Refusal::HostSilent(host(1)),
         Refusal::HostBusy(host(1)),
         Refusal::NotFenced { store: store(1), slots: BTreeSet::from([slot("imap1/1")]) },

@@ -222,7 +222,7 @@ impl Judge<'_> {
             }
             DrainBlock::LossCase(id) => say(self.case_open(*id, name, here), (name, block)),
             DrainBlock::TooFewCopies { live, needed } => self.too_few(name, *live, *needed),
-            DrainBlock::NoRoom { size_bytes, why } => {
+            DrainBlock::NoRoom { size_bytes, why, .. } => {
                 say(store.spec.size_bytes == *size_bytes, (name, block))?;
                 self.nowhere(name, why)
             }
