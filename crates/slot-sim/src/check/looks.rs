@@ -408,7 +408,7 @@ mod tests {
         lead.well.extend([(name(1), 0), (name(2), 0), (name(3), 0), (name(4), 0)]);
         assert_eq!(covers(&lead, 20_000), 1);
         assert_eq!(covers(&lead, 2_000), 0, "not yet");
-        lead.looked.insert(master.clone(), [(name(2), 19_000), (name(3), 9_000)].into());
+        lead.looked.insert(master.clone(), [(name(2), 19_000), (name(3), 7_000)].into());
         assert_eq!(covers(&lead, 20_000), 1, "one of them, not lately");
         lead.looked.insert(master, [(name(2), 19_000), (name(4), 15_000)].into());
         assert_eq!(covers(&lead, 20_000), 0);
