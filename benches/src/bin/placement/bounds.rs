@@ -4,7 +4,7 @@
 //! cap has to leave its host; of two copies in one rack one has to leave; what a drained host holds has to leave it. Their proofs
 //! are in docs/placement.md.
 
-use super::{joint, survivor, witness};
+use super::{joint, roles, survivor, witness};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -113,6 +113,10 @@ impl Bounds {
             cap,
             input,
         })
+    }
+    /// Master changes with copies as an outcome has them, at least, no survivor leading more than this.
+    pub fn changes_with(&self, before: &Path, after: &Path, survivor: usize) -> Option<i64> {
+        if self.input.drained.is_some() { None } else { roles::least(&self.input, before, after, survivor) }
     }
     /// The larger of what is over the cap and what violations force out.
     pub fn larger(&self) -> f64 {

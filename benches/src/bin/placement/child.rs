@@ -41,8 +41,8 @@ pub struct Measured {
     pub cpu_s: f64,
     pub peak_kib: u64,
     pub timed_out: bool,
-    before: PathBuf,
-    after: PathBuf,
+    pub before: PathBuf,
+    pub after: PathBuf,
 }
 
 /// Where the programs are.

@@ -8,6 +8,7 @@ mod child;
 mod joint;
 mod own;
 mod plot;
+mod roles;
 mod survivor;
 mod witness;
 
@@ -125,7 +126,7 @@ fn run(options: &Options) -> Result<(), String> {
         Programs { inputs: options.inputs.clone(), slotctl: options.slotctl.clone(), folder: folder.clone() };
     let mut rows = Vec::new();
     println!(
-        "case          who       CPU s    MB  masters  N-1 (bound)      disk  viol        GiB  over bound  changes"
+        "case          who       CPU s    MB  masters  N-1 (bound)      disk  viol        GiB  over bound  changes    least  floor"
     );
     let wanted = |case: &(&str, u32, &str)| case.1 <= options.hosts_max && options.wants(&name(case.0, case.1));
     for (kind, hosts, disk) in CASES.into_iter().filter(wanted) {
@@ -175,9 +176,10 @@ fn row(
     let joint = joint.or_else(|| bounds.joint_gib(survivor));
     let reachable = bounds.reachable();
     let joint_there = reachable.and_then(|survivor| bounds.joint_gib(survivor));
+    let changes = bounds.changes_with(&measured.before, &measured.after, survivor);
     let bound = if kind == "drain" { bounds.drain_gib } else { joint.unwrap_or(bounds.larger()) };
     println!(
-        "{kind:<7}{hosts:>6} {who:<8} {:>7.3} {:>5} {:>8} {:>4} ({:>6.4}) {:>9} {:>5} {gib:>10.1} {:>11.4} {:>8}",
+        "{kind:<7}{hosts:>6} {who:<8} {:>7.3} {:>5} {:>8} {:>4} ({:>6.4}) {:>9} {:>5} {gib:>10.1} {:>11.4} {:>8} {:>8} {:>6}",
         measured.cpu_s,
         measured.peak_kib / 1024,
         after["pri_max_over_mean"],
@@ -187,6 +189,8 @@ fn row(
         after["rack_violations"],
         gib / bound,
         score["primary_changes"],
+        changes.map_or_else(|| "-".to_owned(), |least| least.to_string()),
+        bounds.changes,
     );
     Ok(json!({
         "case": kind, "hosts": hosts, "who": who, "cpu_s": measured.cpu_s, "peak_mib": measured.peak_kib as f64 / 1024.0,
@@ -199,5 +203,6 @@ fn row(
         "gib_joint_bound": joint, "worst_survivor": survivor, "worst_survivor_least": bounds.survivor, "worst_survivor_reachable": reachable,
         "gib_joint_bound_there": joint_there, "gib_drain_bound": offline.map(|_| bounds.drain_gib),
         "gib_over_bound": gib / bound, "master_changes": score["primary_changes"], "master_changes_floor": bounds.changes,
+        "master_changes_with_these_copies": changes,
     }))
 }

@@ -13,6 +13,7 @@ mod chains;
 mod counts;
 mod every;
 mod filled;
+mod flow;
 mod order;
 mod place;
 mod plain;

@@ -4,6 +4,7 @@
 //! anybody will ask for them.
 
 use super::aims::Aims;
+use super::refine;
 use crate::layout::model::*;
 use crate::layout::pairs::Pairs;
 
@@ -22,6 +23,8 @@ pub(super) struct Board<'a> {
     pub load: Vec<u64>,
     /// (lower host, higher host): stores they share.
     shared: Pairs,
+    /// (host, other host): stores that the first one led and of which the other holds a copy, as long as the master has not moved.
+    led: Option<Pairs>,
     /// Hosts of which one is in every pair that is counted; every pair is if empty.
     watched: Vec<bool>,
 }
@@ -43,6 +46,7 @@ impl<'a> Board<'a> {
             slots: vec![0; hosts],
             load: vec![0; hosts],
             shared: Pairs::for_copies(pairs),
+            led: (all_pairs && !refine::is_small(fleet)).then(|| Pairs::for_copies(pairs)),
             watched: watched.unwrap_or_default(),
         };
         for (number, store) in (0..).zip(&fleet.stores) {
@@ -76,6 +80,10 @@ impl<'a> Board<'a> {
             let with = self.at[other];
             if with != NOWHERE && with != host && self.is_counted(with, host) {
                 self.shared.add(with.min(host), with.max(host), 1);
+                let leads = self.leads((copy, host), (other as u32, with));
+                if let (Some((leader, other)), Some(led)) = (leads, &mut self.led) {
+                    led.add(leader, other, 1);
+                }
             }
         }
         self.at[copy as usize] = host;
@@ -89,12 +97,43 @@ impl<'a> Board<'a> {
             let with = self.at[other];
             if with != NOWHERE && with != host && self.is_counted(with, host) {
                 self.shared.sub(with.min(host), with.max(host), 1);
+                let leads = self.leads((copy, host), (other as u32, with));
+                if let (Some((leader, other)), Some(led)) = (leads, &mut self.led) {
+                    led.sub(leader, other, 1);
+                }
             }
         }
         self.at[copy as usize] = NOWHERE;
         self.bytes[host as usize] -= self.size(copy);
         self.slots[host as usize] -= 1;
         host
+    }
+    /// Of two copies on hosts the host of the one that leads, where it always did, and the other's.
+    fn leads(&self, (a, on): (u32, u32), (b, with): (u32, u32)) -> Option<(u32, u32)> {
+        let stays = |copy: u32, host: u32| self.is_master(copy) && self.origin[copy as usize] == host;
+        if stays(a, on) { Some((on, with)) } else { stays(b, with).then_some((with, on)) }
+    }
+    /// Whether a copy can be on a host beside the others that its master's host leads there: of what is above, one has to be handed over.
+    pub fn is_calm(&self, copy: u32, host: u32) -> bool {
+        let first = self.fleet.first[self.owner[copy as usize] as usize];
+        let master = self.at[first as usize];
+        let stays = first != copy && master != NOWHERE && master == self.origin[first as usize];
+        !stays || self.led.as_ref().is_none_or(|led| led.get(master, host) < self.aims.shared / 2)
+    }
+    /// The other host, where a copy is one of more that its master's host leads on the same one than the worst survivor's level allows.
+    pub fn too_many_led(&self, copy: u32) -> Option<u32> {
+        let led = self.led.as_ref()?;
+        let (range, host) = (self.fleet.range(self.owner[copy as usize]), self.at[copy as usize]);
+        let first = range.start as u32;
+        let (master, moved) = (self.at[range.start], self.at[range.start] != self.origin[range.start]);
+        let above = |other: u32| led.get(master, other) > self.aims.shared / 2;
+        if master == NOWHERE || moved {
+            return None;
+        }
+        if copy != first {
+            return above(host).then_some(master);
+        }
+        self.siblings(copy).find(|other| above(*other))
     }
     fn is_counted(&self, a: u32, b: u32) -> bool {
         self.watched.is_empty() || self.watched[a as usize] || self.watched[b as usize]

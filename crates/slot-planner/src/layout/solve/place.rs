@@ -100,7 +100,10 @@ impl Yard {
         let size = board.size(copy);
         let hosts = self.wanting.iter().rev().take(WANTING_TRIED).map(|(_, Reverse(host))| *host);
         let fits = |host: &u32| self.noted[*host as usize].1 >= size;
-        hosts.filter(fits).find(|host| board.may(copy, *host) && board.thin(copy, *host))
+        let mut able = hosts.filter(fits).filter(|host| board.may(copy, *host) && board.thin(copy, *host)).peekable();
+        let first = able.peek().copied();
+        // What takes no hand-over elsewhere comes first.
+        able.find(|host| board.is_calm(copy, *host)).or(first)
     }
     fn roomy(&self, board: &Board<'_>, copy: u32, thin: bool) -> Option<u32> {
         let size = board.size(copy);

@@ -119,7 +119,8 @@ fn searched(task: &Task<'_>, before: &Layout, start: &Layout, aims: &Aims, how: 
     best.map_or((start.clone(), false), |(_, layout, done)| (layout, done))
 }
 
-fn is_small(fleet: &Fleet) -> bool {
+/// Whether a fleet is searched: what is chosen before is then no more than where the search begins.
+pub(super) fn is_small(fleet: &Fleet) -> bool {
     let load: u64 = fleet.stores.iter().map(|store| u64::from(store.load)).sum();
     fleet.hosts.len() <= HOSTS_MAX && load <= Filled::LOAD_MAX && !fleet.stores.is_empty()
 }

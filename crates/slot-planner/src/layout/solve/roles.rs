@@ -7,6 +7,8 @@
 
 use super::aims::Aims;
 use super::board::ByHost;
+use super::flow;
+use super::refine;
 use crate::layout::model::*;
 use crate::layout::pairs::Pairs;
 use std::collections::VecDeque;
@@ -39,8 +41,14 @@ impl<'a> Roles<'a> {
     /// Chooses the masters of a layout whose copies are settled. Answers the stores too that have no copy which could be master.
     pub fn assign(fleet: &'a Fleet, before: &Layout, layout: Layout, aims: &'a Aims) -> (Layout, Vec<u32>) {
         let mut roles = Roles::of(fleet, before, layout, aims);
-        roles.begin();
-        roles.thin_pairs();
+        let flows = if refine::is_small(fleet) { None } else { flow::leads(fleet, &roles.at, &roles.was, aims) };
+        match flows {
+            Some(lead) => roles.lead_from(&lead),
+            None => {
+                roles.begin();
+                roles.thin_pairs();
+            }
+        }
         roles.even();
         let lost = std::mem::take(&mut roles.lost);
         (roles.finish(), lost)
@@ -51,6 +59,14 @@ impl<'a> Roles<'a> {
             return None;
         }
         let mut roles = Roles::of(fleet, before, layout.clone(), aims);
+        if let Some(lead) = flow::leads(fleet, &roles.at, &roles.was, aims) {
+            let same = lead.iter().zip(&fleet.first).all(|(copy, first)| copy == first);
+            roles.lead_from(&lead);
+            if (0..roles.load.len()).all(|host| roles.load[host] <= aims.load[host]) {
+                return (!same).then(|| roles.finish());
+            }
+            roles = Roles::of(fleet, before, layout.clone(), aims);
+        }
         for store in 0..fleet.stores.len() as u32 {
             let range = fleet.range(store);
             range.clone().for_each(|copy| roles.owner[copy] = store);
@@ -61,6 +77,14 @@ impl<'a> Roles<'a> {
             }
         }
         roles.calm().then(|| roles.finish())
+    }
+    /// Begins with masters that were chosen elsewhere.
+    fn lead_from(&mut self, lead: &[u32]) {
+        for (store, copy) in (0..).zip(lead) {
+            self.fleet.range(store).for_each(|copy| self.owner[copy] = store);
+            self.lead.push(*copy);
+            self.book(store, *copy);
+        }
     }
     fn of(fleet: &'a Fleet, before: &Layout, layout: Layout, aims: &'a Aims) -> Roles<'a> {
         let hosts = fleet.hosts.len();

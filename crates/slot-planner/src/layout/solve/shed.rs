@@ -133,7 +133,14 @@ pub(super) fn too_full(board: &mut Board<'_>, moving: &mut Vec<u32>) {
         }
         let mut copies: Vec<Candidate> = Vec::new();
         for &copy in by_host.of_host(host).iter().filter(|copy| !board.is_pinned(**copy)) {
-            copies.push(Candidate { size: board.size(copy), copy, leads: board.is_master(copy), picked: false });
+            let beside = board.too_many_led(copy).unwrap_or(NOWHERE);
+            copies.push(Candidate {
+                size: board.size(copy),
+                copy,
+                leads: board.is_master(copy),
+                beside,
+                picked: false,
+            });
         }
         copies.sort_by_key(|c| (c.size, c.copy));
         let excess = u64::try_from(board.over(host)).unwrap_or(0);
@@ -154,6 +161,8 @@ struct Candidate {
     size: u64,
     copy: u32,
     leads: bool,
+    /// The other host, where one of the stores that the two share has to be handed over or to leave.
+    beside: u32,
     picked: bool,
 }
 
@@ -164,7 +173,8 @@ fn pick(copies: &mut [Candidate], excess: u64, surplus: u32, too_many: u64) {
     loop {
         let want = (left / surplus).max(1);
         let fits = copies.partition_point(|c| c.size <= left);
-        let away = |c: &Candidate| c.size.abs_diff(want);
+        // What spares a hand-over may be half as far again from the size that is wanted.
+        let away = |c: &Candidate| c.size.abs_diff(want).saturating_sub(if c.beside == NOWHERE { 0 } else { want / 2 });
         let free = || (0..fits).filter(|n| !copies[*n].picked);
         let role = too_many > 0;
         let of_role = free().filter(|n| copies[*n].leads == role);
@@ -173,6 +183,8 @@ fn pick(copies: &mut [Candidate], excess: u64, surplus: u32, too_many: u64) {
             break;
         };
         copies[best].picked = true;
+        let beside = copies[best].beside;
+        copies.iter_mut().filter(|c| c.beside == beside).for_each(|c| c.beside = NOWHERE);
         left -= copies[best].size;
         too_many = too_many.saturating_sub(u64::from(copies[best].leads));
         surplus = surplus.saturating_sub(1).max(1);
