@@ -96,10 +96,13 @@ impl Others<'_, '_, '_> {
     /// By the search of every plan, of this one master.
     fn is_chosen(&mut self, host: u32) -> bool {
         let bears = self.board.bears();
+        // Each choice has its own looks, as a plan has.
+        let looks = std::mem::take(&mut self.board.looks);
         let chosen = Search { items: &self.items, bears, board: &mut self.board }.best();
         if self.board.is_put(self.store) {
             self.board.lift(self.store);
         }
+        self.board.looks += looks;
         chosen.first().is_some_and(|nth| self.items[0].hosts[*nth] == host)
     }
 

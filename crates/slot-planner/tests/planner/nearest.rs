@@ -327,11 +327,11 @@ proptest! {
     }
 }
 
-/// A plan with everything else of it done.
-fn all_but(world: &World, plan: &Plan, left_out: usize) -> World {
+/// A plan with everything of it done but what is about one store.
+fn all_but(world: &World, plan: &Plan, left_out: &StoreName) -> World {
     let mut then = world.clone();
     let mut rest = plan.clone();
-    rest.tasks.remove(left_out);
+    rest.tasks.retain(|task| task.store.as_ref() != Some(left_out));
     then.complete(&rest);
     then
 }
@@ -350,8 +350,7 @@ proptest! {
         let plan = plan.plan();
         for task in of_plan(&world, plan) {
             let from = task.from.clone().unwrap();
-            let nth = task.task as usize - 1;
-            let then = all_but(&world, plan, nth);
+            let then = all_but(&world, plan, &task.store);
             for (other, change) in stated(&task.places[0]) {
                 let about = About { name: &task.store, host: &other.host, like: &task.to };
                 let changed = made(&then, about, change).expect("it can be made");
