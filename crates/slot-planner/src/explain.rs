@@ -4,8 +4,9 @@
 //! explained with the evidence that is inside it, and only as far as the cluster has not changed since (R14).
 
 mod after;
+pub(crate) mod changed;
+mod role;
 
-use crate::leads::Leads;
 use crate::refusal::WhyNot;
 use crate::view::View;
 use crate::{Inputs, WhatIf, failover, live};
@@ -15,7 +16,7 @@ use slot_types::evidence::Evidence;
 use slot_types::ids::*;
 use slot_types::plan::{EntityRef, Intent, Plan, Task, TaskKind};
 use slot_types::position::Position;
-use slot_types::view::{Candidate, ExplainedCopy, ExplainedStore, ExplainedTask, Lost, OtherHost, Verdict};
+use slot_types::view::{Candidate, ExplainedStore, ExplainedTask, Lost, Verdict};
 use std::collections::BTreeMap;
 
 /// One store as it is now; `None` when there is none of that name. Which plan made it so is for who remembers plans.
@@ -143,43 +144,12 @@ fn places(view: &View<'_>, plan: &Plan, explained: &mut [ExplainedTask]) {
             explained[*nth].places.extend(place);
         }
     }
-    let leads = Leads::of(&then);
-    let roles = explained.iter_mut().filter(|task| task.changed.is_empty() && !task.builds);
-    for task in roles.filter(|task| task.from.is_some()) {
-        task.places = vec![role(&then, &leads, task)];
+    let roles: Vec<&mut ExplainedTask> =
+        explained.iter_mut().filter(|task| task.changed.is_empty() && !task.builds && task.from.is_some()).collect();
+    let judge = role::Judge::of(view, &then, roles.len());
+    for task in roles {
+        task.places.extend(judge.place(task));
     }
-}
-
-/// Why a master is on no other host than the one it goes to.
-fn role(then: &View<'_>, leads: &Leads<'_>, task: &ExplainedTask) -> ExplainedCopy {
-    let verdict = |c: &Candidate| if task.planned { c.planned.clone() } else { c.unplanned.clone() };
-    let able: Vec<&HostName> =
-        task.others.iter().filter(|c| verdict(c) == Verdict::Can).map(|c| &c.slot.host).collect();
-    let compared = leads.why_not(then, &task.store, &task.to.host, &able);
-    let mut others: BTreeMap<HostName, OtherHost> =
-        compared.into_iter().map(|other| (other.host.clone(), other)).collect();
-    let mut say = |host: &HostName, why: String| {
-        let told = OtherHost { host: host.clone(), why, change: None };
-        others.entry(host.clone()).or_insert(told);
-    };
-    for candidate in &task.others {
-        match verdict(candidate) {
-            Verdict::No { why } => say(&candidate.slot.host, why),
-            Verdict::NotFurthest { furthest } => {
-                say(&candidate.slot.host, format!("another copy has more, it ends at {furthest}"));
-            }
-            Verdict::LastResort => say(&candidate.slot.host, "a loss case is open there".into()),
-            Verdict::Can | Verdict::Master => {}
-        }
-    }
-    if let Some(from) = &task.from {
-        say(&from.host, "the master leaves it".into());
-    }
-    for host in then.cluster.hosts.keys() {
-        say(host, "it holds no copy of it".into());
-    }
-    others.remove(&task.to.host);
-    ExplainedCopy { slot: task.to.clone(), best: Some(task.to.host.clone()), others: others.into_values().collect() }
 }
 
 /// Masters by host before the plan and after it.

@@ -12,6 +12,8 @@ mod board;
 mod matching;
 mod why;
 
+pub(crate) use why::Choice;
+
 use crate::view::View;
 use board::{Board, Score};
 use matching::{Matching, Reach};

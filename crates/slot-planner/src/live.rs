@@ -13,7 +13,7 @@ mod place;
 mod rebalance;
 mod wanted;
 
-pub(crate) use explain::{lifted, places, places_of};
+pub(crate) use explain::{FEWER_MAX, lifted, places, places_of};
 pub(crate) use rebalance::{fill, rebalance};
 
 use crate::layout::{self, Fleet, HOST, Layout, NOWHERE, Outcome, RACK, State};

@@ -8,7 +8,7 @@ use crate::Inputs;
 use crate::view::View;
 use slot_types::cluster::*;
 use slot_types::ids::*;
-use slot_types::plan::{EntityRef, Plan, Task, TaskKind};
+use slot_types::plan::{EntityRef, Intent, Plan, Task, TaskKind};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The cluster after the plan, and what is busy then.
@@ -23,6 +23,9 @@ pub(super) fn after(view: &View<'_>, plan: &Plan) -> (Cluster, Inputs) {
         {
             known.declared = *to;
         }
+        if let (TaskKind::Fleet, Intent::Apply(file)) = (&task.kind, &plan.intent) {
+            extend(&mut cluster, file);
+        }
         let Some(name) = &task.store else { continue };
         if version_changed(view, plan, &EntityRef::Store(name.clone())) {
             continue;
@@ -34,6 +37,16 @@ pub(super) fn after(view: &View<'_>, plan: &Plan) -> (Cluster, Inputs) {
         }
     }
     (cluster, inputs)
+}
+
+/// What a cluster file gives to hosts that are there. Those that are new in it have no agent yet.
+fn extend(cluster: &mut Cluster, file: &FleetSpec) {
+    for (name, host) in &mut cluster.hosts {
+        if let Some(spec) = file.hosts.get(name) {
+            host.at.clone_from(&spec.at);
+            host.slots.extend(spec.slots.clone());
+        }
+    }
 }
 
 fn carry_out(store: &mut Store, task: &Task, busy: &mut BTreeSet<SlotId>) {

@@ -75,6 +75,11 @@ impl<'b, 'a> Board<'b, 'a> {
         self.look_again(host);
     }
 
+    /// Whether the master of a store is put down.
+    pub fn is_put(&self, store: u32) -> bool {
+        self.lead[store as usize] != NONE
+    }
+
     /// The stores whose master is on a host.
     pub fn led(&self, host: u32) -> &[u32] {
         &self.led[host as usize]

@@ -1,29 +1,62 @@
 //! Why a master went to one copy and not to another that could take it as well.
 //!
 //! What always holds: copies are compared by the score that chooses among them, all else staying as it is; a change that is said to
-//! make another one the choice was made on the same board.
+//! make another one the choice was made on the same board, and the very search that plans chose that one; no change with fewer
+//! masters does, unless it is said that the search was cut short.
 
 use super::board::{Board, Score};
-use super::{Item, Leads};
+use super::{Item, Leads, Search};
+use crate::handed::{HandOver, Sets};
+use crate::live::FEWER_MAX;
 use crate::view::View;
 use slot_types::ids::*;
-use slot_types::view::{Change, LedElsewhere, OtherHost};
+use slot_types::view::LedElsewhere;
 
-/// More masters than this off one host is no change that anybody makes.
-const FEWER_MAX: usize = 8;
+/// A store's master taken up: the host that it goes to, and every host that could have it.
+pub(crate) struct Choice<'c> {
+    pub store: &'c StoreName,
+    pub chosen: &'c HostName,
+    pub able: &'c [&'c HostName],
+}
 
-impl Leads<'_> {
-    /// In what each of these hosts is worse for a store's master than the one that it is on.
-    pub fn why_not(&self, view: &View<'_>, name: &StoreName, chosen: &HostName, able: &[&HostName]) -> Vec<OtherHost> {
-        let Some((store, to)) = self.store(name).zip(self.host(chosen)) else { return Vec::new() };
-        let hosts: Vec<u32> = able.iter().filter_map(|host| self.host(host)).collect();
+/// Masters that would have to be led elsewhere.
+pub(crate) struct Fewer {
+    /// As few as possible; `None` where no set of them is enough.
+    pub led_elsewhere: Option<Vec<LedElsewhere>>,
+    /// Whether not all of the smaller sets were looked at.
+    pub bounded: bool,
+}
+
+impl<'a> Leads<'a> {
+    /// In what a host is worse for a store's master than the one that it goes to.
+    pub fn why_not(&self, view: &View<'_>, choice: &Choice<'_>, host: &HostName) -> Option<String> {
+        let mut others = self.taken_up(view, choice)?;
+        Some(others.why(self.host(host)?))
+    }
+
+    /// The fewest masters off a host with which it would be the choice; so many stores are looked at at most.
+    pub fn fewer(&self, view: &View<'_>, choice: &Choice<'_>, host: &HostName, looks: u64) -> Option<Fewer> {
+        let mut others = self.taken_up(view, choice)?;
+        Some(others.fewer(self.host(host)?, looks))
+    }
+
+    /// Whether it is the choice as things are.
+    pub fn is_chosen(&self, view: &View<'_>, choice: &Choice<'_>, host: &HostName) -> bool {
+        self.taken_up(view, choice).zip(self.host(host)).is_some_and(|(mut others, host)| others.is_chosen(host))
+    }
+
+    fn taken_up<'l, 'v>(&'l self, view: &'v View<'v>, choice: &Choice<'_>) -> Option<Others<'l, 'a, 'v>> {
+        let (store, to) = self.store(choice.store).zip(self.host(choice.chosen))?;
+        let mut hosts: Vec<u32> = choice.able.iter().filter_map(|host| self.host(host)).collect();
+        hosts.sort_unstable();
+        hosts.dedup();
         let mut load = view.masters();
-        if let Some(count) = load.get_mut(chosen) {
+        if let Some(count) = load.get_mut(self.hosts[self.lead[store as usize] as usize]) {
             *count = count.saturating_sub(1);
         }
-        let item = Item { store, hosts: Vec::new() };
-        let mut others = Others { leads: self, view, board: Board::of(self, &|_| false, &[item], &load), store, to };
-        hosts.iter().map(|host| others.why(*host, &hosts)).collect()
+        let items = vec![Item { store, hosts }];
+        let board = Board::of(self, &|_| false, &items, &load);
+        Some(Others { leads: self, view, board, items, store, to })
     }
 }
 
@@ -32,6 +65,8 @@ struct Others<'l, 'a, 'v> {
     leads: &'l Leads<'a>,
     view: &'v View<'v>,
     board: Board<'l, 'a>,
+    /// The one, with the hosts that could have it.
+    items: Vec<Item>,
     store: u32,
     to: u32,
 }
@@ -44,59 +79,69 @@ impl Others<'_, '_, '_> {
         score
     }
 
-    fn why(&mut self, host: u32, able: &[u32]) -> OtherHost {
+    fn why(&mut self, host: u32) -> String {
         let chosen = self.leads.hosts[self.to as usize];
         let (here, there) = (self.score(host), self.score(self.to));
         let with = |host: u32| self.board.load[host as usize] + 1;
-        let why = if here.worst != there.worst {
+        if here.worst != there.worst {
             let (here, there) = (here.worst, there.worst);
             format!("a host's loss could leave {here} masters on one host; with {chosen} it is {there}")
         } else if here > there {
             format!("it would have {} masters, {chosen} would have {}", with(host), with(self.to))
         } else {
             format!("it is as good as {chosen}; all masters of a plan are chosen together, and the first by name then")
-        };
-        let change = self.change(host, able).map(|led_elsewhere| Change { led_elsewhere, slot_bytes: None });
-        OtherHost { host: self.leads.hosts[host as usize].clone(), why, change }
-    }
-
-    /// The fewest masters off a host, one after the other, with which it would be better than every other.
-    fn change(&mut self, host: u32, able: &[u32]) -> Option<Vec<LedElsewhere>> {
-        let mut moved: Vec<(u32, u32)> = Vec::new();
-        let is_best = |others: &mut Self| {
-            let here = others.score(host);
-            let rest = able.iter().copied().chain([others.to]).filter(|other| *other != host);
-            rest.collect::<Vec<u32>>().into_iter().all(|other| here < others.score(other))
-        };
-        let mut found = is_best(self);
-        while !found && moved.len() < FEWER_MAX {
-            let Some((store, to)) = self.led_elsewhere(host) else { break };
-            self.hand_over(store, to);
-            moved.push((store, to));
-            found = is_best(self);
         }
-        let told = moved.iter().map(|(store, to)| self.told(*store, host, *to)).collect::<Option<Vec<LedElsewhere>>>();
-        moved.iter().rev().for_each(|(store, _)| self.hand_over(*store, host));
-        told.filter(|told| found && !told.is_empty())
     }
 
-    /// The hand-over off a host that makes it best for the master that is taken up.
-    fn led_elsewhere(&mut self, host: u32) -> Option<(u32, u32)> {
-        let mut best = (self.score(host), None);
-        for store in self.board.led(host).to_vec() {
-            for to in self.leads.heirs[store as usize].clone() {
-                if self.told(store, host, to).is_none() {
-                    continue;
+    /// By the search of every plan, of this one master.
+    fn is_chosen(&mut self, host: u32) -> bool {
+        let bears = self.board.bears();
+        // Each choice has its own looks, as a plan has.
+        let looks = std::mem::take(&mut self.board.looks);
+        let chosen = Search { items: &self.items, bears, board: &mut self.board }.best();
+        if self.board.is_put(self.store) {
+            self.board.lift(self.store);
+        }
+        self.board.looks += looks;
+        chosen.first().is_some_and(|nth| self.items[0].hosts[*nth] == host)
+    }
+
+    fn fewer(&mut self, host: u32, looks: u64) -> Fewer {
+        let sets = Sets::of(self.hand_overs(host).into_iter());
+        let (most, mut bounded) = (self.board.looks + looks, false);
+        for size in 0..=FEWER_MAX {
+            let mut found: Option<Vec<HandOver>> = None;
+            sets.each(size, &mut |set| {
+                if size > 0 && self.board.looks > most {
+                    bounded = true;
+                    return false;
                 }
-                self.hand_over(store, to);
-                let then = self.score(host);
-                self.hand_over(store, host);
-                if then < best.0 {
-                    best = (then, Some((store, to)));
+                set.iter().for_each(|(store, to)| self.hand_over(*store, *to));
+                if self.is_chosen(host) {
+                    found = Some(set.to_vec());
                 }
+                set.iter().rev().for_each(|(store, _)| self.hand_over(*store, host));
+                found.is_none()
+            });
+            if found.is_some() || bounded {
+                let told = |set: Vec<HandOver>| set.into_iter().filter_map(|(store, to)| self.told(store, host, to));
+                return Fewer { led_elsewhere: found.map(|set| told(set).collect()), bounded };
             }
         }
-        best.1
+        Fewer { led_elsewhere: None, bounded }
+    }
+
+    /// The masters of a host that can be handed over now, with what that changes: who leads one more, and who could take it over.
+    fn hand_overs(&self, host: u32) -> Vec<(Vec<u32>, HandOver)> {
+        let mut all = Vec::new();
+        for store in self.board.led(host).iter().copied() {
+            let heirs = &self.leads.heirs[store as usize];
+            for to in heirs.iter().copied().filter(|to| self.told(store, host, *to).is_some()) {
+                let effect = [to].into_iter().chain(heirs.iter().copied()).collect();
+                all.push((effect, (store, to)));
+            }
+        }
+        all
     }
 
     fn hand_over(&mut self, store: u32, to: u32) {

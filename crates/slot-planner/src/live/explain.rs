@@ -1,22 +1,49 @@
 //! Why a copy is where it is, and why not on each other host, all else staying as it is.
 //!
 //! What always holds: hosts are compared by the rank that places a moved or rebuilt copy, so what is said here is what a plan would do;
-//! a change that is said to make a host the choice was computed with that very rank.
+//! a change that is said to make a host the choice was made, and the copy ranked again with that very rank: nothing nearer does, in
+//! the order of [`Change`], unless it says that the search was cut short.
+
+mod permit;
 
 use super::place::Table;
 use super::{Chart, Lead, Stance};
+use crate::handed::{HandOver, Sets};
 use crate::layout::choice::Rank;
 use crate::layout::{NOWHERE, WhyNotHere};
 use crate::view::View;
 use slot_types::cluster::*;
 use slot_types::ids::*;
-use slot_types::view::{Change, ExplainedCopy, LedElsewhere, OtherHost};
+use slot_types::view::{Change, ExplainedCopy, LedElsewhere, OtherHost, Were};
 use std::collections::BTreeSet;
 
 /// More room than this on one host is no change that anybody makes.
 const BYTES_MAX: u64 = 1 << 50;
 /// More masters than this off one host is no change either.
-const FEWER_MAX: usize = 8;
+pub(crate) const FEWER_MAX: usize = 8;
+/// So many ranks are looked at for one answer at most: of each copy and host an equal part.
+const LOOKS_MAX: u64 = 20_000_000;
+/// What it costs, in ranks, to look at a copy or a host of a cluster in which something is otherwise.
+const LOOKS_EACH: u64 = 10;
+
+/// What may still be looked at.
+struct Looks {
+    left: u64,
+    /// For the sets of hand-overs off one host.
+    each: u64,
+}
+
+impl Looks {
+    fn of(copies: usize, chart: &Chart<'_>) -> Looks {
+        Looks { left: LOOKS_MAX, each: LOOKS_MAX / (copies * chart.hosts.len()).max(1) as u64 }
+    }
+
+    /// Whether there is enough left to look at a cluster in which something is otherwise.
+    fn at_another(&mut self, chart: &Chart<'_>) -> bool {
+        let cost = LOOKS_EACH * (chart.layout.at.len() + chart.hosts.len()) as u64;
+        self.left.checked_sub(cost).map(|left| self.left = left).is_some()
+    }
+}
 
 /// Each copy of a store that has its place, the master's first.
 pub(crate) fn places(view: &View<'_>, name: &StoreName, store: &Store) -> Vec<ExplainedCopy> {
@@ -31,9 +58,9 @@ pub(crate) fn places(view: &View<'_>, name: &StoreName, store: &Store) -> Vec<Ex
 /// These copies, each taken up by itself; `None` for one that has no place.
 pub(crate) fn places_of(view: &View<'_>, copies: &[(&StoreName, &SlotId)]) -> Vec<Option<ExplainedCopy>> {
     let chart = Chart::of(view, &BTreeSet::new(), |_, known| Stance::kept(known));
-    let table = Table::of(&chart, &chart.layout);
-    let mut judge = Judge { view, chart: &chart, table };
-    copies.iter().map(|(name, slot)| judge.place(name, slot)).collect()
+    let mut looks = Looks::of(copies.len(), &chart);
+    let mut judge = Judge::of(view, &chart);
+    copies.iter().map(|(name, slot)| judge.place(name, slot, &mut looks)).collect()
 }
 
 /// The problem with one copy of a store taken up: its number, and which of its copies that is.
@@ -73,105 +100,178 @@ struct Taken<'s> {
     slot: &'s SlotId,
 }
 
-impl Judge<'_, '_> {
-    fn place(&mut self, name: &StoreName, slot: &SlotId) -> Option<ExplainedCopy> {
+impl<'c, 'a> Judge<'c, 'a> {
+    fn of(view: &'c View<'a>, chart: &'c Chart<'c>) -> Self {
+        Judge { view, chart, table: Table::of(chart, &chart.layout) }
+    }
+
+    fn find<'s>(&self, name: &StoreName, slot: &'s SlotId) -> Option<Taken<'s>> {
         let store = self.chart.number(name)?;
         let copies = self.chart.layout.copies(&self.chart.fleet, store);
         let nth = copies.iter().position(|host| *host != NOWHERE && self.chart.slot(store, *host) == Some(slot))?;
-        let host = self.table.seats.lift(store, nth);
-        let explained = self.explain(Taken { store, nth, slot });
-        self.table.seats.put(store, nth, host);
-        Some(explained)
+        Some(Taken { store, nth, slot })
+    }
+
+    /// With a copy taken up, which is put down again.
+    fn taken_up<T>(&mut self, copy: Taken<'_>, look: impl FnOnce(&mut Self) -> T) -> T {
+        let host = self.table.seats.lift(copy.store, copy.nth);
+        let seen = look(self);
+        self.table.seats.put(copy.store, copy.nth, host);
+        seen
+    }
+
+    fn place(&mut self, name: &StoreName, slot: &SlotId, looks: &mut Looks) -> Option<ExplainedCopy> {
+        let copy = self.find(name, slot)?;
+        let each = looks.each;
+        let (best, seen) = self.taken_up(copy, |judge| {
+            let best = judge.table.hosts().filter_map(|host| judge.rank(copy, host).ok()).min();
+            let others = judge.table.hosts().filter(|host| *judge.chart.host(*host) != slot.host);
+            let seen: Vec<_> = others.map(|host| judge.other(copy, host, best.as_ref(), each)).collect();
+            (best, seen)
+        });
+        let mut others = Vec::new();
+        for (mut other, is_forbidden) in seen {
+            if is_forbidden {
+                match permit::nearest(self.view, (name, slot), &other.host, looks) {
+                    Ok(change) => other.change = Some(change),
+                    Err(why) => other.no_change = why,
+                }
+            }
+            others.push(other);
+        }
+        let best = best.map(|best| self.chart.host(best.host).clone());
+        Some(ExplainedCopy { slot: slot.clone(), best, others })
     }
 
     /// The slot it is on is free for it.
     fn rank(&self, copy: Taken<'_>, host: u32) -> Result<Rank, WhyNotHere> {
-        match *self.chart.host(host) == copy.slot.host && self.view.takes_copies(&copy.slot.host).is_ok() {
+        let is_own = *self.chart.host(host) == copy.slot.host && self.view.takes_copies(&copy.slot.host).is_ok();
+        match is_own && !self.chart.never_on.contains(&(copy.store, host)) {
             true => Ok(self.table.seats.rank_with(copy.store, copy.nth, host, 0)),
             false => self.table.rank(copy.store, copy.nth, NOWHERE, host),
         }
     }
 
-    fn explain(&mut self, copy: Taken<'_>) -> ExplainedCopy {
-        let best = self.table.hosts().filter_map(|host| self.rank(copy, host).ok()).min();
-        let mut others = Vec::new();
-        for host in self.table.hosts().filter(|host| *self.chart.host(*host) != copy.slot.host) {
-            let ranked = self.rank(copy, host);
-            let why = match (&ranked, &best) {
-                (Err(why), _) => self.table.named(self.view, copy.store, host, *why).to_string(),
-                (Ok(here), Some(best)) if here.host != best.host => worse(self.chart, here, best),
-                (Ok(_), _) => String::new(),
-            };
-            let is_full = matches!(ranked, Err(WhyNotHere::Slots | WhyNotHere::Bytes { .. }));
-            let change = best
-                .filter(|_| is_full || !why.is_empty() && ranked.is_ok())
-                .and_then(|best| self.change(copy, host, &best, is_full));
-            others.push(OtherHost { host: self.chart.host(host).clone(), why, change });
-        }
-        let best = best.map(|best| self.chart.host(best.host).clone());
-        ExplainedCopy { slot: copy.slot.clone(), best, others }
-    }
-
-    /// The nearest change with which a host would be better than the best one: no more masters led elsewhere than it takes, and
-    /// one more slot, of the least size, where it has none or fill decides.
-    fn change(&mut self, copy: Taken<'_>, host: u32, best: &Rank, is_full: bool) -> Option<Change> {
-        let seats = |judge: &Self, more: u64| judge.table.seats.rank_with(copy.store, copy.nth, host, more);
-        let mut moved: Vec<(u32, usize)> = Vec::new();
-        while seats(self, BYTES_MAX) >= *best && moved.len() < FEWER_MAX {
-            let Some(next) = self.led_elsewhere(copy, host, seats(self, BYTES_MAX)) else { break };
-            self.hand_over(next);
-            moved.push(next);
-        }
-        let room = match seats(self, 0) < *best && !is_full {
-            true => Some(None),
-            false => self.least_room(copy, host, best).map(Some),
+    /// Why not another host, and whether a rule says so that no room lifts: then the change is found elsewhere.
+    fn other(&mut self, copy: Taken<'_>, host: u32, best: Option<&Rank>, looks: u64) -> (OtherHost, bool) {
+        let ranked = self.rank(copy, host);
+        let why = match (&ranked, best) {
+            (Err(why), _) => self.table.named(self.view, copy.store, host, *why).to_string(),
+            (Ok(here), Some(best)) if here.host != best.host => worse(self.chart, here, best),
+            (Ok(_), _) => String::new(),
         };
-        // The master's former host comes first among the copies once it is handed over, so it is told by where it went.
-        let told: Vec<LedElsewhere> = moved.iter().filter_map(|(store, _)| self.told(*store)).collect();
-        moved.iter().rev().for_each(|one| self.hand_over(*one));
-        let slot_bytes = room?;
-        (told.len() == moved.len()).then_some(Change { led_elsewhere: told, slot_bytes })
+        let is_forbidden = ranked.is_err_and(|why| !self.room_helps(copy, host, why));
+        let change = (!is_forbidden && !why.is_empty()).then(|| self.nearest(copy, host, looks));
+        let other = OtherHost { host: self.chart.host(host).clone(), why, change, no_change: String::new() };
+        (other, is_forbidden)
     }
 
-    fn least_room(&self, copy: Taken<'_>, host: u32, best: &Rank) -> Option<u64> {
-        let size = self.view.cluster.stores.get(self.chart.store(copy.store))?.spec.size_bytes;
-        least(size, |more| self.table.seats.rank_with(copy.store, copy.nth, host, more) < *best)
+    /// Whether one more free slot is all that a host lacks to be allowed.
+    fn room_helps(&self, copy: Taken<'_>, host: u32, why: WhyNotHere) -> bool {
+        matches!(why, WhyNotHere::Slots | WhyNotHere::Bytes { .. }) && !self.table.is_full(copy.store, host)
     }
 
-    fn told(&self, store: u32) -> Option<LedElsewhere> {
-        let host = self.table.seats.layout.master(&self.chart.fleet, store);
+    /// The nearest change with which a host that no rule forbids would be better than every other one.
+    fn nearest(&mut self, copy: Taken<'_>, host: u32, looks: u64) -> Change {
+        let is_full = self.rank(copy, host).is_err();
+        let sets = Sets::of(self.hand_overs(copy, host).into_iter());
+        let (mut left, mut bounded) = (looks, false);
+        for size in 0..=FEWER_MAX {
+            let mut found: Option<(Option<u64>, Vec<HandOver>)> = None;
+            let cost = if size == 0 { 0 } else { self.chart.hosts.len() as u64 + 8 * size as u64 };
+            sets.each(size, &mut |set| {
+                let Some(rest) = left.checked_sub(cost) else {
+                    bounded = true;
+                    return false;
+                };
+                left = rest;
+                set.iter().for_each(|one| self.hand_over(*one));
+                let room = self.least_room(copy, host, is_full);
+                set.iter().rev().for_each(|one| self.hand_over(*one));
+                if let Some(room) = room.filter(|room| found.as_ref().is_none_or(|(known, _)| room < known)) {
+                    found = Some((room, set.to_vec()));
+                }
+                true
+            });
+            if let Some((slot_bytes, set)) = found {
+                let led_elsewhere = set.iter().filter_map(|one| self.told(*one)).collect();
+                return Change { were: Vec::new(), led_elsewhere, slot_bytes, bounded };
+            }
+            if bounded {
+                break;
+            }
+        }
+        self.without_better(copy, host, is_full, bounded)
+    }
+
+    /// The store being kept away from every host that is better.
+    fn without_better(&self, copy: Taken<'_>, host: u32, is_full: bool, bounded: bool) -> Change {
+        let slot_bytes = is_full.then(|| self.fits(copy, host));
+        let here = self.table.seats.rank_with(copy.store, copy.nth, host, slot_bytes.unwrap_or(0));
+        let ranked = self.table.hosts().filter(|other| *other != host).filter_map(|other| self.rank(copy, other).ok());
+        let better = ranked.filter(|rank| *rank < here).map(|rank| self.chart.host(rank.host).clone()).collect();
+        Change { were: vec![Were::NeverOn(better)], led_elsewhere: Vec::new(), slot_bytes, bounded }
+    }
+
+    /// Bytes of one more slot on a host with which the copy may be there.
+    fn fits(&self, copy: Taken<'_>, host: u32) -> u64 {
+        let size = self.chart.fleet.stores[copy.store as usize].size;
+        let then = self.table.seats.tally.bytes[host as usize].saturating_add(size);
+        size.max(then.saturating_sub(self.chart.fleet.hosts[host as usize].bytes))
+    }
+
+    /// The room that a host lacks to be better than every other one: none, or one more free slot of the least size. `None` where no
+    /// room is enough.
+    fn least_room(&self, copy: Taken<'_>, host: u32, is_full: bool) -> Option<Option<u64>> {
+        let others = self.table.hosts().filter(|other| *other != host);
+        let best = others.filter_map(|other| self.rank(copy, other).ok()).min();
+        let is_best = |more: u64| {
+            let here = self.table.seats.rank_with(copy.store, copy.nth, host, more);
+            best.is_none_or(|best| here < best)
+        };
+        if !is_full && is_best(0) {
+            return Some(None);
+        }
+        least(self.fits(copy, host), is_best).map(Some)
+    }
+
+    /// The copy that leads a store once its nth copy does.
+    fn told(&self, (store, nth): HandOver) -> Option<LedElsewhere> {
+        let host = self.table.seats.layout.copies(&self.chart.fleet, store)[nth as usize];
         Some(LedElsewhere { store: self.chart.store(store).clone(), to: self.chart.slot(store, host)?.clone() })
     }
 
-    /// The master of this host whose hand-over makes the host best for the copy: (store, which of its copies takes it). It is one
-    /// that can be handed over now.
-    fn led_elsewhere(&mut self, copy: Taken<'_>, host: u32, now: Rank) -> Option<(u32, usize)> {
-        let (chart, view) = (self.chart, self.view);
-        let fleet = &chart.fleet;
-        let mut found: Option<(Rank, (u32, usize))> = None;
+    /// The masters of a host that can be handed over now, each to a copy that can take it, with what that changes for the copy that
+    /// is taken up: whose load grows, and which hosts share one more master with it.
+    fn hand_overs(&self, copy: Taken<'_>, host: u32) -> Vec<(Vec<u32>, HandOver)> {
+        let (fleet, layout) = (&self.chart.fleet, &self.table.seats.layout);
+        let siblings = layout.copies(fleet, copy.store);
+        let mut all = Vec::new();
         for store in (0..).take(fleet.stores.len()).filter(|store| *store != copy.store) {
-            if self.table.seats.layout.master(fleet, store) != host {
+            if layout.master(fleet, store) != host {
                 continue;
             }
-            for nth in 1..self.table.seats.layout.copies(fleet, store).len() {
-                let to = self.table.seats.layout.copies(fleet, store)[nth];
-                if to == NOWHERE || !can_take(view, chart, store, (host, to)) {
+            let copies = layout.copies(fleet, store);
+            for (nth, to) in (0..).zip(copies).skip(1).filter(|(_, to)| **to != NOWHERE) {
+                if !can_take(self.view, self.chart, store, (host, *to)) {
                     continue;
                 }
-                self.hand_over((store, nth));
-                let then = self.table.seats.rank_with(copy.store, copy.nth, host, BYTES_MAX);
-                self.hand_over((store, nth));
-                if then < now && found.as_ref().is_none_or(|(known, _)| then < *known) {
-                    found = Some((then, (store, nth)));
-                }
+                let mut effect: Vec<u32> = match copy.nth {
+                    0 => copies.iter().copied().filter(|other| siblings.contains(other)).collect(),
+                    _ if siblings.first() == Some(to) => copies.to_vec(),
+                    _ => Vec::new(),
+                };
+                effect.sort_unstable();
+                effect.insert(0, *to);
+                all.push((effect, (store, nth)));
             }
         }
-        found.map(|(_, one)| one)
+        all
     }
 
     /// The nth copy of a store and its master exchange roles.
-    fn hand_over(&mut self, (store, nth): (u32, usize)) {
-        let seats = &mut self.table.seats;
+    fn hand_over(&mut self, (store, nth): HandOver) {
+        let (seats, nth) = (&mut self.table.seats, nth as usize);
         let (was, is) = (seats.lift(store, 0), seats.lift(store, nth));
         seats.put(store, 0, is);
         seats.put(store, nth, was);

@@ -291,7 +291,7 @@ impl<'c, 'a> Table<'c, 'a> {
     }
 
     /// Whether a host's disk has less to spare than a copy takes.
-    fn is_full(&self, store: u32, host: u32) -> bool {
+    pub fn is_full(&self, store: u32, host: u32) -> bool {
         self.spare[host as usize].is_some_and(|spare| spare < self.chart.takes[store as usize])
     }
 

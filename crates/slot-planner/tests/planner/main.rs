@@ -13,6 +13,7 @@ mod last_resort;
 mod leads;
 mod lines;
 mod mutations;
+mod nearest;
 mod parts;
 mod place;
 mod random;

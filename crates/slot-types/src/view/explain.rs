@@ -50,13 +50,67 @@ pub struct Candidate {
     pub unplanned: Verdict,
 }
 
-/// What would make another host the choice for a copy, all of it together.
+/// The nearest change that would make another host the choice, all of it together (docs/adr/0044).
+///
+/// First everything that forbids the host is lifted: each of it is needed. Of what then makes it the choice, fewer masters there come
+/// before masters and room together; of as few masters, no new room comes before some, and less before more. Where neither helps, the
+/// hosts that are better are left out, and no more than those.
 #[derive(Clone, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
 pub struct Change {
+    /// What would have to be otherwise, each of them.
+    pub were: Vec<Were>,
     /// Fewer masters there: these stores are led from elsewhere.
     pub led_elsewhere: Vec<LedElsewhere>,
     /// One more slot there, free and at least so large; `None` where it has room enough.
     pub slot_bytes: Option<u64>,
+    /// Whether the search was cut short, so that a nearer one may exist.
+    pub bounded: bool,
+}
+
+/// One thing that is otherwise.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub enum Were {
+    /// The host is Active.
+    Active,
+    /// Its agent is heard.
+    Heard,
+    /// The disk that it presents is admitted.
+    Admitted,
+    /// No running plan holds it.
+    Unclaimed,
+    /// It is in another failure domain than the host of this copy.
+    ApartFrom(SlotId),
+    /// Its copy of the store is on another host.
+    CopyOn {
+        /// That copy.
+        slot: SlotId,
+        /// The host: the best one for it but this.
+        to: HostName,
+    },
+    /// The file does not keep the store away from it.
+    Allowed,
+    /// Its disk has so many bytes more free.
+    DiskBytes(u64),
+    /// The file keeps the store away from these hosts.
+    NeverOn(Vec<HostName>),
+    /// These hosts are Draining.
+    Draining(Vec<HostName>),
+    /// It holds a copy of the store that is as well as the one that was chosen.
+    HoldsCopy,
+    /// Its copy is Serving, and whole.
+    Serving,
+    /// The engine of its copy is seen as the recorded copy, doing what that of the chosen one does.
+    Following,
+    /// Its copy is so many records behind, or fewer.
+    Behind(u64),
+    /// Its copy was verified no longer ago than this, in milliseconds.
+    VerifiedWithin(u64),
+    /// Its copy ends there, or further.
+    EndsAt(Position),
+    /// The loss case that is open on its copy is closed.
+    CaseClosed(LossCaseId),
+    /// Its copy does not differ from its master.
+    Agreeing,
 }
 
 /// A store's master on another of its copies.
@@ -75,8 +129,10 @@ pub struct OtherHost {
     pub host: HostName,
     /// The one reason why it is not the choice, all else staying as it is; empty for the one that is.
     pub why: String,
-    /// The nearest change that would make it the choice, as far as masters and room go; `None` where those would not.
+    /// The nearest change that would make it the choice; `None` for the one that is, and where `no_change` says why there is none.
     pub change: Option<Change>,
+    /// Why no change is said; empty where one is, and for the host that is the choice.
+    pub no_change: String,
 }
 
 /// Where a copy is, and where it would be put now.

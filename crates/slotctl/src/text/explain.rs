@@ -7,6 +7,7 @@ use super::layout::*;
 use super::show;
 use slot_types::cluster::Role;
 use slot_types::evidence::Seen;
+use slot_types::ids::HostName;
 use slot_types::render::size;
 use slot_types::view::*;
 
@@ -76,22 +77,56 @@ fn place(copy: &ExplainedCopy) -> String {
     let mut text = format!("\n{}", wrap(&format!("place of {:<9}  ", copy.slot.to_string()), &best));
     for other in &copy.others {
         let why = if other.why.is_empty() { "the best host for it now" } else { &other.why };
-        let change = other.change.as_ref().map(change);
-        text += &wrap(&format!("  {:<8}  ", other.host.to_string()), &format!("{why}{}", change.unwrap_or_default()));
+        text += &wrap(&format!("  {:<8}  ", other.host.to_string()), &format!("{why}{}", nearest(other)));
     }
     text
 }
 
-/// `; would be chosen with 2 fewer masters (store3 on imap7/31, store9 on imap8/02) and one more free slot of 40 GB`.
-fn change(change: &Change) -> String {
-    let mut parts = Vec::new();
+/// `; would be chosen were it active, with 2 fewer masters (store3 on imap7/31, store9 on imap8/02) and one more free slot of 40 GB`.
+fn nearest(other: &OtherHost) -> String {
+    let Some(change) = &other.change else {
+        return if other.no_change.is_empty() {
+            String::new()
+        } else {
+            format!("; no change said: {}", other.no_change)
+        };
+    };
+    let mut parts: Vec<String> = change.were.iter().map(were).collect();
+    let mut with = Vec::new();
     if !change.led_elsewhere.is_empty() {
         let led: Vec<String> = change.led_elsewhere.iter().map(|one| format!("{} on {}", one.store, one.to)).collect();
         let masters = count(led.len() as u64, "fewer master");
-        parts.push(format!("{masters} ({})", led.join(", ")));
+        with.push(format!("{masters} ({})", led.join(", ")));
     }
-    parts.extend(change.slot_bytes.map(|bytes| format!("one more free slot of {}", size(shown(bytes)))));
-    format!("; would be chosen with {}", parts.join(" and "))
+    with.extend(change.slot_bytes.map(|bytes| format!("one more free slot of {}", size(shown(bytes)))));
+    parts.extend((!with.is_empty()).then(|| format!("with {}", with.join(" and "))));
+    let nothing = if parts.is_empty() { ", alone, as things are" } else { "" };
+    let bounded = if change.bounded { " (not every nearer change was looked at)" } else { "" };
+    format!("; would be chosen{nothing} {}{bounded}", parts.join(", ")).trim_end().into()
+}
+
+fn were(were: &Were) -> String {
+    let names = |hosts: &[HostName]| hosts.iter().map(HostName::as_str).collect::<Vec<_>>().join(" ");
+    match were {
+        Were::Active => "were it Active".into(),
+        Were::Heard => "were its agent heard".into(),
+        Were::Admitted => "were its disk admitted".into(),
+        Were::Unclaimed => "were it held by no running plan".into(),
+        Were::ApartFrom(slot) => format!("were it in another failure domain than {}", slot.host),
+        Were::CopyOn { slot, to } => format!("were {slot} on {to}"),
+        Were::Allowed => "did the file not say never there".into(),
+        Were::DiskBytes(bytes) => format!("had its disk {} more free", size(shown(*bytes))),
+        Were::NeverOn(hosts) => format!("did the file say never on {}", names(hosts)),
+        Were::Draining(hosts) => format!("were {} Draining", names(hosts)),
+        Were::HoldsCopy => "had it a copy as well as the chosen one".into(),
+        Were::Serving => "were its copy Serving".into(),
+        Were::Following => "were its engine seen doing its part".into(),
+        Were::Behind(records) => format!("were it at most {} behind", count(*records, "record")),
+        Were::VerifiedWithin(ms) => format!("were it verified within {} s", ms / 1000),
+        Were::EndsAt(position) => format!("did it end at {position}"),
+        Were::CaseClosed(case) => format!("were {case} closed"),
+        Were::Agreeing => "did it not differ".into(),
+    }
 }
 
 /// Why no other host, in a plan: hosts of which the same is said are named together.
@@ -105,7 +140,7 @@ fn place_in_plan(copy: &ExplainedCopy, alone: bool) -> String {
     }
     let mut said: Vec<(String, Vec<&str>)> = Vec::new();
     for other in copy.others.iter().filter(|other| !other.why.is_empty()) {
-        let why = format!("{}{}", other.why, other.change.as_ref().map(change).unwrap_or_default());
+        let why = format!("{}{}", other.why, nearest(other));
         match said.iter_mut().find(|(known, _)| *known == why) {
             Some((_, hosts)) => hosts.push(other.host.as_str()),
             None => said.push((why, vec![other.host.as_str()])),

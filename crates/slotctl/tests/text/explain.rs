@@ -60,7 +60,9 @@ pub fn explained_store() -> ExplainedStore {
                 others: vec![
                     other(4, "it would be 81.2% full, imap7 would be 78.0%", Some(40_123_456_789)),
                     other(8, "no free slot is large enough", Some(500_000_000_000)),
-                    other(9, "imap9/04 of the same store is in the same failure domain", None),
+                    were(9, "imap9/04 holds a copy of it in the same domain", vec![elsewhere(9, 4, 11)]),
+                    were(10, "imap9/04 holds a copy of it in the same domain", vec![Were::ApartFrom(slot(9, 4))]),
+                    OtherHost { no_change: "no other host may have imap11/05".into(), ..other(11, "x", None) },
                 ],
             },
             ExplainedCopy {
@@ -68,7 +70,11 @@ pub fn explained_store() -> ExplainedStore {
                 best: Some(slot(8, 1).host),
                 others: vec![
                     fewer(4, "a host's loss could leave 25 masters on one host; with imap8 it is 23"),
+                    were(5, "the file says never there", vec![Were::Allowed, Were::DiskBytes(1_234_567)]),
+                    were(6, "its host is Draining", vec![Were::Active, Were::NeverOn(vec![slot(8, 1).host])]),
+                    were(7, "its host presents another or an older disk", vec![Were::Admitted, Were::Heard]),
                     other(8, "", None),
+                    were(12, "a running plan holds its host", vec![Were::Unclaimed]),
                 ],
             },
         ],
@@ -79,14 +85,23 @@ pub fn explained_store() -> ExplainedStore {
 
 fn other(host: u16, why: &str, more: Option<u64>) -> OtherHost {
     let change = more.map(|bytes| Change { slot_bytes: Some(bytes), ..Change::default() });
-    OtherHost { host: slot(host, 1).host, why: why.into(), change }
+    OtherHost { host: slot(host, 1).host, why: why.into(), change, no_change: String::new() }
+}
+
+/// A host that would be chosen if these things were otherwise.
+fn were(host: u16, why: &str, were: Vec<Were>) -> OtherHost {
+    OtherHost { change: Some(Change { were, ..Change::default() }), ..other(host, why, None) }
+}
+
+fn elsewhere(host: u16, number: u16, to: u16) -> Were {
+    Were::CopyOn { slot: slot(host, number), to: slot(to, 1).host }
 }
 
 /// A host that would be chosen with two fewer masters.
 fn fewer(host: u16, why: &str) -> OtherHost {
     let led = |n: u16, to| LedElsewhere { store: store(n), to };
     let led_elsewhere = vec![led(3, slot(7, 12)), led(9, slot(8, 40))];
-    OtherHost { change: Some(Change { led_elsewhere, slot_bytes: None }), ..other(host, why, None) }
+    OtherHost { change: Some(Change { led_elsewhere, bounded: true, ..Change::default() }), ..other(host, why, None) }
 }
 
 fn view(explained: Explained) -> ExplainView {
@@ -114,10 +129,18 @@ pub fn explain_plan_view() -> ExplainView {
             slot: slot(8, 2),
             best: Some(slot(8, 2).host),
             others: vec![
-                self::other(4, "it holds no copy of it", None),
-                self::other(5, "it holds no copy of it", None),
+                self::were(4, "it holds no copy of it", vec![Were::HoldsCopy]),
+                self::were(5, "it holds no copy of it", vec![Were::HoldsCopy]),
+                self::were(
+                    6,
+                    "is Stopped",
+                    vec![Were::Serving, Were::Following, Were::Draining(vec![slot(8, 2).host])],
+                ),
+                self::were(7, "it is 4118 records behind, allowed are 1000", vec![Were::Behind(1000)]),
                 fewer(9, "it would have 23 masters, imap8 would have 22"),
-                self::other(11, "it was never verified", None),
+                self::were(10, "another copy has more, it ends at 1204118@9", vec![Were::EndsAt(at(1_204_118))]),
+                self::were(11, "it was never verified", vec![Were::VerifiedWithin(86_400_000)]),
+                self::were(12, "loss case L4 is open there", vec![Were::CaseClosed(LossCaseId(4)), Were::Agreeing]),
             ],
         }],
         changed: String::new(),
@@ -176,7 +199,7 @@ fn a_copy_to_build(task: &ExplainedTask) -> ExplainedTask {
             best: Some(slot(6, 1).host),
             others: vec![
                 other(4, "no free slot is large enough", Some(40_123_456_789)),
-                other(5, "imap5/02 of the same store is in the same failure domain", None),
+                were(5, "imap5/02 holds a copy of it in the same domain", vec![elsewhere(5, 2, 7)]),
             ],
         }],
         ..task.clone()
