@@ -93,10 +93,14 @@ impl Judge<'_, '_> {
     }
 
     fn explain(&mut self, copy: Taken<'_>) -> ExplainedCopy {
-        let best = self.table.hosts().filter_map(|host| self.rank(copy, host).ok()).min();
+        let mut able: Vec<Rank> = self.table.hosts().filter_map(|host| self.rank(copy, host).ok()).collect();
+        self.table.weigh(copy.store, copy.nth, &mut able);
+        let best = able.iter().min().copied();
+        let is_weighed = able.iter().any(|rank| rank.weighed > 0);
         let mut others = Vec::new();
         for host in self.table.hosts().filter(|host| *self.chart.host(*host) != copy.slot.host) {
-            let ranked = self.rank(copy, host);
+            let weighed = able.iter().find(|rank| rank.host == host).copied();
+            let ranked = self.rank(copy, host).map(|rank| weighed.unwrap_or(rank));
             let why = match (&ranked, &best) {
                 (Err(why), _) => self.table.named(self.view, copy.store, host, *why).to_string(),
                 (Ok(here), Some(best)) if here.host != best.host => worse(self.chart, here, best),
@@ -104,7 +108,8 @@ impl Judge<'_, '_> {
             };
             let is_full = matches!(ranked, Err(WhyNotHere::Slots | WhyNotHere::Bytes { .. }));
             let change = best
-                .filter(|_| is_full || !why.is_empty() && ranked.is_ok())
+                // Of a sum of weights no single change is told.
+                .filter(|_| !is_weighed && (is_full || !why.is_empty() && ranked.is_ok()))
                 .and_then(|best| self.change(copy, host, &best, is_full));
             others.push(OtherHost { host: self.chart.host(host).clone(), why, change });
         }
@@ -196,7 +201,10 @@ fn worse(chart: &Chart<'_>, here: &Rank, best: &Rank) -> String {
     let other = chart.host(best.host);
     let masters = |level: u64| level.div_ceil(1000);
     let tenths = |ppm: u64| format!("{}.{}%", ppm / 10_000, ppm / 1_000 % 10);
-    if here.survivor != best.survivor {
+    if here.weighed != best.weighed {
+        let (here, there) = (here.weighed.div_ceil(1000), best.weighed.div_ceil(1000));
+        format!("by the weights of the cluster file it comes to {here}; {other} comes to {there}")
+    } else if here.survivor != best.survivor {
         let (here, there) = (masters(here.survivor), masters(best.survivor));
         format!("a host's loss could leave {here} masters on one host; with {other} it is {there}")
     } else if here.masters != best.masters {
