@@ -8,6 +8,7 @@ pub mod agent;
 pub mod config;
 pub mod core;
 pub mod core_join;
+pub mod core_looks;
 pub mod fence;
 pub mod front_end;
 pub mod join;

@@ -236,6 +236,8 @@ pub struct Swarm {
     pub verify_every_ms: u64,
     /// Front ends, through which every second client goes.
     pub front_ends: u8,
+    /// Agents look around for the leader (R8, R23).
+    pub probes: bool,
 }
 
 impl Swarm {
@@ -258,6 +260,7 @@ impl Swarm {
             by_hand: false,
             verify_every_ms: 0,
             front_ends: 0,
+            probes: false,
         }
     }
 
@@ -289,6 +292,7 @@ impl Swarm {
                 4 | 10 => 1 + u8::from(Stream::new(seed, 24).one_in(2)),
                 _ => 0,
             },
+            probes: matches!(seed % 30, 1 | 28),
         };
         for _ in 0..dice.within(0, 4) {
             let trigger = swarm.trigger(&mut dice);
@@ -325,7 +329,7 @@ impl Swarm {
         let classes: Vec<&str> = self.classes.iter().map(|c| c.name()).collect();
         format!(
             "{} hosts, {} stores of {} copies, sync_copies {}, messages 1/{}, a fault every {} ms for {} ms, snapshot every \
-             {}, log tail {}, clients pause {:?} ms, classes [{}], triggers {:?}{}{}",
+             {}, log tail {}, clients pause {:?} ms, classes [{}], triggers {:?}{}{}{}",
             self.hosts,
             self.stores,
             self.copies,
@@ -347,7 +351,8 @@ impl Swarm {
             match self.front_ends {
                 0 => String::new(),
                 n => format!(", {n} front ends"),
-            }
+            },
+            if self.probes { ", agents probe" } else { "" }
         )
     }
 }

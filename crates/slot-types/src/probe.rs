@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// The most things one agent is asked to look at in one go: what is beyond it is looked at in the next round.
-pub const LOOKS_MAX: usize = 64;
+pub const LOOKS_MAX: usize = 128;
 /// How long a probe may take before it counts as unanswered, in milliseconds.
 pub const PROBE_MS: u64 = 1_000;
 

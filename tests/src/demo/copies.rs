@@ -5,11 +5,11 @@
 
 use super::Demo;
 use super::numbers::Together;
-use super::told::{command, quoted, shown, tell, title};
+use super::told::{at_machine, command, quoted, shown, tell, title};
 use crate::ctl::{DONE, FAILED};
 use crate::shape::host;
 use crate::verify::verify;
-use crate::{Outcome, wait_for, wait_until};
+use crate::{Outcome, wait_until};
 use std::time::Instant;
 
 impl Demo {
@@ -24,10 +24,16 @@ impl Demo {
         let line = ["drain", "host", &name, "--empty", "-m", "its lease ends"];
         let said = self.cluster.ctl.run("alice", &line)?.expect(FAILED)?;
         quoted(&said.stderr);
-        let n = self.cluster.bare_host_comes()?;
+        let n = self.cluster.shape.hosts + 1;
+        tell(
+            "So a machine is put into the first rack, bare: nobody would take it for anything. Where the CA is, alice makes a \
+             token that is good for this host, for a day and for one use. With it the machine gets its identity; the key \
+             is made there and never leaves it, and the log burns the token.",
+        );
+        self.joins_with_token(n)?;
+        self.cluster.bare_host_comes()?;
         tell(&format!(
-            "So a machine is put into the first rack. An agent runs on it, and it has nothing else; one line of the cluster \
-             file says that {} is there.",
+            "An agent runs on it, and it has nothing else; one line of the cluster file says that {} is there.",
             host(n)
         ));
         let began = Instant::now();
@@ -117,7 +123,8 @@ impl Demo {
         title(&format!("Act 8: {name} comes back with empty disks"));
         tell(&format!(
             "{name} is drained, switched off, and gets new disks: its ledger and all its copies are gone. A disk that nobody \
-             has admitted gets no order. Alice admits it; then what it lost is built anew."
+             has admitted gets no order. Alice invites the machine, and the entry that burns its token admits its disk, as \
+             nothing on the former one matters any more; then what it lost is built anew."
         ));
         let drain = self.propose("alice", &["drain", "host", &name, "-m", "new disks"])?;
         let (before, began) = (self.writers.routes(), Instant::now());
@@ -125,16 +132,14 @@ impl Demo {
         self.note_moves(&before, began)?;
         self.cluster.kill_host(n)?;
         std::fs::remove_dir_all(self.cluster.host_folder(n))?;
-        std::fs::create_dir_all(self.cluster.host_folder(n))?;
         let began = Instant::now();
+        self.joins_with_token(n)?;
         self.cluster.restart_host(n)?;
-        let disk = wait_for("the new disk is presented", crate::AT_LAST, || {
-            let view = self.cluster.look(&["show", "host", &name]).ok()?;
-            view["quarantined"]["OtherDisk"]["presented"].as_str().map(str::to_owned)
+        wait_until("the host is heard with its new disk", crate::AT_LAST, || {
+            self.cluster
+                .look(&["show", "host", &name])
+                .is_ok_and(|view| view["seen"]["Known"]["value"].is_string() && view["quarantined"].is_null())
         })?;
-        let line = ["admit", "host", &name, "--incarnation", &disk, "-m", "new disks"];
-        command("alice", &line.join(" "));
-        self.cluster.ctl.run("alice", &line)?.expect(DONE)?;
         for line in [["undrain", "host", &name, "-m", "new disks"], ["rebuild", "host", &name, "-m", "new disks"]] {
             let plan = self.propose("alice", &line)?;
             self.approve("alice", &plan, false)?.expect(DONE)?;
@@ -146,8 +151,23 @@ impl Demo {
                 .is_ok_and(|said| said.code == DONE)
         })?;
         self.numbers.rejoin_s = began.elapsed().as_secs_f64();
-        shown(&format!("every copy of {name} is whole again {:.1} s after its first start", self.numbers.rejoin_s));
+        shown(&format!("every copy of {name} is whole again {:.1} s after its invitation", self.numbers.rejoin_s));
         self.nothing_lost_since()
+    }
+
+    /// A machine without an identity is invited and joins, as an operator and its own administrator do it.
+    fn joins_with_token(&self, n: u8) -> Outcome<()> {
+        let name = host(n);
+        let identity = self.cluster.forget_identity(n)?;
+        let token = self.cluster.folder().join(format!("{name}.token"));
+        command("alice", &format!("invite host {name} --ca DIR --out {name}.token -m 'a machine'"));
+        self.cluster.invite(n, &token)?.expect(DONE)?;
+        at_machine(&name, &format!("slot-agent join --token {name}.token --config agent.toml --folder DIR"));
+        self.cluster.join(n, &token, &identity)?.expect(DONE)?;
+        std::fs::remove_file(&token)?;
+        command("alice", "invite list");
+        quoted(&self.cluster.ctl.run("alice", &["invite", "list"])?.expect(DONE)?.stdout);
+        Ok(())
     }
 
     /// As after the other acts; what was put back in act 4 came later than its neighbours.

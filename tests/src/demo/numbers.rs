@@ -32,7 +32,7 @@ pub struct Numbers {
     pub failover_host: Together,
     /// Every machine without power at once.
     pub power_cut: Together,
-    /// From the start of a bare host's agent until every copy it had is whole again.
+    /// From the first word about a bare host, its invitation, until every copy it had is whole again.
     pub rejoin_s: f64,
     /// All acts together.
     pub seconds: f64,
@@ -114,7 +114,7 @@ impl Numbers {
                 "{:>8.1}  s from power for all machines until all {} stores were served, {} approvals",
                 self.power_cut.s, self.power_cut.stores, self.power_cut.approvals
             ),
-            format!("{:>8.1}  s from a bare host's first start until its copies were whole", self.rejoin_s),
+            format!("{:>8.1}  s from a bare host's invitation until its copies were whole", self.rejoin_s),
             format!("{:>8.1}  s in all", self.seconds),
         ]
     }

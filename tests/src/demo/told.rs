@@ -20,6 +20,11 @@ pub(super) fn command(who: &str, line: &str) {
     println!("\n{}", wrapped(&format!("{who}$ slotctl {line}"), "  "));
 }
 
+/// What somebody types at a machine itself.
+pub(super) fn at_machine(host: &str, line: &str) {
+    println!("\n{}", wrapped(&format!("{host}# {line}"), "  "));
+}
+
 /// What came of it, in our words.
 pub(super) fn shown(text: &str) {
     println!("{}", wrapped(text, "    "));

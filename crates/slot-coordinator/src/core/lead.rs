@@ -164,8 +164,12 @@ impl CoordinatorCore {
         for (slot, name, result) in began {
             lead.verifier.began(&slot, name, result);
         }
-        if self.state.restoring.is_none() {
-            self.propose_signs(signs);
+        for (silent, word, command) in signs {
+            // Once is enough for each word, but for one that is given again.
+            let may = |lead: &mut Leading| lead.observer.may_propose(&silent, Topic::Answered(word), self.now);
+            if self.state.restoring.is_none() && self.lead.as_deref_mut().is_some_and(may) {
+                self.propose(command, Purpose::SignOfLife(silent));
+            }
         }
     }
 

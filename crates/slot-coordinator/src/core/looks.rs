@@ -1,30 +1,27 @@
 //! Who looks at whom, how often, and what was seen: hosts as the other hosts see them, and devices' words on power.
 //!
-//! What always holds: in a fleet of at most [`SMALL_FLEET`] hosts everybody looks at everybody; in a larger one each host is
-//! looked at by [`SEEKERS`] others, the same ones at every leader and of other failure domains where there are enough, so
-//! that the probes of a fleet grow with its hosts and not with their square ([ADR 27]). A device is asked only of a host that
-//! is silent, at most once in [`DEVICE_EVERY_MS`], by an agent that may fence it, and never while a plan holds the host.
-//! What is seen is evidence and decides nothing but one thing: an answer after a word that a host is off voids the word
-//! (R8).
+//! What always holds: each agent that is heard looks at its share ([`Shares`]) once in one to two seconds, so that the probes of
+//! a fleet grow with its hosts and masters, and not with their square. A device is asked only of a host that is silent, at most
+//! once in [`DEVICE_EVERY_MS`], by an agent that may fence it, and never while a plan holds the host. What is seen is evidence
+//! and decides nothing but one thing: an answer to a probe that was asked for after a word that a host is off voids that word
+//! (R8, [ADR 27]).
 //!
 //! [ADR 27]: ../../../../docs/adr/0027-probes.md
 
 use super::io::{Effect, Now};
 use super::observer::Observer;
+use super::share::{Masters, Shares};
 use slot_machine::command::Command;
 use slot_machine::state::State;
+use slot_planted::planted;
 use slot_types::cluster::{Cluster, Domain, Host, HostState};
 use slot_types::codec;
 use slot_types::evidence::{self, Evidence};
 use slot_types::fence::{FenceFrom, Power};
 use slot_types::ids::*;
 use slot_types::probe::*;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-/// The most hosts of a fleet in which everybody looks at everybody.
-pub(super) const SMALL_FLEET: usize = 16;
-/// By how many others a host of a larger fleet is looked at.
-pub(super) const SEEKERS: usize = 8;
 /// A host looks around again this long after it last did, and up to as long again: not all at the same moment.
 const EVERY_MS: u64 = 1_000;
 /// Whether somebody is to be asked is seen at most this often.
@@ -41,8 +38,8 @@ const FORGET_MS: u64 = 600_000;
 /// What of an answer is not only kept.
 #[derive(Default)]
 pub(super) struct Seen {
-    /// What speaks against a word that a host is off (R8).
-    pub signs: Vec<(HostName, Command)>,
+    /// What speaks against a word that a host is off, and against which (R8).
+    pub signs: Vec<(HostName, LogTime, Command)>,
     /// Whether a copy's comparison with its master has begun, by its name.
     pub began: Vec<(SlotId, LogTime, Result<(), String>)>,
 }
@@ -72,9 +69,7 @@ pub(super) struct Looks {
     next_at: BTreeMap<HostName, u64>,
     rounds: BTreeMap<HostName, u64>,
     device_next_at: BTreeMap<HostName, u64>,
-    /// Who is to look at whom, and of which hosts that was made.
-    table: BTreeMap<HostName, Vec<HostName>>,
-    table_of: Vec<(HostName, Domain)>,
+    shares: Shares,
     seen: BTreeMap<HostName, BTreeMap<(HostName, Option<SlotId>), Sighted>>,
     power: BTreeMap<HostName, (Result<Power, String>, u64)>,
 }
@@ -85,27 +80,6 @@ fn draw(one: &HostName, other: &HostName, salt: u64) -> u64 {
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
-/// Who looks at a host: everybody in a small fleet, else a few, of other failure domains first.
-fn seekers<'a>(hosts: &'a [(HostName, Domain)], of: &(HostName, Domain)) -> Vec<&'a HostName> {
-    let mut others: Vec<&(HostName, Domain)> = hosts.iter().filter(|(name, _)| *name != of.0).collect();
-    if hosts.len() > SMALL_FLEET {
-        others.sort_by_key(|(name, at)| (*at == of.1, draw(&of.0, name, 0), name));
-        others.truncate(SEEKERS);
-    }
-    others.into_iter().map(|(name, _)| name).collect()
-}
-
-/// For each host, whom it looks at.
-fn table(hosts: &[(HostName, Domain)]) -> BTreeMap<HostName, Vec<HostName>> {
-    let mut table: BTreeMap<HostName, Vec<HostName>> = BTreeMap::new();
-    for of in hosts {
-        for by in seekers(hosts, of) {
-            table.entry(by.clone()).or_default().push(of.0.clone());
-        }
-    }
-    table
-}
-
 impl Looks {
     /// What to ask of whom now.
     pub(super) fn due(&mut self, state: &State, observer: &Observer, now: Now, log_now: LogTime) -> Vec<Effect> {
@@ -114,15 +88,13 @@ impl Looks {
         self.asked.retain(|_, asked| asked.until > now.ms);
         let there = cluster.hosts.iter().filter(|(_, host)| host.declared != HostState::Retired);
         let hosts: Vec<(HostName, Domain)> = there.map(|(name, host)| (name.clone(), host.at.clone())).collect();
-        if hosts != self.table_of {
-            (self.table, self.table_of) = (table(&hosts), hosts);
-            self.seen.retain(|name, _| cluster.hosts.contains_key(name));
-            self.power.retain(|name, _| cluster.hosts.contains_key(name));
-        }
         let silent_ms = cluster.policy.silent_ms;
         let well = |name: &HostName, host: &Host| observer.is_well(name, host, now, silent_ms);
         let seekers: Vec<&HostName> = cluster.hosts.iter().filter(|(n, h)| well(n, h)).map(|(n, _)| n).collect();
-        let masters = masters(cluster);
+        if self.shares.know(hosts, seekers.iter().map(|name| (*name).clone()).collect(), masters(cluster)) {
+            self.seen.retain(|name, _| cluster.hosts.contains_key(name));
+            self.power.retain(|name, _| cluster.hosts.contains_key(name));
+        }
         let mut effects = Vec::new();
         for by in &seekers {
             let busy = self.asked.values().any(|asked| asked.by == **by && asked.is_round());
@@ -133,11 +105,11 @@ impl Looks {
             *round += 1;
             let round = *round;
             self.next_at.insert((*by).clone(), now.ms + EVERY_MS + draw(by, by, round) % EVERY_MS);
-            let looks = self.round(cluster, &masters, by, round);
+            let looks = self.round(cluster, by, round);
             effects.extend(self.ask(cluster, by, looks, BUDGET_MS, now, log_now));
         }
         for (name, host) in cluster.hosts.iter().filter(|(name, _)| observer.is_silent(name, now, silent_ms)) {
-            let held = state.host_claims.contains_key(name);
+            let held = is_held(state, name);
             if held || host.declared == HostState::Retired || self.device_next_at.get(name).is_some_and(|t| *t > now.ms)
             {
                 continue;
@@ -149,29 +121,18 @@ impl Looks {
         effects
     }
 
-    /// The agent of each host it is to look at, and of each one master's address, another one in each round.
-    fn round(
-        &self,
-        cluster: &Cluster,
-        masters: &BTreeMap<&HostName, Vec<&SlotId>>,
-        by: &HostName,
-        round: u64,
-    ) -> Vec<LookAt> {
-        let of = self.table.get(by).map(Vec::as_slice).unwrap_or_default();
-        let mut looks = Vec::new();
-        for name in of {
-            let Some(host) = cluster.hosts.get(name) else { continue };
-            looks.push(LookAt::Address { host: name.clone(), slot: None, address: host.address });
-            let masters = masters.get(name).map(Vec::as_slice).unwrap_or_default();
-            let turn = (draw(by, name, 0).wrapping_add(round) % masters.len().max(1) as u64) as usize;
-            let spec = masters.get(turn).and_then(|slot| Some((*slot, host.slots.get(&slot.number)?)));
-            if let Some((slot, spec)) = spec {
-                let (slot, address) = (Some(slot.clone()), spec.address);
-                looks.push(LookAt::Address { host: name.clone(), slot, address });
-            }
-        }
-        looks.truncate(LOOKS_MAX);
-        looks
+    /// The share of an agent, as addresses.
+    fn round(&self, cluster: &Cluster, by: &HostName, round: u64) -> Vec<LookAt> {
+        let address = |(host, slot): (HostName, Option<u16>)| {
+            let spec = cluster.hosts.get(&host)?;
+            let address = match slot {
+                None => spec.address,
+                Some(number) => spec.slots.get(&number)?.address,
+            };
+            let slot = slot.map(|number| SlotId::new(host.clone(), number));
+            Some(LookAt::Address { host, slot, address })
+        };
+        self.shares.round(by, round).into_iter().filter_map(address).collect()
     }
 
     /// Copies to be verified, each asked of its own agent.
@@ -225,11 +186,13 @@ impl Looks {
             match (at, saw) {
                 (LookAt::Address { host, slot, .. }, Saw::Probe(probed)) => {
                     // Asked after the word was in force, so what answered did so after it.
-                    let word = said_off(cluster, &host).filter(|said| asked.log_at > *said);
-                    if probed == Probed::Answered && word.is_some() {
+                    let word = said_off(cluster, &host).filter(|said| is_later(asked.log_at, *said));
+                    if let Some(word) =
+                        word.filter(|_| probed == Probed::Answered && !planted("r8-answered-probe-ignored"))
+                    {
                         let what = slot.as_ref().map_or_else(|| format!("the agent of {host}"), ToString::to_string);
                         let said = format!("{what} answered a probe from {}", asked.by);
-                        seen.signs.push((host.clone(), Command::SignOfLife { host: host.clone(), seen: said }));
+                        seen.signs.push((host.clone(), word, Command::SignOfLife { host: host.clone(), seen: said }));
                     }
                     self.keep(host, (asked.by.clone(), slot), probed, asked.at);
                 }
@@ -289,13 +252,8 @@ impl Looks {
             };
             evidence.power.insert(name.clone(), seen);
         }
-        let silent: BTreeSet<HostName> = self
-            .table_of
-            .iter()
-            .map(|(name, _)| name)
-            .filter(|name| !evidence.agent_alive(name, cluster.policy.silent_ms))
-            .cloned()
-            .collect();
+        let is_silent = |name: &&HostName| !evidence.agent_alive(name, cluster.policy.silent_ms);
+        let silent: Vec<HostName> = self.shares.hosts().filter(is_silent).cloned().collect();
         for name in silent {
             let reach = self.reach(cluster, observer, &name, now);
             if !reach.probes.is_empty() {
@@ -311,12 +269,23 @@ impl Asked {
     }
 }
 
-fn masters(cluster: &Cluster) -> BTreeMap<&HostName, Vec<&SlotId>> {
-    let mut masters: BTreeMap<&HostName, Vec<&SlotId>> = BTreeMap::new();
+fn masters(cluster: &Cluster) -> Masters {
+    let mut masters = Masters::new();
     for slot in cluster.stores.values().filter_map(|store| store.master.as_ref()) {
-        masters.entry(&slot.host).or_default().push(slot);
+        masters.entry(slot.host.clone()).or_default().push(slot.number);
     }
     masters
+}
+
+/// Whether a running plan holds a host, or is to switch it off: its device has few sessions, and the fence needs one.
+fn is_held(state: &State, name: &HostName) -> bool {
+    let switches_off = || state.running().any(|record| record.plan.switch_off.contains_key(name));
+    state.host_claims.contains_key(name) || (switches_off() && !planted("r26-device-asked-while-held"))
+}
+
+/// Whether a probe was asked for after a word was in force: who answers it was there after the word.
+fn is_later(asked: LogTime, word: LogTime) -> bool {
+    asked > word || planted("r8-late-answer-counts")
 }
 
 /// Since when somebody or something says that a host is off.
@@ -335,38 +304,4 @@ fn device_look(cluster: &Cluster, name: &HostName, host: &Host, well: &[&HostNam
     };
     let by = well.iter().find(|other| apart(other))?;
     Some(((*by).clone(), LookAt::Power { host: name.clone(), device: Box::new(spec.clone()) }))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn fleet(hosts: usize, racks: usize) -> Vec<(HostName, Domain)> {
-        let one = |n: usize| {
-            let at = Domain(vec!["dc".into(), format!("r{}", n % racks)]);
-            (HostName::new(format!("h{n:03}")).unwrap(), at)
-        };
-        (0..hosts).map(one).collect()
-    }
-
-    #[test]
-    fn in_a_small_fleet_everybody_looks_at_everybody() {
-        let table = table(&fleet(12, 3));
-        assert_eq!(table.len(), 12);
-        assert!(table.values().all(|of| of.len() == 11));
-    }
-
-    #[test]
-    fn the_probes_of_a_large_fleet_do_not_grow_with_its_square() {
-        let hosts = fleet(300, 10);
-        let table = table(&hosts);
-        assert_eq!(table.values().map(Vec::len).sum::<usize>(), 300 * SEEKERS);
-        for of in &hosts {
-            let by = seekers(&hosts, of);
-            assert_eq!(by.len(), SEEKERS, "{} is looked at", of.0);
-            assert!(hosts.iter().all(|(name, at)| !by.contains(&name) || *at != of.1), "from other domains");
-        }
-        // Nobody does all the work, and all looks of one host fit into one call.
-        assert!(table.values().all(|of| of.len() * 2 <= LOOKS_MAX), "{:?}", table.values().map(Vec::len).max());
-    }
 }

@@ -21,6 +21,7 @@ mod looks;
 mod observer;
 mod proposer;
 pub mod restore;
+mod share;
 mod verify;
 mod views;
 

@@ -60,6 +60,8 @@ pub(super) struct Observer {
 pub(super) enum Topic {
     Seen,
     SignOfLife,
+    /// A probe, after this word that the host is off.
+    Answered(LogTime),
     Aside,
     ByHand,
     Verified,

@@ -148,6 +148,8 @@ pub async fn run(prepared: Prepared, shutdown: impl Future<Output = ()>) -> Resu
     let _ = stop.send(());
     match driving.await {
         Ok(disk) => drop(tokio::task::spawn_blocking(move || disk.stop()).await),
+        // The runtime itself is going, and takes the core along: nothing was promised that is not kept.
+        Err(error) if error.is_cancelled() => {}
         Err(error) => die(&format!("its core ended by itself: {error}")),
     }
     served.map_err(StartupError::Serve)

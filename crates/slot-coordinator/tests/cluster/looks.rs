@@ -51,6 +51,64 @@ fn r8_every_host_is_probed_by_all_others_and_each_probe_has_its_age() {
     assert!(seen.contains("the others all reach each other"), "{seen}");
 }
 
+/// Every agent and every master's address, by every other host or two of them, once in one to two seconds.
+#[test]
+fn adr39_every_service_address_is_looked_at_every_one_to_two_seconds() {
+    let mut world = built(35, 3);
+    world.run_for(3_000);
+    let begun = world.now;
+    world.looked.clear();
+    world.run_for(20_000);
+    let leader = world.leader().unwrap();
+    let cluster = world.nodes[&leader].core.as_ref().unwrap().state().cluster.clone().unwrap();
+    let masters = cluster.stores.values().filter_map(|store| store.master.clone());
+    let targets = cluster.hosts.keys().map(|host| (host.clone(), None));
+    let targets: Vec<_> = targets.chain(masters.map(|slot| (slot.host.clone(), Some(slot)))).collect();
+    assert_eq!(targets.len(), 6, "three hosts, three masters");
+    for target in &targets {
+        let seen = world.looked.iter().filter(|(_, by, of)| of == target && *by != target.0);
+        let mut at: std::collections::BTreeMap<_, Vec<u64>> = std::collections::BTreeMap::new();
+        seen.for_each(|(when, by, _)| at.entry(by).or_insert_with(|| vec![begun]).push(*when));
+        assert_eq!(at.len(), 2, "{target:?} is looked at by two others");
+        for (by, at) in at {
+            let gaps = at.windows(2).skip(1).map(|pair| pair[1] - pair[0]);
+            let (least, most) = gaps.fold((u64::MAX, 0), |(least, most), gap| (least.min(gap), most.max(gap)));
+            assert!(least >= 1_000 && most <= 2_200, "{by} looks at {target:?} after {least} to {most} ms");
+        }
+    }
+    assert!(world.looked.iter().all(|(_, _, of)| targets.contains(of)), "and nothing else is looked at");
+}
+
+/// A person who is wrong says it again at once: the second word falls by the first answer that was asked for after it, too.
+#[test]
+fn r8_a_word_that_is_given_again_falls_by_the_next_answer() {
+    let mut world = built(36, 3);
+    world.run_for(5_000);
+    world.agents.values_mut().for_each(|agent| agent.deaf = true);
+    world.agents.get_mut(&host("imap2")).unwrap().up = false;
+    world.run_for(10_000);
+    world.probed.insert(host("imap2"), Probed::Answered);
+    let attest = ControlRequest::Attest { request: None, host: host("imap2"), how: "unplugged".into() };
+    let is_attested = |world: &World| {
+        let leader = world.leader().unwrap();
+        let state = world.nodes[&leader].core.as_ref().unwrap().state();
+        state.cluster.as_ref().unwrap().attestations.contains_key(&host("imap2"))
+    };
+    for word in 0..8 {
+        world.ask_leader("alice", &attest).unwrap();
+        assert!(is_attested(&world));
+        let (given, mut waited) = (world.now, 0);
+        while is_attested(&world) {
+            world.run_for(1);
+            waited += 1;
+            assert!(waited < 5_000, "word {word} stands");
+        }
+        let asked = world.looked.iter().find(|(at, _, of)| *at > given && *of == (host("imap2"), None));
+        let (asked, by, _) = asked.expect("somebody looked");
+        assert!(world.now <= asked + 100, "word {word} stood for {} ms after {by} was asked", world.now - asked);
+    }
+}
+
 #[test]
 fn r8_an_answered_probe_voids_a_word_that_was_given_before_it() {
     for (probed, stands) in [(Probed::NoAnswer, true), (Probed::Unproven, true), (Probed::Answered, false)] {

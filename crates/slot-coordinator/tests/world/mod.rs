@@ -63,6 +63,8 @@ pub struct World {
     pub crashed: Vec<u64>,
     /// What becomes of probes of a host by others, where its agent's own state does not say it.
     pub probed: BTreeMap<HostName, Probed>,
+    /// When who was asked to look at which agent or slot.
+    pub looked: Vec<(u64, HostName, (HostName, Option<SlotId>))>,
     /// When which device was asked, by whom; it says that the power is on.
     pub devices_asked: Vec<(u64, HostName, HostName)>,
     /// How long a comparison takes, and which copies are found to differ in how many records.
@@ -92,6 +94,7 @@ impl World {
             crash_at: None,
             crashed: Vec::new(),
             probed: BTreeMap::new(),
+            looked: Vec::new(),
             devices_asked: Vec::new(),
             verify_ms: 900,
             differ: BTreeMap::new(),
@@ -256,7 +259,8 @@ impl World {
     /// What an agent sees of another host, or of its device.
     fn saw(&mut self, by: &HostName, at: &LookAt) -> Saw {
         match at {
-            LookAt::Address { host, .. } => {
+            LookAt::Address { host, slot, .. } => {
+                self.looked.push((self.now, by.clone(), (host.clone(), slot.clone())));
                 let up = if self.agents[host].up { Probed::Answered } else { Probed::NoAnswer };
                 Saw::Probe(self.probed.get(host).copied().unwrap_or(up))
             }

@@ -9,7 +9,9 @@ mod aims;
 mod apart;
 mod board;
 mod calm;
+mod chains;
 mod counts;
+mod every;
 mod filled;
 mod order;
 mod place;
@@ -19,7 +21,7 @@ mod roles;
 mod shed;
 
 use super::figures::{Figures, figures};
-use super::goal::{Goal, No, Outcome, Wish};
+use super::goal::{Goal, Move, No, Outcome, Wish};
 use super::model::*;
 use aims::{Aims, Short};
 use board::Board;
@@ -49,6 +51,9 @@ pub fn solve(fleet: &Fleet, before: &Layout, goal: &Goal, wish: &Wish) -> Result
     }
     Ok(reached)
 }
+
+/// The best outcome so far, and what makes it better than another: what it leaves short, its bytes, its hand-overs.
+type Best = Option<((Short, u64, usize), Outcome)>;
 
 /// What is asked for.
 struct Task<'a> {
@@ -86,7 +91,7 @@ impl Task<'_> {
         }
         let Built { layout: built, aims: reached_for, figures: known } = self.built(before, &aims)?;
         let refined = refine::refine(self, before, &built, &aims).map(|layout| (layout, None));
-        let mut best: Option<((Short, u64, usize), Outcome)> = None;
+        let mut best: Best = None;
         for after in refined.into_iter().chain([(built, Some(known))]) {
             let outcome = match order::outcome(self, (before, first), after, &reached_for) {
                 Ok(outcome) => self.calmed(before, outcome, &aims),
@@ -95,14 +100,7 @@ impl Task<'_> {
             };
             self.offer(before, outcome, &aims, &mut best);
         }
-        let broken =
-            |best: &Option<((Short, u64, usize), Outcome)>| best.as_ref().is_none_or(|best| best.0.0.is_broken());
-        if broken(&best)
-            && let Some(steps) = plain::steps(self, before)
-        {
-            let outcome = order::in_order(self, (before, first), &steps);
-            outcome.into_iter().for_each(|outcome| self.offer(before, outcome, &aims, &mut best));
-        }
+        self.mend(before, first, &aims, &mut best);
         let outcome = match best {
             Some(((short, _, _), outcome)) if short < was => outcome,
             _ => Outcome::nothing(before, first),
@@ -110,9 +108,34 @@ impl Task<'_> {
         let undrained = if self.scope.copies { self.scope.undrained(fleet, before, &outcome.layout) } else { vec![] };
         if undrained.is_empty() { Ok(outcome) } else { Err(No::DoesNotFit(undrained)) }
     }
+    /// Where rules stay broken: single steps, on the smallest fleets every order of them, and chains of copies that make way for one
+    /// another.
+    fn mend(&self, before: &Layout, first: Figures, aims: &Aims, best: &mut Best) {
+        type Steps = fn(&Task<'_>, &Layout) -> Option<Vec<Move>>;
+        let ways: [(Steps, bool); 6] = [
+            (plain::steps, false),
+            (every::steps, false),
+            (chains::roomy, true),
+            (chains::tight, true),
+            (chains::roomy, false),
+            (chains::tight, false),
+        ];
+        for (steps, from_end) in ways {
+            if best.as_ref().is_some_and(|best| !best.0.0.is_broken()) {
+                break;
+            }
+            let reached = best.as_ref().map(|best| best.1.clone()).filter(|_| from_end);
+            let start = reached.unwrap_or_else(|| Outcome::nothing(before, first));
+            if let Some(steps) = steps(self, &start.layout)
+                && let Some(next) = order::in_order(self, (&start.layout, start.after), &steps)
+            {
+                self.offer(before, start.and_then(next), aims, best);
+            }
+        }
+    }
     /// Takes an outcome if it is the best so far: what it leaves short, then bytes, then hand-overs. None that leaves on a drained host
     /// what has to leave it is.
-    fn offer(&self, before: &Layout, outcome: Outcome, aims: &Aims, best: &mut Option<((Short, u64, usize), Outcome)>) {
+    fn offer(&self, before: &Layout, outcome: Outcome, aims: &Aims, best: &mut Best) {
         if self.scope.copies && !self.scope.undrained(self.fleet, before, &outcome.layout).is_empty() {
             return;
         }

@@ -139,3 +139,66 @@ pub fn tiny(dice: &mut Dice) -> (Fleet, Layout) {
     let layout = Layout::of(&mut fleet, rows.iter().map(|(store, at)| (*store, at.as_slice())));
     (fleet, layout)
 }
+
+/// Six to twenty hosts, nearly full, whose copies were where they may be until some went elsewhere, half of them where they may not; and
+/// the way back. Each store moves once, so what was free for a copy where it came from is free again when its turn comes.
+pub fn disturbed(dice: &mut Dice) -> (Fleet, Layout, Outcome) {
+    let (hosts, racks, room) = (6 + dice.below(15), 3 + dice.below(2), 8 + dice.below(40));
+    let mut fleet = Fleet::default();
+    fleet.hosts.extend((0..hosts).map(|host| Host::new(0, 0).within(&[host % racks])));
+    let mut rows: Vec<(Store, Vec<u32>)> = Vec::new();
+    for _ in 0..hosts * (2 + dice.below(3)) {
+        let copies = 1 + dice.below(9).div_ceil(4) as u8;
+        let store = Store { size: 3 + u64::from(dice.below(40)), load: 1, copies, level: dice.below(4).min(1) as u8 };
+        let mut at: Vec<u32> = Vec::new();
+        while at.len() < usize::from(copies) {
+            let host = dice.below(hosts);
+            if at.iter().all(|other| !fleet.share(store.level, *other, host)) {
+                at.push(host);
+            }
+        }
+        rows.push((store, at));
+    }
+    let whole = Layout::of(&mut fleet, rows.iter().map(|(store, at)| (*store, at.as_slice())));
+    let tally = Tally::without_pairs(&fleet, &whole);
+    for (number, host) in fleet.hosts.iter_mut().enumerate() {
+        host.bytes = tally.bytes[number] + u64::from(dice.below(room));
+        host.slots = tally.slots[number] + dice.below(4);
+    }
+    let (before, backwards) = disturb(&mut fleet, &whole, dice);
+    let waves = (0..backwards.len() as u32).collect();
+    let bytes = backwards.iter().map(|one| fleet.stores[one.store as usize].size).sum();
+    let (was, is) = (figures(&fleet, &before), figures(&fleet, &whole));
+    (fleet, before, Outcome { layout: whole, moves: backwards, waves, before: was, after: is, bytes })
+}
+
+fn disturb(fleet: &mut Fleet, whole: &Layout, dice: &mut Dice) -> (Layout, Vec<Move>) {
+    let (mut now, mut backwards, mut moved) = (whole.clone(), Vec::new(), Vec::new());
+    for _ in 0..400 {
+        let (copy, to) = (dice.below(now.at.len() as u32) as usize, dice.below(fleet.hosts.len() as u32));
+        let store =
+            (0..fleet.stores.len() as u32).find(|store| fleet.range(*store).contains(&copy)).unwrap_or_default();
+        let (spec, from, range) = (fleet.stores[store as usize], now.at[copy], fleet.range(store));
+        let tally = Tally::without_pairs(fleet, &now);
+        let fits = tally.bytes[to as usize] + spec.size <= fleet.hosts[to as usize].bytes
+            && tally.slots[to as usize] < fleet.hosts[to as usize].slots;
+        if moved.contains(&store) || now.at[range.clone()].contains(&to) || !fits {
+            continue;
+        }
+        let apart =
+            range.clone().filter(|other| *other != copy).all(|other| !fleet.share(spec.level, now.at[other], to));
+        match dice.below(8) {
+            0 if apart => fleet.exclusions.push((store, to)),
+            1 | 2 if apart => {}
+            _ if !apart => {}
+            _ => continue,
+        }
+        moved.push(store);
+        now.at[copy] = to;
+        let master = if copy == range.start { from } else { NOWHERE };
+        backwards.push(Move { store, from: to, to: from, master });
+    }
+    fleet.exclusions.sort_unstable();
+    backwards.reverse();
+    (now, backwards)
+}

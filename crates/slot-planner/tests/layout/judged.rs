@@ -116,7 +116,7 @@ fn loads_that_differ_are_near_their_bound() {
 #[test]
 fn the_worst_that_were_found_get_no_worse() {
     let kept = [
-        (521, 1, 10),
+        (521, 0, 13),
         (572, 3, 30),
         (811, 2, 30),
         (1036, 5, 30),
@@ -129,7 +129,7 @@ fn the_worst_that_were_found_get_no_worse() {
         let judged = judge(seed).expect("it was solved when it was found");
         assert!(judged.broken.0 <= broken, "seed {seed}: {} broken", judged.broken.0);
         let (is, could) = judged.bytes;
-        assert!(is * 10 <= could.max(1) * tenths, "seed {seed}: {is} bytes for {could}");
+        assert!(is * 10 <= could.max(1) * tenths, "seed {seed}: {is} bytes for {could}, {} broken", judged.broken.0);
     }
 }
 

@@ -25,6 +25,7 @@ mod front_ends;
 mod holds;
 mod joins;
 mod ledgers;
+mod looks;
 mod pauses;
 mod places;
 pub(crate) mod power;

@@ -194,6 +194,11 @@ impl Raft {
         }
     }
 
+    /// When a node wanted an entry written that it has placed last at this index.
+    pub fn placed_at(&self, id: u64, index: u64) -> Option<u64> {
+        self.nodes.get(&id)?.placed.get(&index).copied()
+    }
+
     /// A node that has applied so much wants a batch written.
     pub fn asked(&mut self, found: &mut Found, id: u64, batch: &PersistBatch, applied: u64) {
         for entry in &batch.entries {

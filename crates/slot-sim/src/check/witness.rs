@@ -11,6 +11,7 @@ use super::control::Control;
 use super::engines::Engines;
 use super::front_ends::FrontEnds;
 use super::ledgers::{Fact, Ledgers};
+use super::looks::Looks;
 use super::raft::Raft;
 use slot_agent::core as agent;
 use slot_agent::core::image::{LedgerImage, LedgerWrite};
@@ -21,6 +22,7 @@ use slot_machine::join::Guest;
 use slot_machine::state::State;
 use slot_raft::{PersistBatch, Restored};
 use slot_types::ids::*;
+use slot_types::probe::{LookAt, Sights};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Something that must never be, and was.
@@ -229,6 +231,26 @@ pub enum Seen<'a> {
         /// Which.
         name: &'a FrontEndName,
     },
+    /// A process of a host proves to another host's agent who it is, in answer to a probe.
+    Proves {
+        /// Who probes.
+        by: &'a HostName,
+        /// Whose process.
+        host: &'a HostName,
+        /// The engine's slot; `None` for the agent.
+        slot: Option<u16>,
+    },
+    /// An agent answers what it saw.
+    AgentSaw {
+        /// Which.
+        by: &'a HostName,
+        /// When it was asked.
+        begun_ms: u64,
+        /// What for.
+        looks: &'a [LookAt],
+        /// What it says.
+        sights: &'a Sights,
+    },
     /// A person attested a host off that was on, in a way that no rule can find out: S1's model ends there.
     AttestedWrongly {
         /// Which.
@@ -258,6 +280,7 @@ pub struct Witness {
     pub(super) engines: Engines,
     pub(super) acks: Acks,
     front_ends: FrontEnds,
+    looks: Looks,
     /// When a host's disk was last touched.
     pub(super) touched: BTreeMap<HostName, u64>,
 }
@@ -274,6 +297,7 @@ impl Witness {
             engines: Engines::default(),
             acks: Acks::default(),
             front_ends: FrontEnds::default(),
+            looks: Looks::default(),
             touched: BTreeMap::new(),
         }
     }
@@ -306,6 +330,11 @@ impl Witness {
     /// A front end is slow, stands still or fails: what it holds is looked at from now on.
     pub fn front_end_disturbed(&mut self, name: &FrontEndName, now: u64) {
         self.front_ends.disturbed(name, now);
+    }
+
+    /// Agents probe in this world.
+    pub fn probes(&mut self) {
+        self.looks.on = true;
     }
 
     /// How many acknowledgements engines gave, whether or not a client heard of them.
@@ -349,6 +378,7 @@ impl Witness {
                 self.control.forget(node);
             }
             Seen::CoordinatorTakes { node, event } => {
+                self.looks.takes(now, node, event);
                 if let coordinator::Event::Request { token, request, .. } = event {
                     self.control.asked(node, *token, request, self.commits.revision());
                 }
@@ -358,7 +388,10 @@ impl Witness {
             }
             Seen::CoordinatorDid { node, state, effects } => self.coordinator_did(node, state, effects),
             Seen::BatchDurable { node, batch } => self.raft.durable(node, batch),
-            Seen::CoordinatorGone { node } => self.control.forget(node),
+            Seen::CoordinatorGone { node } => {
+                self.control.forget(node);
+                self.looks.gone(node);
+            }
             Seen::HostOn { host, boot } => self.ledgers.powered(host, Some(boot)),
             Seen::HostOff { host } => self.ledgers.powered(host, None),
             Seen::HostDiskTouched { host } => {
@@ -372,12 +405,17 @@ impl Witness {
                 self.raft.restored(nodes, state.applied.0);
                 self.commits.restored(&mut self.found, state);
                 self.control.restored();
+                self.looks.restored();
             }
             Seen::FrontEndLoads { name, map, age, moving } => {
                 self.front_ends.loads(&mut self.found, name, map, age, moving);
             }
             Seen::Certified { guest } => self.commits.joins.certified(&mut self.found, guest),
             Seen::FrontEndSays { name, acknowledged } => self.front_ends.says(&mut self.found, name, acknowledged),
+            Seen::Proves { by, host, slot } => self.looks.proves(now, by, host, slot),
+            Seen::AgentSaw { by, begun_ms, looks, sights } => {
+                self.looks.saw(&mut self.found, by, begun_ms, looks, sights);
+            }
             Seen::FrontEndRuns { name, starts } => self.front_ends.runs(name, starts, now),
             Seen::FrontEndWiped { name } => self.front_ends.wiped(name),
             Seen::AttestedWrongly { host } => {
@@ -408,8 +446,10 @@ impl Witness {
             let (ledgers, engines, front_ends) = (&self.ledgers, &self.engines, &self.front_ends);
             let facts = super::commits::Facts { ledgers, engines, front_ends };
             self.commits.entry(&mut self.found, facts, index, term, &bytes);
+            self.looks.entry(&mut self.found, &self.raft, self.commits.followed(), index, term, &bytes);
         }
         self.commits.compare(&mut self.found, node, state, installed);
+        self.looks.did(&mut self.found, node, state, effects);
         for effect in effects {
             match effect {
                 Effect::Send { message, .. } => self.raft.sends(&mut self.found, node, message),

@@ -10,6 +10,7 @@ pub mod front_ends;
 pub mod hosts;
 pub mod joins;
 pub mod plans;
+pub mod probes;
 pub mod raft;
 pub mod restore;
 
@@ -49,6 +50,7 @@ pub fn all() -> Vec<&'static Bug> {
         front_ends::BUGS,
         joins::BUGS,
         plans::BUGS,
+        probes::BUGS,
         raft::BUGS,
         restore::BUGS,
         hosts::BUGS,

@@ -8,11 +8,13 @@ use slot_machine::command::{Answer, Command, Proposal, Refused, RequestId, StepR
 use slot_machine::state::{PlanRecord, State, StepState, TaskRun, TaskState};
 use slot_machine::unwind::{CANCEL_BIT, SERVE_BIT, THAW_BIT};
 use slot_types::cluster::{CopyState, HostQuarantine, LossClass, Store};
+use slot_types::evidence::Seen;
 use slot_types::hand::HandState;
 use slot_types::ids::*;
 use slot_types::order::{Done, NeverWill, Outcome};
 use slot_types::plan::{StepKind, Task, TaskKind};
 use slot_types::position::Tip;
+use slot_types::probe::FRESH_MS;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// See the module's documentation.
@@ -47,6 +49,11 @@ impl Commits {
             _ => self.accepted(state, term, &proposal.command, answer),
         }
         let attested = state.cluster.as_ref().map_or(0, |c| c.attestations.len());
+        if attested < self.attested
+            && matches!(&proposal.command, Command::SignOfLife { seen, .. } if seen.contains("answered a probe"))
+        {
+            self.reached.at("R8: a probe that was answered voided a word");
+        }
         if attested < self.attested {
             self.reached.at("a sign of life voided an attestation");
         }
@@ -77,6 +84,7 @@ impl Commits {
             Command::RecordPlan { .. } => {
                 if let Answer::Plan { id, .. } = answer {
                     self.recorded.insert(*id, term);
+                    self.sheet(state, *id);
                 }
             }
             Command::ApprovePlan { plan, .. } => {
@@ -309,6 +317,18 @@ impl Commits {
         let moved = state.plans.get(&at.plan).map(|record| record.plan.stores()).unwrap_or_default();
         if state.cluster.iter().flat_map(|c| c.copies_on(of)).any(|(store, ..)| !moved.contains(store)) {
             self.reached.at("R26: copies of other stores were killed by a fence");
+        }
+    }
+
+    /// What a sheet says of hosts that are silent.
+    fn sheet(&mut self, state: &State, id: PlanId) {
+        let Some(record) = state.plans.get(&id) else { return };
+        let evidence = &record.plan.evidence;
+        if evidence.reach.values().any(|reach| reach.answered(FRESH_MS) > 0) {
+            self.reached.at("R23: a sheet says that others reach a silent host");
+        }
+        if evidence.power.values().any(|power| matches!(power, Seen::Known { .. })) {
+            self.reached.at("R26: a sheet says what a device says of a host's power");
         }
     }
 

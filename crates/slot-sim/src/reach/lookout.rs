@@ -158,6 +158,9 @@ impl Lookout {
     fn coordinator_takes(&mut self, node: u64, event: &coordinator::Event, state: &State) {
         match event {
             coordinator::Event::Raft(message) if message.snapshot.is_some() => drop(self.installing.insert(node)),
+            coordinator::Event::Looked { result: Ok(_), .. } if !self.leaders.contains(&node) => {
+                self.reached.at("ADR27: what an agent saw came to a coordinator that leads no more");
+            }
             coordinator::Event::AgentAnswer { result: Ok(answer), .. } => {
                 if !self.leaders.contains(&node) {
                     self.reached.at("S15: an agent's answer came to a coordinator that leads no more");

@@ -40,6 +40,8 @@ pub(crate) struct AgentMachine {
     disk_free_at: u64,
     wake_at: Option<u64>,
     pub(crate) last_report: Option<Vec<u8>>,
+    /// What it looks at for the leader, if it runs and this world probes.
+    pub(crate) looks: Option<super::looks::Lookout>,
 }
 
 /// A host's disk as it was.
@@ -73,6 +75,7 @@ impl AgentMachine {
             disk_free_at: 0,
             wake_at: None,
             last_report: None,
+            looks: None,
         }
     }
 }
@@ -116,6 +119,7 @@ impl Sim {
                 let adopts = !running.is_empty();
                 let (core, effects) = agent::AgentCore::open(config, image, node.boot, running, now);
                 (node.core, node.ledger) = (Some(core), Some(ledger));
+                node.looks = self.swarm.probes.then(|| super::looks::Lookout::new(cluster));
                 (node.fired, node.fresh) = (node.file.fired(), None);
                 self.witness.saw(now, Seen::AgentDid { host, effects: &effects });
                 let life = node.life;
@@ -156,6 +160,7 @@ impl Sim {
         node.file.process_died();
         node.ledger = None;
         node.last_report = None;
+        node.looks = None;
         self.paused.remove(&Node::Agent(host.clone()));
         self.note(|| format!("agent {host} is dead"));
         let watchers: Vec<u64> =
@@ -281,7 +286,8 @@ impl Sim {
                 self.queue.after(delay, Happening::Unmade { slot, agent_life: life, serving });
             }
             Effect::Fence { call, host: of, action, budget_ms, .. } => {
-                self.ask_device((host.clone(), life, call), &of, action, budget_ms);
+                let asked = super::device::Asked::Fence { by: host.clone(), life, call };
+                self.ask_device(asked, &of, action, budget_ms);
             }
             Effect::Told { answer, .. } => self.told_by_hand(host, &answer),
             Effect::Report(report) => self.report(host, &report),

@@ -22,6 +22,8 @@ pub(crate) struct Coordinator {
     pub(crate) watched: BTreeSet<HostName>,
     /// The number of the newest report heard of each host: they are one stream, and none overtakes another.
     pub(crate) heard: BTreeMap<HostName, u64>,
+    /// When a report of each host came last.
+    pub(crate) heard_at: BTreeMap<HostName, u64>,
     pub(crate) file: SimFile,
     /// Milliseconds its wall clock is ahead or behind.
     pub(crate) wall_skew: i64,
@@ -55,6 +57,7 @@ impl Coordinator {
             marker,
             watched: BTreeSet::new(),
             heard: BTreeMap::new(),
+            heard_at: BTreeMap::new(),
             file: SimFile::formatted(),
             has_store: false,
             wall_skew: 0,

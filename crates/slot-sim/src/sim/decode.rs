@@ -11,6 +11,7 @@ use slot_types::codec;
 use slot_types::engine::{EngineAnswer, EngineCall};
 use slot_types::front_end::{FrontEndReport, RouteTable};
 use slot_types::order::{AgentReport, Answer, Order};
+use slot_types::probe::{Looks, Sights};
 
 fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
@@ -69,6 +70,17 @@ pub fn decode(kind: Kind, payload: &[u8]) -> Result<(), String> {
             let reply = pb::ServeReply::decode(payload).map_err(text)?;
             codec::decode::<FrontEndReport>(&reply.report).map(drop).map_err(text)
         }
+        Kind::Look => {
+            let request = pb::LookRequest::decode(payload).map_err(text)?;
+            codec::decode::<Looks>(&request.looks).map(drop).map_err(text)
+        }
+        Kind::LookReply => {
+            let bytes = payload.get(1..).unwrap_or_default();
+            let reply = pb::LookReply::decode(bytes).map_err(text)?;
+            codec::decode::<Sights>(&reply.sights).map(drop).map_err(text)
+        }
+        // What stands for TCP and TLS is not the product's.
+        Kind::Connect | Kind::ConnectReply | Kind::Prove | Kind::ProveReply => Ok(()),
         Kind::Join => pb::JoinRequest::decode(payload).map(drop).map_err(text),
         Kind::Ask | Kind::AskReply | Kind::JoinReply => Ok(()),
     }

@@ -27,8 +27,21 @@ pub(crate) enum Deed {
     Tells,
 }
 
-/// Whose agent asked, in which life, by which call.
-pub(crate) type Asked = (HostName, u32, u64);
+/// Whose agent asked, in which life, and by what.
+pub(crate) enum Asked {
+    /// By an order to fence.
+    Fence { by: HostName, life: u32, call: u64 },
+    /// By a leader that looks around.
+    Look { by: HostName, life: u32, at: slot_agent::core_looks::At },
+}
+
+impl Asked {
+    fn by(&self) -> &HostName {
+        match self {
+            Self::Fence { by, .. } | Self::Look { by, .. } => by,
+        }
+    }
+}
 
 impl Sim {
     pub(crate) fn ask_device(&mut self, asked: Asked, of: &HostName, action: FenceAction, budget_ms: u64) {
@@ -45,7 +58,7 @@ impl Sim {
             Deed::Hangs => budget_ms,
             _ => self.devices.within(100, 2_500).min(budget_ms),
         };
-        self.note(|| format!("the device of {of} is asked {} by {}: {deed:?}", action.name(), asked.0));
+        self.note(|| format!("the device of {of} is asked {} by {}: {deed:?}", action.name(), asked.by()));
         self.queue.after(delay, Happening::Device { asked, of: of.clone(), deed });
     }
 
@@ -60,9 +73,13 @@ impl Sim {
             Deed::CutUnheard | Deed::Hangs => Err("it did not end in time".to_string()),
             Deed::Fails => Err("exit code 1".to_string()),
         };
-        let (by, life, call) = asked;
-        let event = agent::Event::FenceAnswer { call, result };
-        self.work(Node::Agent(by), life, Work::Agent(Box::new(event)));
+        match asked {
+            Asked::Fence { by, life, call } => {
+                let event = agent::Event::FenceAnswer { call, result };
+                self.work(Node::Agent(by), life, Work::Agent(Box::new(event)));
+            }
+            Asked::Look { by, life, at } => self.device_told(by, life, at, result),
+        }
     }
 
     /// One that is off already stays off for as long as what took its power lasts.

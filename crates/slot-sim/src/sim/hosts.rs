@@ -65,6 +65,8 @@ impl Sim {
             hands: Stream::new(seed, 32),
             doors: Stream::new(seed, 33),
             arrivals: Stream::new(seed, 34),
+            probes: Stream::new(seed, 35),
+            rounds: BTreeMap::new(),
             joiners: BTreeMap::new(),
             tokens,
             cluster,
@@ -111,6 +113,9 @@ impl Sim {
             sim.front_ends.insert(name.clone(), FrontEndMachine::default());
         }
         sim.queue.after(0, Happening::People);
+        if sim.swarm.probes {
+            sim.witness.probes();
+        }
         sim
     }
 

@@ -57,12 +57,32 @@ pub(crate) enum Work {
     CoordinatorRest(VecDeque<coordinator::Effect>),
     CoordinatorDisk,
     Agent(Box<agent::Event>),
+    /// An agent is asked to look around.
+    Look {
+        number: u64,
+        payload: Vec<u8>,
+    },
+    /// Something came of what it tried.
+    Looked(Box<slot_agent::core_looks::Event>),
+    /// It is to be proven who this is.
+    Prove {
+        number: u64,
+    },
     AgentRest(VecDeque<agent::Effect>),
-    AgentDisk { op: u64, writes: Vec<LedgerWrite> },
+    AgentDisk {
+        op: u64,
+        writes: Vec<LedgerWrite>,
+    },
     Engine(Box<journal::Event>),
     EngineRest(VecDeque<journal::Effect>),
-    EngineDisk { op: u64, ops: Vec<journal::DiskOp> },
-    EngineRead { op: u64, pieces: Vec<journal::DiskPiece> },
+    EngineDisk {
+        op: u64,
+        ops: Vec<journal::DiskOp>,
+    },
+    EngineRead {
+        op: u64,
+        pieces: Vec<journal::DiskPiece>,
+    },
     FrontEnd(Box<slot_agent::front_end::core::Event>),
     FrontEndRest(VecDeque<slot_agent::front_end::core::Effect>),
     FrontEndDeed,
@@ -148,6 +168,9 @@ pub struct Sim {
     hands: Stream,
     doors: Stream,
     arrivals: Stream,
+    probes: Stream,
+    /// Rounds of looks that coordinators wait for.
+    rounds: BTreeMap<u64, looks::Round>,
     joiners: BTreeMap<u64, joins::Joiner>,
     cluster: ClusterId,
     coordinators: BTreeMap<u64, Coordinator>,
@@ -330,6 +353,9 @@ impl Sim {
             (Node::Coordinator(id), Work::CoordinatorRest(rest)) => self.coordinator_effects(id, rest),
             (Node::Coordinator(id), Work::CoordinatorDisk) => self.coordinator_disk(id),
             (Node::Agent(host), Work::Agent(event)) => self.agent_step(&host, *event),
+            (Node::Agent(host), Work::Look { number, payload }) => self.agent_is_asked(&host, number, &payload),
+            (Node::Agent(host), Work::Looked(event)) => self.look_step(&host, *event),
+            (node @ (Node::Agent(_) | Node::Engine(_)), Work::Prove { number }) => self.prove(&node, number),
             (Node::Agent(host), Work::AgentRest(rest)) => self.agent_effects(&host, rest),
             (Node::Agent(host), Work::AgentDisk { op, writes }) => self.agent_disk(&host, op, &writes),
             (Node::Engine(slot), Work::Engine(event)) => self.engine_step(&slot, *event),

@@ -7,6 +7,7 @@
 use super::*;
 use crate::faults::FaultClass;
 use prost::Message;
+use slot_agent::core_looks::At;
 use slot_proto::pb;
 use slot_raft::RaftMessage;
 use slot_types::codec;
@@ -48,10 +49,30 @@ pub enum Kind {
     Join,
     /// Its answer.
     JoinReply,
+    /// What an agent is to look at.
+    Look,
+    /// What it saw.
+    LookReply,
+    /// A connection that is asked for.
+    Connect,
+    /// Whether it was taken.
+    ConnectReply,
+    /// Who is there is to prove it.
+    Prove,
+    /// The proof.
+    ProveReply,
     /// A person's request.
     Ask,
     /// Its answer.
     AskReply,
+}
+
+impl Kind {
+    /// Whether it has to do with looks: then its way is drawn from their own stream.
+    fn is_of_looks(self) -> bool {
+        use Kind::*;
+        matches!(self, Look | LookReply | Connect | ConnectReply | Prove | ProveReply)
+    }
 }
 
 /// A message under way.
@@ -78,6 +99,14 @@ pub(crate) enum Asker {
     CanaryRead { host: HostName, life: u32, call: u64, id: RecordId },
     /// A coordinator that wants a copy verified.
     Look { id: u64, life: u32, look: u64 },
+    /// A coordinator that has an agent look around.
+    Around { id: u64, life: u32, look: u64 },
+    /// An agent that probes: for a connection.
+    Connect { host: HostName, life: u32, at: At },
+    /// For a proof.
+    Proof { host: HostName, life: u32, at: At, expected: HostName },
+    /// An agent that has a copy of its own verified.
+    Verify { host: HostName, life: u32, at: At },
     /// Another engine.
     Engine { slot: SlotId, life: u32, call: u64 },
     /// A client.
@@ -137,12 +166,20 @@ impl Sim {
     pub(crate) fn answer(&mut self, from: Place, kind: Kind, number: u64, payload: &[u8]) {
         let to = match self.calls.get(&number) {
             None => return,
-            Some(Asker::Coordinator { id, .. } | Asker::Look { id, .. } | Asker::FrontEnd { id, .. }) => {
-                Place::Coordinator(*id)
-            }
-            Some(Asker::Agent { host, .. } | Asker::Canary { host, .. } | Asker::CanaryRead { host, .. }) => {
-                Place::Host(host.clone())
-            }
+            Some(
+                Asker::Coordinator { id, .. }
+                | Asker::Look { id, .. }
+                | Asker::Around { id, .. }
+                | Asker::FrontEnd { id, .. },
+            ) => Place::Coordinator(*id),
+            Some(
+                Asker::Agent { host, .. }
+                | Asker::Canary { host, .. }
+                | Asker::CanaryRead { host, .. }
+                | Asker::Connect { host, .. }
+                | Asker::Proof { host, .. }
+                | Asker::Verify { host, .. },
+            ) => Place::Host(host.clone()),
             Some(Asker::Engine { slot, .. }) => Place::Host(slot.host.clone()),
             Some(Asker::Joiner { joiner }) => self.place_of_joiner(*joiner),
             Some(Asker::Client { .. } | Asker::Person { .. }) => Place::Outside,
@@ -162,7 +199,8 @@ impl Sim {
             }
             return self.queue.after(delay, Happening::Frame(Box::new(frame)));
         }
-        let delay = self.net.within(1, 4);
+        let looks = frame.kind.is_of_looks();
+        let delay = if looks { self.probes.within(1, 4) } else { self.net.within(1, 4) };
         if matches!(frame.kind, Kind::Serve | Kind::ServeReply) && self.fate.is_none() {
             self.fate = self.fate_of_a_table();
         }
@@ -171,11 +209,12 @@ impl Sim {
         }
         let classes =
             [FaultClass::Loss, FaultClass::Duplicate, FaultClass::Delay, FaultClass::BitFlip, FaultClass::Truncation];
-        if !self.healing && self.swarm.message_one_in > 0 && self.dice.one_in(self.swarm.message_one_in) {
-            let class = classes[self.dice.within(0, 4) as usize];
-            let latest = if self.dice.one_in(6) { 12_000 } else { 900 };
-            let late = self.dice.within(20, latest);
-            let spot = self.dice.within(0, frame.bytes.len() as u64 * 8 - 1) as usize;
+        let dice = if looks { &mut self.probes } else { &mut self.dice };
+        if !self.healing && self.swarm.message_one_in > 0 && dice.one_in(self.swarm.message_one_in) {
+            let class = classes[dice.within(0, 4) as usize];
+            let latest = if dice.one_in(6) { 12_000 } else { 900 };
+            let late = dice.within(20, latest);
+            let spot = dice.within(0, frame.bytes.len() as u64 * 8 - 1) as usize;
             let now = self.now();
             let kind = frame.kind;
             if self.swarm.classes.contains(&class)
@@ -250,6 +289,7 @@ impl Sim {
             }
         }
         match &frame.node {
+            Some(node) if frame.kind == Kind::Connect => self.connect_in(&node.clone(), &frame),
             Some(node) if self.life(node).is_none() => self.nobody_there(&frame),
             Some(node) => self.request(node.clone(), &frame, payload),
             None => self.reply(&frame, payload),
@@ -268,6 +308,9 @@ impl Sim {
             let (peer_of, delay) = (*from, self.net.within(1, 4));
             return self.give(delay, Node::Coordinator(peer_of), Work::Coordinator(Box::new(event)));
         }
+        if frame.kind == Kind::Prove {
+            return self.answer(frame.to.clone(), Kind::ProveReply, frame.number, &[]);
+        }
         if self.calls.contains_key(&frame.number) {
             let delay = self.net.within(1, 4);
             self.queue.after(delay, Happening::CallOver(frame.number));
@@ -284,6 +327,8 @@ impl Sim {
                 let event = agent::Event::Deliver { delivery: frame.number, bytes: request.order };
                 Work::Agent(Box::new(event))
             }),
+            (Node::Agent(_), Kind::Look) => Some(Work::Look { number: frame.number, payload: payload.to_vec() }),
+            (Node::Agent(_) | Node::Engine(_), Kind::Prove) => Some(Work::Prove { number: frame.number }),
             (Node::Engine(slot), _) => self.engine_in(slot, frame, payload),
             (Node::FrontEnd(name), Kind::Serve) => self.table_in(name, frame, payload),
             _ => None,
@@ -317,6 +362,7 @@ impl Sim {
             return None;
         }
         *newest = frame.number;
+        node.heard_at.insert(host.clone(), self.queue.now());
         let reply = pb::WatchReply::decode(payload).ok()?;
         let report = codec::decode::<AgentReport>(&reply.report).ok()?;
         let event = coordinator::Event::AgentReport { host: host.clone(), report: Box::new(report) };
@@ -393,6 +439,11 @@ impl Sim {
                 let answer = answer.and_then(|reply| codec::decode::<EngineAnswer>(&reply.answer).ok());
                 self.looked(id, life, look, answer);
             }
+            (Asker::Around { id, life, look }, Kind::LookReply) => {
+                self.looked_around(id, life, look, frame.number, Some(payload));
+            }
+            (asker, Kind::ConnectReply | Kind::ProveReply) => self.look_replied(asker, payload),
+            (asker @ Asker::Verify { .. }, Kind::ControlReply) => self.look_replied(asker, payload),
             (Asker::Engine { slot, life, call }, Kind::PeerReply) => {
                 let reply = pb::EnginePeerReply::decode(payload).map_err(|e| e.to_string());
                 let result = reply.and_then(|r| codec::decode(&r.answer).map_err(|e| e.to_string()));
@@ -429,6 +480,10 @@ impl Sim {
                 self.work(Node::Agent(host), life, Work::Agent(Box::new(event)));
             }
             Asker::Look { id, life, look } => self.looked(id, life, look, None),
+            Asker::Around { id, life, look } => self.looked_around(id, life, look, number, None),
+            asker @ (Asker::Connect { .. } | Asker::Proof { .. } | Asker::Verify { .. }) => {
+                self.look_unanswered(asker);
+            }
             Asker::Engine { slot, life, call } => {
                 let event = journal::Event::CallAnswer { call, result: Err(why()) };
                 self.work(Node::Engine(slot), life, Work::Engine(Box::new(event)));

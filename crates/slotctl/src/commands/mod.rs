@@ -79,14 +79,7 @@ pub async fn dispatch(cli: Cli, console: &mut Console) -> Result<Exit, Failure> 
             let task = Task::look("show the evidence of host", &host);
             look::look(client, console, &task, &Query::Evidence(host)).await
         }
-        Command::Explain(what) => {
-            let (task, what) = match what {
-                Explain::Plan { plan } => (Task::look("explain plan", plan), ExplainWhat::Plan(plan)),
-                Explain::Store { store } => (Task::look("explain store", &store), ExplainWhat::Store(store)),
-                Explain::Slot { slot } => (Task::look("explain slot", &slot), ExplainWhat::Slot(slot)),
-            };
-            look::look(client, console, &task, &Query::Explain(what)).await
-        }
+        Command::Explain(what) => explain(client, console, what).await,
         Command::Verify(what) => verify::verify(client, console, &what.on()).await,
         Command::Drain(what) => drain(client, console, what).await,
         command @ (Command::Move(_)
@@ -124,6 +117,15 @@ pub async fn dispatch(cli: Cli, console: &mut Console) -> Result<Exit, Failure> 
         }
         Command::Routes { watch: true } => look::watch_routes(client, console).await,
     }
+}
+
+async fn explain(client: &mut Client, console: &mut Console, what: Explain) -> Result<Exit, Failure> {
+    let (task, what) = match what {
+        Explain::Plan { plan } => (Task::look("explain plan", plan), ExplainWhat::Plan(plan)),
+        Explain::Store { store } => (Task::look("explain store", &store), ExplainWhat::Store(store)),
+        Explain::Slot { slot } => (Task::look("explain slot", &slot), ExplainWhat::Slot(slot)),
+    };
+    look::look(client, console, &task, &Query::Explain(what)).await
 }
 
 async fn stores(client: &mut Client, console: &mut Console, what: Stores) -> Result<Exit, Failure> {

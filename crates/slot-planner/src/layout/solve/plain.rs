@@ -52,7 +52,8 @@ fn merit(figures: &Figures) -> Merit {
     (figures.violations.total(), figures.worst_survivor, figures.load_max, figures.bytes_max_ppm)
 }
 
-fn candidates(task: &Task<'_>, before: &Layout, at: &Layout) -> Vec<(Move, Layout)> {
+/// Every single step from a layout that its hosts have room for, with where it leads.
+pub(super) fn candidates(task: &Task<'_>, before: &Layout, at: &Layout) -> Vec<(Move, Layout)> {
     let fleet = task.fleet;
     let tally = Tally::without_pairs(fleet, at);
     let mut all = Vec::new();

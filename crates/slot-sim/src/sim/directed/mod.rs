@@ -13,6 +13,7 @@ mod hosts;
 mod joins;
 mod logs;
 mod plans;
+mod probes;
 mod raft;
 mod restore;
 mod schedules;
@@ -37,6 +38,7 @@ pub fn all() -> impl Iterator<Item = &'static Script> {
         coordinator::SCRIPTS,
         copies::SCRIPTS,
         plans::SCRIPTS,
+        probes::SCRIPTS,
         raft::SCRIPTS,
         hosts::SCRIPTS,
         joins::SCRIPTS,
@@ -61,7 +63,7 @@ const RARE: [(u64, &str); 5] = [
 
 /// The schedule that a campaign plays with a seed: every sixth seed has one, every 24th one about copies, every thirtieth one of
 /// power that is cut, every thirtieth one of a restore, every thirtieth one of front ends, every thirtieth
-/// one of hosts that join, five in 300 a rare one; the others are random worlds.
+/// one of hosts that join, every thirtieth one of probes, five in 300 a rare one; the others are random worlds.
 pub fn of_seed(seed: u64) -> Option<&'static Script> {
     if seed % 24 == 16 {
         let mut about_copies = copies::SCRIPTS.iter().filter(|script| script.name.starts_with("reach/"));
@@ -79,6 +81,9 @@ pub fn of_seed(seed: u64) -> Option<&'static Script> {
     }
     if seed % 30 == 18 {
         return front_ends::SCRIPTS.get(usize::try_from(seed / 30).unwrap_or(0) % front_ends::SCRIPTS.len());
+    }
+    if seed % 30 == 6 {
+        return probes::SCRIPTS.get(usize::try_from(seed / 30).unwrap_or(0) % probes::SCRIPTS.len());
     }
     if seed % 30 == 19 {
         return joins::SCRIPTS.get(usize::try_from(seed / 30).unwrap_or(0) % joins::SCRIPTS.len());
