@@ -11,6 +11,7 @@ mod order;
 mod packing;
 mod place;
 mod rebalance;
+mod single;
 mod wanted;
 
 pub(crate) use explain::{FEWER_MAX, lifted, places, places_of};
@@ -107,6 +108,8 @@ pub(crate) struct Sketch<'a> {
     /// Slots that no copy may be built on: they hold one, or a running plan has reserved them.
     taken: BTreeSet<&'a SlotId>,
     view: &'a View<'a>,
+    /// How the aims are weighed, if they are.
+    weights: Option<Weights>,
     stores: Vec<(&'a StoreName, &'a StoreSpec, Stance)>,
 }
 
@@ -141,13 +144,13 @@ impl<'a> Sketch<'a> {
             let slots = spec.slots.iter().map(|(number, slot)| (*number, slot.size_bytes)).collect();
             spots.insert(name, Spot { name, at: &spec.at, slots, state });
         }
-        Self::with(view, spots.into_values().collect())
+        Self { weights: file.policy.weights, ..Self::with(view, spots.into_values().collect()) }
     }
 
     fn with(view: &'a View<'a>, spots: Vec<Spot<'a>>) -> Self {
         let number = (0..).zip(&spots).map(|(number, spot)| (spot.name, number)).collect();
         let taken = view.used_slots().into_keys().chain(&view.inputs.busy_slots).collect();
-        Self { spots, number, taken, view, stores: Vec::new() }
+        Self { spots, number, taken, view, weights: view.policy().weights, stores: Vec::new() }
     }
 
     /// Adds a store. Stores are added in the order of their names, new ones after those that are there.
@@ -212,7 +215,8 @@ impl<'a> Sketch<'a> {
         let layout = Layout::of(&mut fleet, placed.iter().map(|(store, hosts)| (*store, hosts.as_slice())));
         let hosts = self.spots.iter().map(|spot| spot.name).collect();
         let stores = self.stores.iter().map(|(name, ..)| *name).collect();
-        let mut chart = Chart { hosts, stores, fleet, layout, free, spare, takes, slot_of, lost, never_on };
+        let weights = self.weights;
+        let mut chart = Chart { hosts, stores, fleet, layout, free, spare, takes, slot_of, lost, never_on, weights };
         chart.set_largest();
         chart
     }
@@ -282,6 +286,8 @@ pub(crate) struct Chart<'a> {
     lost: BTreeMap<u32, Vec<u32>>,
     /// (store, host): the file says never.
     never_on: BTreeSet<Arrival>,
+    /// How the aims are weighed, if they are.
+    weights: Option<Weights>,
 }
 
 /// Takes bytes off what a disk has to spare.
@@ -388,6 +394,13 @@ impl<'a> Chart<'a> {
         for (host, free) in self.fleet.hosts.iter_mut().zip(&self.free) {
             host.largest = free.last().map_or(u64::MAX, |(size, _)| *size);
         }
+    }
+
+    /// Whether a host has a slot for one more copy of a store, and its disk the bytes.
+    fn has_slot(&self, store: u32, host: u32) -> bool {
+        let size = self.fleet.stores[store as usize].size;
+        let fits = self.free[host as usize].range((size, 0)..).next().is_some();
+        fits && self.spare[host as usize].is_none_or(|spare| spare >= self.takes[store as usize])
     }
 
     /// Gives each arrival a slot: on every host the largest copy first, each on the smallest that fits.

@@ -41,8 +41,11 @@ pub enum Nothing {
     /// No move would make hosts more even.
     #[error("no move of a copy or a master would make the hosts more even")]
     Even,
+    /// Nothing was found, and of so many copies not every single move was looked at; onto these hosts, or all.
+    #[error("nothing was found that would make the hosts more even{}; of so many copies not every move is tried", onto(.0))]
+    NotFound(BTreeSet<HostName>),
     /// Hosts that were to be filled have their share, or nothing can come to them that would better the fleet.
-    #[error("no move of a copy or a master onto {} would make the hosts more even", list(.0))]
+    #[error("no move of a copy or a master onto {}, within its share, would make the hosts more even", list(.0))]
     Filled(BTreeSet<HostName>),
     /// Active already.
     #[error("{0} is Active")]
@@ -83,6 +86,10 @@ pub enum Nothing {
 
 pub(crate) fn list<T: fmt::Display>(things: &BTreeSet<T>) -> String {
     things.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
+
+fn onto(hosts: &BTreeSet<HostName>) -> String {
+    if hosts.is_empty() { String::new() } else { format!(" by moves onto {}", list(hosts)) }
 }
 
 fn words(classes: &BTreeSet<LossClass>) -> String {

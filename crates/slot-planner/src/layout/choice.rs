@@ -4,7 +4,8 @@
 //! everything a rank is made of is in it, so whoever explains a choice compares numbers and guesses nothing.
 //!
 //! The order is that of all placement: first what the worst survivor of a host's loss would have, as far as it is above what no
-//! layout can avoid; then the masters of the host that gets one, likewise; then how full the host is; then its number.
+//! layout can avoid; then the masters of the host that gets one, likewise; then how full the host is; then its number. Where
+//! a cluster file weighs the aims, what they come to in all is before these.
 
 use super::figures::{Figures, per_ordinary};
 use super::model::*;
@@ -13,6 +14,8 @@ use super::rules::{WhyNotHere, may_hold};
 /// How good a host is for a copy; lower is better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rank {
+    /// What the fleet is worth with the copy there, where the aims are weighed; 0 where their order decides.
+    pub weighed: u64,
     /// The load of the survivor that would have most after the one loss that this copy bears on, per ordinary host and in
     /// thousandths; no less than what no layout can avoid.
     pub survivor: u64,
@@ -115,6 +118,6 @@ impl<'a> Seats<'a> {
         let bytes = u128::from(self.tally.bytes[host as usize]) + u128::from(spec.size);
         let fill = u64::try_from(bytes * 1_000_000 / u128::from(room)).unwrap_or(u64::MAX);
         let masters = if nth == 0 { then(host, load).max(self.floors.1) } else { 0 };
-        Rank { survivor: survivor.max(self.floors.0), masters, fill, host }
+        Rank { weighed: 0, survivor: survivor.max(self.floors.0), masters, fill, host }
     }
 }

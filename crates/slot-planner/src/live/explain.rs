@@ -124,10 +124,10 @@ impl<'c, 'a> Judge<'c, 'a> {
         let copy = self.find(name, slot)?;
         let each = looks.each;
         let (best, seen) = self.taken_up(copy, |judge| {
-            let best = judge.table.hosts().filter_map(|host| judge.rank(copy, host).ok()).min();
+            let able = judge.able(copy);
             let others = judge.table.hosts().filter(|host| *judge.chart.host(*host) != slot.host);
-            let seen: Vec<_> = others.map(|host| judge.other(copy, host, best.as_ref(), each)).collect();
-            (best, seen)
+            let seen: Vec<_> = others.map(|host| judge.other(copy, host, &able, each)).collect();
+            (able.into_iter().min(), seen)
         });
         let mut others = Vec::new();
         for (mut other, is_forbidden) in seen {
@@ -152,17 +152,29 @@ impl<'c, 'a> Judge<'c, 'a> {
         }
     }
 
+    /// Those hosts that may have the copy, with their ranks, by the weights of the cluster file where it has any.
+    fn able(&self, copy: Taken<'_>) -> Vec<Rank> {
+        let mut able: Vec<Rank> = self.table.hosts().filter_map(|host| self.rank(copy, host).ok()).collect();
+        self.table.weigh(copy.store, copy.nth, &mut able);
+        able
+    }
+
     /// Why not another host, and whether a rule says so that no room lifts: then the change is found elsewhere.
-    fn other(&mut self, copy: Taken<'_>, host: u32, best: Option<&Rank>, looks: u64) -> (OtherHost, bool) {
-        let ranked = self.rank(copy, host);
-        let why = match (&ranked, best) {
+    fn other(&mut self, copy: Taken<'_>, host: u32, able: &[Rank], looks: u64) -> (OtherHost, bool) {
+        let weighed = able.iter().find(|rank| rank.host == host).copied();
+        let ranked = self.rank(copy, host).map(|rank| weighed.unwrap_or(rank));
+        let why = match (&ranked, able.iter().min()) {
             (Err(why), _) => self.table.named(self.view, copy.store, host, *why).to_string(),
             (Ok(here), Some(best)) if here.host != best.host => worse(self.chart, here, best),
             (Ok(_), _) => String::new(),
         };
         let is_forbidden = ranked.is_err_and(|why| !self.room_helps(copy, host, why));
-        let change = (!is_forbidden && !why.is_empty()).then(|| self.nearest(copy, host, looks));
-        let other = OtherHost { host: self.chart.host(host).clone(), why, change, no_change: String::new() };
+        let nearest = (!is_forbidden && !why.is_empty()).then(|| self.nearest(copy, host, looks)).transpose();
+        let (change, no_change) = match nearest {
+            Ok(change) => (change, String::new()),
+            Err(why_none) => (None, why_none),
+        };
+        let other = OtherHost { host: self.chart.host(host).clone(), why, change, no_change };
         (other, is_forbidden)
     }
 
@@ -171,9 +183,16 @@ impl<'c, 'a> Judge<'c, 'a> {
         matches!(why, WhyNotHere::Slots | WhyNotHere::Bytes { .. }) && !self.table.is_full(copy.store, host)
     }
 
-    /// The nearest change with which a host that no rule forbids would be better than every other one.
-    fn nearest(&mut self, copy: Taken<'_>, host: u32, looks: u64) -> Change {
+    /// The nearest change with which a host that no rule forbids would be better than every other one, or why none is said.
+    fn nearest(&mut self, copy: Taken<'_>, host: u32, looks: u64) -> Result<Change, String> {
         let is_full = self.rank(copy, host).is_err();
+        if self.chart.weights.is_some() {
+            // Masters and room move every part of a sum, so only what always helps is said.
+            return match is_full {
+                true => Err("what one more slot there would weigh is not counted".into()),
+                false => Ok(self.without_better(copy, host, false, false)),
+            };
+        }
         let sets = Sets::of(self.hand_overs(copy, host).into_iter());
         let (mut left, mut bounded) = (looks, false);
         for size in 0..=FEWER_MAX {
@@ -195,21 +214,24 @@ impl<'c, 'a> Judge<'c, 'a> {
             });
             if let Some((slot_bytes, set)) = found {
                 let led_elsewhere = set.iter().filter_map(|one| self.told(*one)).collect();
-                return Change { were: Vec::new(), led_elsewhere, slot_bytes, bounded };
+                return Ok(Change { were: Vec::new(), led_elsewhere, slot_bytes, bounded });
             }
             if bounded {
                 break;
             }
         }
-        self.without_better(copy, host, is_full, bounded)
+        Ok(self.without_better(copy, host, is_full, bounded))
     }
 
     /// The store being kept away from every host that is better.
     fn without_better(&self, copy: Taken<'_>, host: u32, is_full: bool, bounded: bool) -> Change {
         let slot_bytes = is_full.then(|| self.fits(copy, host));
-        let here = self.table.seats.rank_with(copy.store, copy.nth, host, slot_bytes.unwrap_or(0));
-        let ranked = self.table.hosts().filter(|other| *other != host).filter_map(|other| self.rank(copy, other).ok());
-        let better = ranked.filter(|rank| *rank < here).map(|rank| self.chart.host(rank.host).clone()).collect();
+        let able = self.able(copy);
+        let here = able.iter().find(|rank| rank.host == host).copied();
+        let here =
+            here.unwrap_or_else(|| self.table.seats.rank_with(copy.store, copy.nth, host, slot_bytes.unwrap_or(0)));
+        let better = able.iter().filter(|rank| rank.host != host && **rank < here);
+        let better = better.map(|rank| self.chart.host(rank.host).clone()).collect();
         Change { were: vec![Were::NeverOn(better)], led_elsewhere: Vec::new(), slot_bytes, bounded }
     }
 
@@ -296,7 +318,10 @@ fn worse(chart: &Chart<'_>, here: &Rank, best: &Rank) -> String {
     let other = chart.host(best.host);
     let masters = |level: u64| level.div_ceil(1000);
     let tenths = |ppm: u64| format!("{}.{}%", ppm / 10_000, ppm / 1_000 % 10);
-    if here.survivor != best.survivor {
+    if here.weighed != best.weighed {
+        let (here, there) = (here.weighed.div_ceil(1000), best.weighed.div_ceil(1000));
+        format!("by the weights of the cluster file it comes to {here}; {other} comes to {there}")
+    } else if here.survivor != best.survivor {
         let (here, there) = (masters(here.survivor), masters(best.survivor));
         format!("a host's loss could leave {here} masters on one host; with {other} it is {there}")
     } else if here.masters != best.masters {

@@ -31,11 +31,21 @@ impl Standing {
         let levels = (RACK..).take(LEVELS - 1);
         let named = |level: &u8| fleet.hosts.iter().any(|host| host.domain[usize::from(*level)] != NOWHERE);
         let domains = levels.filter(named).map(|level| not_survivable(fleet, layout, level).len()).sum();
+        Standing { domains, ..Standing::at_best(fleet, layout) }
+    }
+
+    /// As far as these weights bear on it: which domains could be lost takes longest to count.
+    pub fn for_weights(fleet: &Fleet, layout: &Layout, weights: &Weights) -> Standing {
+        if weights.domain == 0 { Standing::at_best(fleet, layout) } else { Standing::of(fleet, layout) }
+    }
+
+    /// As if each domain could be lost: no worse than it is.
+    pub fn at_best(fleet: &Fleet, layout: &Layout) -> Standing {
         let bytes = (0..).zip(&fleet.stores).map(|(store, spec)| {
             let copies = layout.copies(fleet, store).iter().filter(|host| **host != NOWHERE).count();
             spec.size.saturating_mul(copies as u64)
         });
-        Standing { figures: figures(fleet, layout), domains, bytes: bytes.fold(0, u64::saturating_add) }
+        Standing { figures: figures(fleet, layout), domains: 0, bytes: bytes.fold(0, u64::saturating_add) }
     }
 
     /// With so many bytes copied to reach it.
@@ -55,8 +65,12 @@ impl Standing {
         Merit([broken, domains, figures.worst_survivor, figures.load_max, least, bytes, copied])
     }
 
-    /// In thousandths of a weight.
     fn weighed(&self, weights: &Weights, copied: u64) -> Merit {
+        Merit([self.figures.violations.total(), self.sum(weights, copied), 0, 0, 0, 0, 0])
+    }
+
+    /// What the aims come to, in thousandths of a weight.
+    pub fn sum(&self, weights: &Weights, copied: u64) -> u64 {
         let Standing { figures, domains, bytes } = self;
         let copied = u128::from(copied) * 100_000 / u128::from((*bytes).max(1));
         let parts = [
@@ -66,9 +80,7 @@ impl Standing {
             (weights.bytes, figures.bytes_max_ppm.saturating_sub(100 * ONE_PER_CENT) * 1_000 / ONE_PER_CENT),
             (weights.moved, u64::try_from(copied).unwrap_or(u64::MAX)),
         ];
-        let sum = parts
-            .into_iter()
-            .fold(0u64, |sum, (weight, units)| sum.saturating_add(u64::from(weight).saturating_mul(units)));
-        Merit([figures.violations.total(), sum, 0, 0, 0, 0, 0])
+        let weigh = |sum: u64, (weight, units): (u16, u64)| sum.saturating_add(u64::from(weight).saturating_mul(units));
+        parts.into_iter().fold(0u64, weigh)
     }
 }

@@ -6,7 +6,8 @@
 
 use super::merit::{Merit, Standing};
 use super::rebalance::Way;
-use crate::layout::{Fleet, Layout, Move, NOWHERE};
+use super::single::carry_out;
+use crate::layout::{Fleet, Layout, Move};
 use slot_types::cluster::Policy;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -106,18 +107,6 @@ impl Walk<'_> {
     }
 
     fn carry_out(&mut self, one: &Move) {
-        let copies = &mut self.layout.at[self.fleet.range(one.store)];
-        let place = |copies: &[u32], host: u32| copies.iter().position(|at| *at == host);
-        if one.from != NOWHERE
-            && one.to != NOWHERE
-            && let Some(at) = place(copies, one.from)
-        {
-            copies[at] = one.to;
-        }
-        if one.master != NOWHERE
-            && let Some(at) = place(copies, one.master)
-        {
-            copies.swap(0, at);
-        }
+        carry_out(self.fleet, &mut self.layout, one);
     }
 }

@@ -1,9 +1,10 @@
 //! Copies that have no place get one, by the engine; everything else stays.
 //!
 //! What always holds: each copy ends on the host that is best for it while all else is as the plan leaves it, so that why it is there
-//! can be told copy by copy; what gets no place has none on any host, each for the reason that is told, and that another packing
+//! can be told copy by copy, best by the order of aims or by the weights of the cluster file; what gets no place has none on any host, each for the reason that is told, and that another packing
 //! of what the plan builds would have had one is ruled out, or said not to be.
 
+use super::merit::Standing;
 use super::packing::{Packed, Packing, Seat};
 use super::{Arrival, Chart, Slots, take};
 use crate::layout::choice::{Rank, Seats};
@@ -11,14 +12,17 @@ use crate::layout::refine::refine;
 use crate::layout::{Goal, Layout, NOWHERE, Outcome, WhyNotHere, Wish, figures, solve};
 use crate::refusal::WhyNot;
 use crate::view::View;
-use slot_types::cluster::HostState;
+use slot_types::cluster::{HostState, Weights};
 use slot_types::ids::*;
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// So often a problem is put to the engine anew where what it proposed found no slot.
 const ROUNDS_MAX: usize = 16;
 /// So often all copies are looked at again once one of them has found a better place.
 const PASSES_MAX: usize = 8;
+/// So many copies are counted over to weigh hosts for the copies of a plan; for those that are left the order of aims decides.
+const WEIGHED_MAX: usize = 20_000_000;
 
 /// Copies that got a place, and those that did not.
 pub(crate) struct Placed {
@@ -68,10 +72,12 @@ impl Chart<'_> {
             }
         }
         let is_most = table.pack(&open);
-        // Of new stores all copies were placed together, and may be together better than each alone.
-        let alone: Vec<&(u32, usize)> = open.iter().filter(|(store, _)| new.binary_search(store).is_err()).collect();
+        // Of new stores all copies were placed together, and may be together better than each alone; but not by weights.
+        let is_weighed = self.weights.is_some();
+        let alone = |store: &u32| is_weighed || new.binary_search(store).is_err();
         for _ in 0..PASSES_MAX {
-            let moved = alone.iter().filter(|(store, nth)| table.settle(*store, *nth)).count();
+            let mut moved = open.iter().filter(|(store, nth)| alone(store) && table.settle(*store, *nth)).count();
+            moved += new.iter().filter(|store| table.settle_by_weight(**store)).count();
             if moved == 0 {
                 break;
             }
@@ -149,13 +155,16 @@ pub(super) struct Table<'c, 'a> {
     given: Slots,
     /// The host of the lost copy beside which one is built.
     beside: BTreeMap<Arrival, u32>,
+    /// Copies that may still be counted over to weigh hosts.
+    left: Cell<usize>,
 }
 
 impl<'c, 'a> Table<'c, 'a> {
     pub fn of(chart: &'c Chart<'a>, layout: &Layout) -> Table<'c, 'a> {
         let seats = Seats::of(&chart.fleet, layout, &figures(&chart.fleet, layout));
         let (free, spare) = (chart.free.clone(), chart.spare.clone());
-        Table { chart, seats, free, spare, given: Slots::new(), beside: BTreeMap::new() }
+        let (given, beside, left) = (Slots::new(), BTreeMap::new(), Cell::new(WEIGHED_MAX));
+        Table { chart, seats, free, spare, given, beside, left }
     }
 
     /// The copies that have no place before, in order: (store, which of its copies).
@@ -240,6 +249,20 @@ impl<'c, 'a> Table<'c, 'a> {
 
     /// Puts one copy where it is best; answers whether that is another host than before.
     fn settle(&mut self, store: u32, nth: usize) -> bool {
+        let before = self.take_up(store, nth);
+        let lost = self.chart.lost.get(&store).map_or(&[][..], Vec::as_slice).iter().copied();
+        let found =
+            std::iter::once(NOWHERE).chain(lost).find_map(|instead| Some((self.best(store, nth, instead)?, instead)));
+        let Some((rank, instead)) = found else { return before != NOWHERE };
+        self.put_down(store, nth, rank.host);
+        if instead != NOWHERE {
+            self.beside.insert((store, rank.host), instead);
+        }
+        rank.host != before
+    }
+
+    /// Takes one copy up, its slot with it; answers where it was.
+    fn take_up(&mut self, store: u32, nth: usize) -> u32 {
         let before = self.seats.lift(store, nth);
         if let Some(slot) = self.given.remove(&(store, before)) {
             let size = self.slot_size(&slot, before);
@@ -249,21 +272,17 @@ impl<'c, 'a> Table<'c, 'a> {
             }
             self.beside.remove(&(store, before));
         }
-        let lost = self.chart.lost.get(&store).map_or(&[][..], Vec::as_slice).iter().copied();
-        let found =
-            std::iter::once(NOWHERE).chain(lost).find_map(|instead| Some((self.best(store, nth, instead)?, instead)));
-        let Some((rank, instead)) = found else { return before != NOWHERE };
-        let host = rank.host;
+        before
+    }
+
+    /// Puts it down on the smallest slot of a host that is large enough.
+    fn put_down(&mut self, store: u32, nth: usize, host: u32) {
         if let Some((size, number)) = self.free[host as usize].range((self.size(store), 0)..).next().copied() {
             self.free[host as usize].remove(&(size, number));
             take(&mut self.spare[host as usize], self.chart.takes[store as usize]);
             self.given.insert((store, host), SlotId::new(self.chart.host(host).clone(), number));
         }
-        if instead != NOWHERE {
-            self.beside.insert((store, host), instead);
-        }
         self.seats.put(store, nth, host);
-        host != before
     }
 
     fn slot_size(&self, slot: &SlotId, host: u32) -> u64 {
@@ -296,7 +315,73 @@ impl<'c, 'a> Table<'c, 'a> {
     }
 
     fn best(&self, store: u32, nth: usize, instead: u32) -> Option<Rank> {
-        self.hosts().filter_map(|host| self.rank(store, nth, instead, host).ok()).min()
+        let mut ranks: Vec<Rank> = self.hosts().filter_map(|host| self.rank(store, nth, instead, host).ok()).collect();
+        self.weigh(store, nth, &mut ranks);
+        ranks.into_iter().min()
+    }
+
+    /// Weighs hosts for a copy that is taken up, all of them or, where too much was counted for it already, none.
+    pub fn weigh(&self, store: u32, nth: usize, ranks: &mut [Rank]) {
+        let Some(weights) = self.chart.weights.filter(|_| ranks.len() > 1 && self.may_count(ranks.len())) else {
+            return;
+        };
+        let mut then = self.seats.layout.clone();
+        let at = self.chart.fleet.range(store).start + nth;
+        for rank in ranks {
+            then.at[at] = rank.host;
+            rank.weighed = Standing::for_weights(&self.chart.fleet, &then, &weights).sum(&weights, 0);
+        }
+    }
+
+    /// Whether the whole fleet may be counted over so often more.
+    fn may_count(&self, times: usize) -> bool {
+        let counted = times.saturating_mul(self.seats.layout.at.len() + self.chart.hosts.len());
+        let left = self.left.get().checked_sub(counted);
+        self.left.set(left.unwrap_or_else(|| self.left.get()));
+        left.is_some()
+    }
+
+    /// Puts all copies of a new store where they weigh least together: with each host for the master, each other where it is best
+    /// then. Answers whether that is elsewhere than before.
+    fn settle_by_weight(&mut self, store: u32) -> bool {
+        let (range, hosts) = (self.chart.fleet.range(store), self.chart.hosts.len());
+        let (Some(weights), before) = (self.chart.weights, self.seats.layout.at[range.clone()].to_vec()) else {
+            return false;
+        };
+        let counted = hosts.saturating_mul(hosts).saturating_mul(range.len());
+        let size = self.seats.layout.at.len() + hosts;
+        if before.contains(&NOWHERE) || counted.saturating_mul(size) > self.left.get() {
+            return false;
+        }
+        let mut best = (self.sum(&weights), before.clone());
+        for nth in 0..range.len() {
+            self.take_up(store, nth);
+        }
+        for master in self.hosts() {
+            if self.rank(store, 0, NOWHERE, master).is_err() {
+                continue;
+            }
+            self.put_down(store, 0, master);
+            for nth in 1..range.len() {
+                if let Some(rank) = self.best(store, nth, NOWHERE) {
+                    self.put_down(store, nth, rank.host);
+                }
+            }
+            let now = self.seats.layout.at[range.clone()].to_vec();
+            if !now.contains(&NOWHERE) {
+                best = best.min((self.sum(&weights), now));
+            }
+            for nth in 0..range.len() {
+                self.take_up(store, nth);
+            }
+        }
+        let all = best.1.iter().enumerate();
+        all.for_each(|(nth, host)| self.put_down(store, nth, *host));
+        best.1 != before
+    }
+
+    fn sum(&self, weights: &Weights) -> u64 {
+        Standing::for_weights(&self.chart.fleet, &self.seats.layout, weights).sum(weights, 0)
     }
 
     fn finish(self, view: &View<'_>, open: &[(u32, usize)], is_most: bool) -> Placed {

@@ -6,11 +6,12 @@
 
 use super::merit::Standing;
 use super::order::in_good_order;
+use super::single::{Singles, are_counted};
 use super::wanted::{Wanted, Worth};
 use super::{Chart, Lead, ROUNDS_MAX, Slots, Stance};
 use crate::copies::{build, destroy};
 use crate::drain::hand_over;
-use crate::layout::{self, Move, NOWHERE, Outcome, RACK, Wish, solve};
+use crate::layout::{self, Fleet, Move, NOWHERE, Outcome, RACK, Wish, solve};
 use crate::leave::{Gone, live_domains, stays};
 use crate::nothing::Nothing;
 use crate::refusal::{Refusal, WhyNot};
@@ -30,7 +31,7 @@ const LET_BE_PPM: u64 = 1_000_000_000;
 
 /// All hosts even.
 pub(crate) fn rebalance(view: &View<'_>, budget: &Budget) -> Result<Draft, Refusal> {
-    even(view, Wanted { budget, onto: None })?.ok_or(Refusal::NothingToDo(Nothing::Even))
+    even(view, Wanted { budget, onto: None })
 }
 
 /// These hosts up to their share.
@@ -47,8 +48,7 @@ pub(crate) fn fill(view: &View<'_>, hosts: &BTreeSet<HostName>, budget: &Budget)
             _ => Refusal::HostIn { host: host.clone(), state: known.declared, needed: no_fill(known.declared) },
         })?;
     }
-    let draft = even(view, Wanted { budget, onto: Some(hosts) })?;
-    draft.ok_or_else(|| Refusal::NothingToDo(Nothing::Filled(hosts.clone())))
+    even(view, Wanted { budget, onto: Some(hosts) })
 }
 
 /// What to do about a host that nothing may come to.
@@ -59,7 +59,7 @@ fn no_fill(state: HostState) -> &'static str {
     }
 }
 
-fn even(view: &View<'_>, wanted: Wanted<'_>) -> Result<Option<Draft>, Refusal> {
+fn even(view: &View<'_>, wanted: Wanted<'_>) -> Result<Draft, Refusal> {
     let budget = wanted.budget;
     // What a person holds stays; a hold on everything, or on what is asked for by name, is said as such.
     let all = view.cluster.holds.contains_key(&HoldOn::All);
@@ -84,14 +84,25 @@ fn even(view: &View<'_>, wanted: Wanted<'_>) -> Result<Option<Draft>, Refusal> {
             best = Some((worth, made, is_cut));
         }
     }
-    let Some((_, mut made, is_cut)) = best else { return Ok(None) };
+    let Some((_, mut made, is_cut)) = best else {
+        return Err(Refusal::NothingToDo(nothing(wanted, are_counted(&chart))));
+    };
     (made.ways, made.after) = in_good_order(view.policy(), &chart.fleet, &chart.layout, made.ways);
     let mut draft = draft(view, &made, &before);
     if is_cut {
         let all = "only a part of what would make the hosts even; ask again afterwards";
         draft.note("NOT ALL", format!("at most {moves_max} moves by one plan: {all}"));
     }
-    Ok(Some(draft))
+    Ok(draft)
+}
+
+/// What there is to say where nothing is found: that there is no move, where every single one was looked at.
+fn nothing(wanted: Wanted<'_>, is_counted: bool) -> Nothing {
+    match (wanted.onto.cloned(), is_counted) {
+        (None, true) => Nothing::Even,
+        (Some(hosts), true) => Nothing::Filled(hosts),
+        (onto, false) => Nothing::NotFound(onto.unwrap_or_default()),
+    }
 }
 
 /// One way to aim: how even bytes are to be, and whether copies are to be in different racks where their stores only ask for
@@ -114,19 +125,20 @@ fn aims(view: &View<'_>, chart: &Chart<'_>, before: &Standing) -> Vec<Aim> {
 }
 
 /// What the engine's solutions come to, and the fleet after them.
-struct Made<'a> {
+pub(super) struct Made<'a> {
     ways: Vec<Way<'a>>,
     waves: usize,
-    after: Standing,
+    pub after: Standing,
     /// What hosts that are to be filled lack then.
     lacks: u64,
 }
 
 impl Made<'_> {
-    fn bytes(&self) -> u64 {
+    /// Copied so far.
+    pub fn bytes(&self) -> u64 {
         self.ways.iter().map(Way::bytes).fold(0, u64::saturating_add)
     }
-    fn worth(&self, view: &View<'_>, wanted: Wanted<'_>) -> Worth {
+    pub fn worth(&self, view: &View<'_>, wanted: Wanted<'_>) -> Worth {
         wanted.worth(view.policy(), &self.after, self.lacks, self.bytes())
     }
     /// Nothing done.
@@ -142,6 +154,8 @@ fn course<'a>(view: &'a View<'a>, mut chart: Chart<'a>, (aim, wanted): (&Aim, Wa
     left.bytes_ppm = aim.bytes_ppm;
     // What is left of a slot is room again once the plan is done.
     let whole = chart.fleet.clone();
+    // What found no slot is held for the engine; a single move of it may well have one.
+    let mut open = chart.clone();
     let mut made = Made::none(&chart, wanted);
     for round in 1..=ROUNDS_MAX {
         let fleet = if aim.apart { chart.further_apart() } else { chart.fleet.clone() };
@@ -160,12 +174,37 @@ fn course<'a>(view: &'a View<'a>, mut chart: Chart<'a>, (aim, wanted): (&Aim, Wa
         if ways.is_empty() || wanted.worth(view.policy(), &after, lacks, bytes.saturating_add(more)) >= was {
             break;
         }
+        open.carry_out(&found, &slots, &stuck);
         left.max_bytes = left.max_bytes.saturating_sub(more);
         made.waves += found.waves.last().map_or(0, |last| *last as usize + 1);
         made.ways.extend(ways);
         (made.after, made.lacks) = (after, lacks);
     }
+    one_by_one(view, open, (&whole, wanted), left, &mut made);
     made
+}
+
+/// Single moves, the best one each time, until none makes the fleet better.
+fn one_by_one<'a>(
+    view: &'a View<'a>,
+    mut open: Chart<'a>,
+    (whole, wanted): (&Fleet, Wanted<'_>),
+    mut left: Wish,
+    made: &mut Made<'a>,
+) {
+    loop {
+        let better = Singles { view, chart: &open, whole, wanted, left: &left }.better(made);
+        let able = better.into_iter().find_map(|found| {
+            let (ways, slots, stuck) = ways_of(view, &open, &found, wanted);
+            stuck.is_empty().then_some((found, ways, slots))
+        });
+        let Some((found, ways, slots)) = able else { return };
+        open.carry_out(&found, &slots, &BTreeSet::new());
+        left.max_bytes = left.max_bytes.saturating_sub(found.bytes);
+        made.waves += usize::from(found.bytes > 0);
+        made.ways.extend(ways);
+        (made.after, made.lacks) = (Standing::of(whole, &open.layout), wanted.lacks(&open, &open.layout));
+    }
 }
 
 /// The part of a course that so many moves reach: of hand-overs first, which cost no bytes, and of copies first the better one.

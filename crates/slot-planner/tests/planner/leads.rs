@@ -2,6 +2,7 @@
 
 use super::world::*;
 use proptest::prelude::*;
+use slot_planner::layout;
 use slot_types::ids::*;
 use slot_types::plan::{Intent, Plan, TaskKind};
 use std::collections::{BTreeMap, BTreeSet};
@@ -160,4 +161,87 @@ fn of_a_large_fleet_nobody_is_swamped() {
     world.complete(plan.plan());
     world.cluster.stores.values().for_each(|store| load[number(&store.master.as_ref().unwrap().host)] += 1);
     assert!(load.iter().max() <= Some(&27), "{load:?}");
+}
+
+/// What the placement engine would choose for masters that have to leave these hosts, every other one staying where it is.
+fn by_the_engine(hosts: usize, fleet: &Fleet, off: &BTreeSet<HostName>, open: &[StoreName]) -> Fleet {
+    let gone: BTreeSet<usize> = off.iter().map(number).collect();
+    let mut problem = layout::Fleet {
+        hosts: (0..=hosts).map(|n| layout::Host { state: state(n, &gone), ..layout::Host::new(1_000, 100) }).collect(),
+        ..layout::Fleet::default()
+    };
+    let on: Vec<Vec<u32>> = fleet
+        .values()
+        .map(|(master, others)| {
+            std::iter::once(*master).chain(others.iter().copied()).map(|host| host as u32).collect()
+        })
+        .collect();
+    for (n, name) in (0u32..).zip(fleet.keys()) {
+        problem.no_master.extend((!open.contains(name)).then_some((n, layout::NOWHERE)));
+    }
+    let store = |on: &Vec<u32>| layout::Store { size: 1, load: 1, copies: on.len() as u8, level: layout::HOST };
+    let before = layout::Layout::of(&mut problem, on.iter().map(|on| (store(on), on.as_slice())));
+    let found = layout::solve(&problem, &before, &layout::Goal::FailOver, &layout::Wish::default()).unwrap();
+    let led = (0u32..).map(|n| found.layout.master(&problem, n) as usize);
+    let chosen = fleet.iter().zip(led).map(|((name, (was, others)), master)| {
+        let others =
+            if master == *was { others.clone() } else { others.iter().copied().filter(|o| *o != master).collect() };
+        (name.clone(), (master, others))
+    });
+    chosen.collect()
+}
+
+fn state(n: usize, gone: &BTreeSet<usize>) -> layout::State {
+    if n == 0 || gone.contains(&n) { layout::State::Down } else { layout::State::Active }
+}
+
+/// What no choice can avoid: what is there without these masters, and even shares of all before and after one more loss.
+fn unavoidable(hosts: usize, fleet: &Fleet, off: &BTreeSet<HostName>, open: &[StoreName]) -> usize {
+    let rest: Fleet =
+        fleet.iter().filter(|(name, _)| !open.contains(name)).map(|(n, f)| (n.clone(), f.clone())).collect();
+    score(hosts, &rest).0.max(fleet.len().div_ceil(hosts - off.len() - 1))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// On fleets where not every choice can be tried: no worse than the engine's own choice, and within one master, or a quarter, of
+    /// what no choice can avoid.
+    #[test]
+    fn on_larger_fleets_it_is_no_worse_than_the_engines_own(
+        hosts in 8usize..20,
+        picks in prop::collection::vec((prop::collection::vec(0usize..5_040, 4), 2usize..5), 100),
+        several in 1usize..3,
+    ) {
+        let mut world = World::running(hosts, 64, 0, 1);
+        let spec = file(hosts, 64, 1, 1).stores[&store(1)].clone();
+        let mut used = vec![0u16; hosts + 1];
+        for (n, (pick, copies)) in picks.iter().take(hosts * 5).enumerate() {
+            let mut left: Vec<usize> = (1..=hosts).collect();
+            let on = pick[..*copies].iter().map(|pick| left.remove(pick % left.len()));
+            let slots: Vec<SlotId> = on.map(|at| { used[at] += 1; SlotId::new(host(at), used[at]) }).collect();
+            world.add_store(&store(n + 1), &spec, &slots);
+        }
+        world.see_all();
+        let off: BTreeSet<HostName> = (1..=several).map(host).collect();
+        let mut planned = vec![(off.clone(), world.plan(Intent::DrainHosts(off)))];
+        world.silent(&host(1), 60_000);
+        world.attest(&host(1));
+        planned.push(([host(1)].into(), world.plan(Intent::FailOverHost(host(1)))));
+        for (off, plan) in planned {
+            // A store may have all its copies on the hosts that are drained.
+            let Ok(plan) = plan else { continue };
+            let (mut ours, chosen) = (without(&world, &off), chosen(plan.plan()));
+            let open: Vec<StoreName> = chosen.keys().cloned().collect();
+            let engine = score(hosts, &by_the_engine(hosts, &ours, &off, &open));
+            let least = unavoidable(hosts, &ours, &off, &open);
+            for (name, to) in chosen {
+                let others = ours[&name].1.iter().copied().filter(|host| *host != to).collect();
+                ours.insert(name, (to, others));
+            }
+            let ours = score(hosts, &ours);
+            prop_assert!(ours <= engine, "{:?} and the engine {:?}", ours, engine);
+            prop_assert!(ours.0 <= (least + 1).max(least * 5 / 4), "{:?}, and {} can't be avoided", ours, least);
+        }
+    }
 }

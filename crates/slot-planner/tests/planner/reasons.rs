@@ -3,6 +3,7 @@
 //! What always holds: the judge counts from cluster and evidence and asks nothing of the planner; a refusal that it does not know
 //! fails the test.
 
+mod even;
 mod judge;
 mod packing;
 

@@ -168,7 +168,7 @@ impl Judge<'_> {
                     nothing,
                 )
             }
-            // Nothing that the fleet could be measured by is counted here: `even` and `fill` have their own tests.
+            // Whether any move makes a fleet more even is judged in `even`, where moves can be measured.
             Nothing::Even | Nothing::Filled(_) => Ok(()),
             other => Err(format!("nobody judges {other:?}")),
         }
