@@ -12,6 +12,7 @@ mod intents;
 mod last_resort;
 mod leads;
 mod lines;
+mod loads;
 mod mutations;
 mod parts;
 mod place;
