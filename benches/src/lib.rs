@@ -158,7 +158,12 @@ impl Fleet {
                 let agent = Seen::Known { value: AgentSeen { incarnation, boot }, age_ms: self.age_ms(name) };
                 evidence.hosts.insert(
                     name.clone(),
-                    HostEvidence { agent, running: Vec::new(), disk: Seen::Unknown { reason: "not told".into() } },
+                    HostEvidence {
+                        agent,
+                        running: Vec::new(),
+                        disk: Seen::Unknown { reason: "not told".into() },
+                        load: Seen::Unknown { reason: "not told".into() },
+                    },
                 );
             }
         }

@@ -11,6 +11,7 @@ use crate::fence::Fencer;
 use crate::ledger::{Ledger, LedgerError};
 use crate::ledger_thread::{self, Persist};
 
+use crate::load::Meter;
 use crate::perform::Performer;
 use crate::places::{PlaceError, Places};
 use crate::room::Room;
@@ -129,6 +130,7 @@ pub struct Agent {
     first: Vec<Effect>,
     performer: Performer,
     room: Room,
+    meter: Meter,
     persists: std::sync::mpsc::Sender<Persist>,
     events: mpsc::UnboundedReceiver<Event>,
     deliveries: mpsc::Receiver<Delivery>,
@@ -163,6 +165,7 @@ impl Agent {
         let (core, first) = AgentCore::open(core_config, image, boot, running, slot_net::boottime_ms());
         tracing::info!(%incarnation, %boot, "ledger opened, highest order {}", core.ledger().meta.highest);
         let room = Room::watch(&config.data).map_err(AgentError::Thread)?;
+        let meter = Meter::new(&config.data);
         let performer = Performer::new(
             config.host.clone(),
             config.slots.clone(),
@@ -190,6 +193,7 @@ impl Agent {
             first,
             performer,
             room,
+            meter,
             persists,
             events,
             deliveries,
@@ -206,6 +210,7 @@ impl Agent {
     /// Runs until every [`Handle`] is dropped. Engines run on (S10).
     pub async fn run(mut self) {
         let watching = tokio::spawn(self.performer.clone().watch());
+        let measuring = tokio::spawn(self.meter.clone().watch(self.performer.clone()));
         let first = std::mem::take(&mut self.first);
         self.begin(first);
         loop {
@@ -229,6 +234,7 @@ impl Agent {
             self.begin(effects);
         }
         watching.abort();
+        measuring.abort();
     }
 
     fn delivered(&mut self, delivery: Delivery) -> Event {
@@ -278,6 +284,7 @@ impl Agent {
                 }
                 Effect::Report(mut report) => {
                     report.disk = self.room.now();
+                    report.load = self.meter.now();
                     self.reports.send_replace(codec::encode(&report));
                 }
                 effect => self.performer.perform(effect),

@@ -14,6 +14,7 @@ pub mod front_end;
 pub mod join;
 pub mod ledger;
 pub mod ledger_thread;
+mod load;
 pub mod local;
 pub mod looks;
 pub mod perform;

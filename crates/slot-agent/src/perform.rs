@@ -104,6 +104,11 @@ impl Performer {
         }
     }
 
+    /// The engine processes that run, by slot, as far as is known.
+    pub fn processes(&self) -> BTreeMap<u16, ProcessIdentity> {
+        self.shared.running().iter().map(|(slot, running)| (*slot, running.process)).collect()
+    }
+
     /// Looks at the engine processes for ever, and says which are dead. Nothing is started again (S10).
     pub async fn watch(self) {
         loop {

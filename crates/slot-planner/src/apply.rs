@@ -290,10 +290,7 @@ fn create(
             after: after.to_vec(),
         });
     }
-    if let Some((gains, fullest)) = sheet::where_to(&before, &load) {
-        draft.note("WHERE TO", gains);
-        draft.note("WHERE TO", fullest);
-    }
+    sheet::where_to(view, &before, &load, draft);
     if !excluded.is_empty() {
         let hosts: Vec<&HostName> = excluded.keys().collect();
         draft.note("NOT USED", format!("not Active or not heard lately: {}", sheet::names(&hosts)));

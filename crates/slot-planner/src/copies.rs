@@ -125,10 +125,7 @@ pub(crate) fn empty(view: &View<'_>, off: &BTreeSet<HostName>) -> Result<Draft, 
         before_it.insert(name, draft.push(destroy(name, store, slot, copy, after)));
     }
     declare_last(off, HostState::Empty, &mut draft);
-    if let Some((gains, fullest)) = sheet::where_to(&before, &load) {
-        draft.note("WHERE TO", gains);
-        draft.note("WHERE TO", fullest);
-    }
+    sheet::where_to(view, &before, &load, &mut draft);
     empty_notes(off, ways.iter().filter(|(.., way)| way.is_built).count(), bytes, &mut draft);
     Ok(draft)
 }

@@ -282,10 +282,7 @@ fn notes(
     load: &BTreeMap<HostName, u32>,
     draft: &mut Draft,
 ) {
-    if let Some((gains, fullest)) = sheet::where_to(before, load) {
-        draft.note("WHERE TO", gains);
-        draft.note("WHERE TO", fullest);
-    }
+    sheet::where_to(view, before, load, draft);
     sheet::while_off(view, off, draft);
     if let Some(text) = checked(view, draft) {
         draft.note("CHECKED", text);

@@ -13,6 +13,7 @@ mod everyday;
 mod explain;
 mod failover;
 mod fence;
+mod forecast;
 mod handed;
 pub mod layout;
 mod leads;

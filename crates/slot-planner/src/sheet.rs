@@ -3,6 +3,7 @@
 //! What always holds: a note decides nothing; it is computed from the same cluster and evidence as the tasks.
 
 use crate::Draft;
+use crate::forecast::Forecast;
 use crate::view::View;
 use slot_types::cluster::*;
 use slot_types::ids::*;
@@ -25,8 +26,13 @@ pub(crate) fn count(n: usize, one: &str, many: &str) -> String {
     if n == 1 { format!("1 {one}") } else { format!("{n} {many}") }
 }
 
-/// `imap5 +3  imap6 +2`, and the fullest host before and after.
-pub(crate) fn where_to(before: &BTreeMap<HostName, u32>, after: &BTreeMap<HostName, u32>) -> Option<(String, String)> {
+/// `imap5 +3  imap6 +2`, the fullest host before and after, and how busy the tasks written so far would make those that gain.
+pub(crate) fn where_to(
+    view: &View<'_>,
+    before: &BTreeMap<HostName, u32>,
+    after: &BTreeMap<HostName, u32>,
+    draft: &mut Draft,
+) {
     let gains: Vec<String> = after
         .iter()
         .filter_map(|(host, now)| {
@@ -35,9 +41,13 @@ pub(crate) fn where_to(before: &BTreeMap<HostName, u32>, after: &BTreeMap<HostNa
         })
         .collect();
     let most = |load: &BTreeMap<HostName, u32>| load.values().copied().max().unwrap_or(0);
-    let fullest = after.iter().max_by_key(|(host, n)| (**n, std::cmp::Reverse((*host).clone())))?;
-    let text = format!("fullest host {} -> {} masters ({})", most(before), most(after), fullest.0);
-    (!gains.is_empty()).then(|| (gains.join("  "), text))
+    let fullest = after.iter().max_by_key(|(host, n)| (**n, std::cmp::Reverse((*host).clone())));
+    let Some((host, _)) = fullest.filter(|_| !gains.is_empty()) else { return };
+    let forecast = Forecast::of(view, &draft.tasks);
+    let load = forecast.words(host).map_or_else(String::new, |words| format!(", load {words}"));
+    draft.note("WHERE TO", gains.join("  "));
+    draft.note("WHERE TO", format!("fullest host {} -> {} masters ({host}{load})", most(before), most(after)));
+    forecast.lines(host).into_iter().for_each(|line| draft.note("WHERE TO", line));
 }
 
 /// The notes of a failover: who takes over, what has one live copy afterwards, and that there is no undo.
@@ -47,10 +57,7 @@ pub(crate) fn after(
     load: &BTreeMap<HostName, u32>,
     draft: &mut Draft,
 ) {
-    if let Some((gains, fullest)) = where_to(before, load) {
-        draft.note("WHERE TO", gains);
-        draft.note("WHERE TO", fullest);
-    }
+    where_to(view, before, load, draft);
     let mut single: Vec<&StoreName> = Vec::new();
     let mut groups: BTreeMap<LossClass, Vec<&StoreName>> = BTreeMap::new();
     for task in &draft.tasks {

@@ -59,10 +59,7 @@ pub(crate) fn plan(view: &View<'_>, wanted: &Reverse) -> Result<Draft, Refusal> 
     if draft.tasks.is_empty() {
         return Err(Refusal::NothingToDo(Nothing::Undone(wanted.plan)));
     }
-    if let Some((gains, fullest)) = sheet::where_to(&before, &load) {
-        draft.note("WHERE TO", gains);
-        draft.note("WHERE TO", fullest);
-    }
+    sheet::where_to(view, &before, &load, &mut draft);
     if !not_started.is_empty() {
         let text = format!("not started now, their store is in no state for it: {}", sheet::names(&not_started));
         draft.note("NOT POSSIBLE", text);

@@ -69,10 +69,7 @@ pub(crate) fn plan(view: &View<'_>, host: &HostName) -> Result<Draft, Refusal> {
     if known.declared == HostState::Active && draft.tasks.len() == 1 {
         return Err(Refusal::NothingToDo(Nothing::Active(host.clone())));
     }
-    if let Some((gains, fullest)) = sheet::where_to(&before, &load) {
-        draft.note("WHERE TO", gains);
-        draft.note("WHERE TO", fullest);
-    }
+    sheet::where_to(view, &before, &load, &mut draft);
     if !left.is_empty() {
         let text = format!("not started now, their store is in no state for it: {}", sheet::names(&left));
         draft.note("NOT POSSIBLE", text);

@@ -8,6 +8,7 @@ use crate::engine::EngineStatus;
 use crate::fence::Power;
 use crate::front_end::FrontEndSeen;
 use crate::ids::*;
+use crate::load::HostLoad;
 use crate::probe::Reach;
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
@@ -38,6 +39,13 @@ impl<T> Seen<T> {
             Self::Unknown { .. } => None,
         }
     }
+    /// The same of another value, as old.
+    pub fn map<U>(self, of: impl FnOnce(T) -> U) -> Seen<U> {
+        match self {
+            Self::Known { value, age_ms } => Seen::Known { value: of(value), age_ms },
+            Self::Unknown { reason } => Seen::Unknown { reason },
+        }
+    }
     /// The value, if no older than this.
     pub fn fresh(&self, age_ms_max: u64) -> Option<&T> {
         match self {
@@ -63,6 +71,8 @@ pub struct HostEvidence {
     pub running: Vec<OrderId>,
     /// What the file system of its copies has free.
     pub disk: Seen<Disk>,
+    /// How busy its machine is, and what of that each engine takes. No guard and no refusal asks.
+    pub load: Seen<HostLoad>,
 }
 
 /// What an agent said of itself.

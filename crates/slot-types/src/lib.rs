@@ -15,6 +15,7 @@ pub mod front_end;
 pub mod hand;
 pub mod hold;
 pub mod ids;
+pub mod load;
 pub mod order;
 pub mod plan;
 pub mod position;

@@ -9,6 +9,7 @@ use crate::engine::{EngineStatus, Source};
 use crate::fence::FenceSpec;
 use crate::hand::HandStart;
 use crate::ids::*;
+use crate::load::HostLoad;
 use crate::position::{EpochStart, Tip};
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
@@ -373,6 +374,8 @@ pub struct AgentReport {
     pub running: Vec<OrderId>,
     /// What the file system of its copies has free, if that was seen lately.
     pub disk: Option<Disk>,
+    /// How busy its machine is, once that was measured over a whole window.
+    pub load: Option<HostLoad>,
 }
 
 crate::versioned! {

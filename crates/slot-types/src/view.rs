@@ -212,6 +212,8 @@ pub struct HostLine {
     pub free: u32,
     /// Of the replicas on it: the furthest behind, in records.
     pub worst_lag_records: Seen<u64>,
+    /// How busy its machine is: millionths of whichever of processors and disk is busier.
+    pub load_ppm: Seen<u32>,
     /// When its agent was last heard, in milliseconds ago; the value is its boot.
     pub seen: Seen<BootId>,
     /// Whether it counts as silent by policy.

@@ -231,6 +231,7 @@ fn document(plan: &Plan) -> Value {
         "two_because": plan.two_because,
         "tasks": value(&plan.tasks),
         "notes": value(&plan.notes),
+        "load_forecast": value(&slot_types::load::forecast(&plan.evidence, &plan.tasks)),
     })
 }
 

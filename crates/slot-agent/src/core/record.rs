@@ -295,8 +295,9 @@ impl AgentCore {
             high_water: meta.highest,
             slots,
             running: self.durable.open_orders().into_iter().collect(),
-            // No I/O here: who sends it asks the disk.
+            // No I/O here: who sends it asks the disk, and measures.
             disk: None,
+            load: None,
         }
     }
 

@@ -146,6 +146,7 @@ mod tests {
             slots: Vec::new(),
             running: Vec::new(),
             disk: None,
+            load: None,
         };
         matches!(wish(&State::default(), &cluster, &host, 7, &report), Some(Wish::Tell(_)))
     }

@@ -14,6 +14,7 @@ use slot_types::cluster::{Cluster, Host, HostQuarantine, HostState, Silence};
 use slot_types::engine::EngineStatus;
 use slot_types::evidence::{AgentSeen, CopyEvidence, Evidence, HostEvidence, Seen};
 use slot_types::ids::*;
+use slot_types::load::HostLoad;
 use slot_types::order::{AgentReport, EngineSeen, SlotReport};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,6 +27,9 @@ const REPEAT_MS: u64 = 1_000;
 /// What a host acknowledged counts against its reports only after this long: a report made before that may still be on
 /// its way, and an older disk is not admitted again.
 const SETTLE_MS: u64 = 5_000;
+
+/// Guards are in the log: what none of them asks is left out of them (ADR 37).
+const NO_GUARD_ASKS: &str = "no guard asks";
 
 /// What a host had acknowledged a while ago: a report that knows less is of an older disk (S2).
 struct Floor {
@@ -173,7 +177,11 @@ impl Observer {
             let heard = self.heard.get(name);
             // R14: silence is known only by who has listened long enough; until then the host is not in the evidence.
             if heard.is_some() || now.ms.saturating_sub(self.since) >= cluster.policy.silent_ms {
-                evidence.hosts.insert(name.clone(), self.host_evidence(name, heard, now));
+                let mut seen = self.host_evidence((name, host), heard, now);
+                if hosts.is_some() || slots.is_some() {
+                    seen.load = Seen::Unknown { reason: NO_GUARD_ASKS.into() };
+                }
+                evidence.hosts.insert(name.clone(), seen);
             }
             for number in host.slots.keys() {
                 let slot = SlotId::new(name.clone(), *number);
@@ -185,14 +193,14 @@ impl Observer {
         evidence
     }
 
-    fn host_evidence(&self, name: &HostName, heard: Option<&Heard>, now: Now) -> HostEvidence {
+    fn host_evidence(&self, (name, host): (&HostName, &Host), heard: Option<&Heard>, now: Now) -> HostEvidence {
         let Some(heard) = heard else {
             let reason = match self.lost.get(name) {
                 Some(why) => format!("not heard by this leader: {why}"),
                 None => "not heard by this leader yet".to_string(),
             };
-            let (agent, disk) = (Seen::Unknown { reason: reason.clone() }, Seen::Unknown { reason });
-            return HostEvidence { agent, running: Vec::new(), disk };
+            let (agent, disk) = (Seen::Unknown { reason: reason.clone() }, Seen::Unknown { reason: reason.clone() });
+            return HostEvidence { agent, running: Vec::new(), disk, load: Seen::Unknown { reason } };
         };
         let value = AgentSeen { incarnation: heard.report.incarnation, boot: heard.report.boot };
         let agent = Seen::Known { value, age_ms: now.ms.saturating_sub(heard.at) };
@@ -200,7 +208,7 @@ impl Observer {
             Some(value) => Seen::Known { value, age_ms: now.ms.saturating_sub(heard.at) },
             None => Seen::Unknown { reason: "its agent does not know what its disk has free".into() },
         };
-        HostEvidence { agent, running: heard.report.running.clone(), disk }
+        HostEvidence { agent, running: heard.report.running.clone(), disk, load: load_evidence(host, heard, now) }
     }
 
     /// Whether something may be proposed about a host again; if so, not for a while.
@@ -322,6 +330,17 @@ pub(super) fn running(report: &SlotReport) -> Option<&EngineStatus> {
     }
 }
 
+/// How busy a host was when it was heard last. What another disk's engines take is of no copy of this cluster (S2).
+fn load_evidence(host: &Host, heard: &Heard, now: Now) -> Seen<HostLoad> {
+    if host.incarnation.is_some_and(|admitted| admitted != heard.report.incarnation) {
+        return Seen::Unknown { reason: format!("it presents disk {}, not admitted", heard.report.incarnation) };
+    }
+    match heard.report.load.clone() {
+        Some(value) => Seen::Known { value, age_ms: now.ms.saturating_sub(heard.at) },
+        None => Seen::Unknown { reason: "its agent has not measured it yet".into() },
+    }
+}
+
 fn copy_evidence(host: &Host, heard: Option<&Heard>, number: u16, now: Now) -> Seen<CopyEvidence> {
     let Some(heard) = heard else { return Seen::Unknown { reason: "its agent was not heard by this leader".into() } };
     if host.incarnation.is_some_and(|admitted| admitted != heard.report.incarnation) {
@@ -341,4 +360,70 @@ fn copy_evidence(host: &Host, heard: Option<&Heard>, number: u16, now: Now) -> S
 pub(super) fn agents(cluster: Option<&Cluster>) -> BTreeMap<HostName, SocketAddr> {
     let hosts = cluster.into_iter().flat_map(|c| c.hosts.iter());
     hosts.filter(|(_, h)| h.declared != HostState::Retired).map(|(name, h)| (name.clone(), h.address)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use slot_types::cluster::Domain;
+    use slot_types::fence::Device;
+    use slot_types::load::Busy;
+
+    fn cluster() -> Cluster {
+        let mut cluster = Cluster::new(ClusterId([1; 16]), "fm1".parse().unwrap());
+        let host = Host {
+            at: Domain(Vec::new()),
+            address: "127.0.0.1:7420".parse().unwrap(),
+            declared: HostState::Active,
+            slots: BTreeMap::new(),
+            incarnation: Some(Incarnation([3; 16])),
+            boot: Some(BootId([4; 16])),
+            quarantined: None,
+            acknowledged: LogIndex(0),
+            drained_masters: BTreeSet::new(),
+            back_by: None,
+            device: Device::default(),
+            reboots: Vec::new(),
+            version: 1,
+        };
+        cluster.hosts.insert("imap1".parse().unwrap(), host);
+        cluster
+    }
+
+    #[test]
+    fn load_is_the_admitted_disks_last_word_and_in_no_guard() {
+        let (cluster, name): (_, HostName) = (cluster(), "imap1".parse().unwrap());
+        let at = |ms| Now { ms, wall: WallTime(0) };
+        let machine = Busy { cpu_ppm: 610_000, disk_ppm: None };
+        let measured = HostLoad { window_ms: 30_000, processors: 8, machine, engines: Vec::new() };
+        let report = |disk: u8, load: Option<&HostLoad>| AgentReport {
+            cluster: cluster.id,
+            host: name.clone(),
+            incarnation: Incarnation([disk; 16]),
+            boot: BootId([4; 16]),
+            high_water: LogIndex(0),
+            slots: Vec::new(),
+            running: Vec::new(),
+            disk: None,
+            load: load.cloned(),
+        };
+        let mut observer = Observer::new(at(0));
+        let load = |observer: &Observer, hosts: Option<&BTreeSet<HostName>>, slots: Option<&BTreeSet<SlotId>>| {
+            let evidence = observer.evidence(&cluster, at(60_700), LogTime(1), hosts, slots);
+            evidence.hosts[&name].load.clone()
+        };
+        assert!(observer.report(&cluster, &name, report(3, None), at(60_000)));
+        assert!(
+            matches!(load(&observer, None, None), Seen::Unknown { reason } if reason.contains("not measured it yet"))
+        );
+        assert!(observer.report(&cluster, &name, report(3, Some(&measured)), at(60_000)));
+        assert_eq!(load(&observer, None, None), Seen::Known { value: measured.clone(), age_ms: 700 });
+        let (hosts, slots) = (BTreeSet::from([name.clone()]), BTreeSet::new());
+        for (hosts, slots) in [(Some(&hosts), None), (None, Some(&slots)), (Some(&hosts), Some(&slots))] {
+            assert!(matches!(load(&observer, hosts, slots), Seen::Unknown { reason } if reason == NO_GUARD_ASKS));
+        }
+        // S2: what another disk's engines take is of no copy of this cluster.
+        assert!(observer.report(&cluster, &name, report(9, Some(&measured)), at(60_000)));
+        assert!(matches!(load(&observer, None, None), Seen::Unknown { reason } if reason.contains("not admitted")));
+    }
 }

@@ -7,6 +7,7 @@ use slot_types::codec;
 use slot_types::evidence::Seen;
 use slot_types::hold::HoldOn;
 use slot_types::ids::*;
+use slot_types::load::{Busy, EngineLoad, HostLoad, forecast};
 use slot_types::plan::Intent;
 use slot_types::view::*;
 
@@ -303,4 +304,43 @@ fn a_snapshot_plans_as_its_leader_does_and_a_follower_says_that_it_does_not_see(
     assert!(slot_planner::plan(&taken.cluster, &taken.evidence, intent, inputs).is_err());
     let View::Snapshot(blind) = of_a_follower(&mut world, Query::Snapshot) else { panic!("a snapshot") };
     assert!(blind.not_seen.is_some_and(|why| why == "only the leader hears agents"));
+}
+
+/// ADR 37: what agents measure is shown by the leader, and each sheet says what it would be. It is on no other node, and goes with
+/// its leader.
+#[test]
+fn load_is_measured_by_agents_shown_by_the_leader_and_forecast_by_plans() {
+    let mut world = built(27, 3);
+    world.run_for(5_000);
+    let loads = |world: &mut World, query: Query| {
+        let View::Status(status) = world.view(query) else { panic!("a status") };
+        status.hosts.iter().map(|line| line.load_ppm.value().copied()).collect::<Vec<_>>()
+    };
+    assert_eq!(loads(&mut world, Query::Status), [None; 3], "nobody has measured it");
+    for agent in world.agents.values_mut() {
+        let busy = |cpu_ppm| Busy { cpu_ppm, disk_ppm: None };
+        let engine = |slot: &u16| EngineLoad { slot: *slot, busy: busy(30_000) };
+        let engines = agent.slots.keys().map(engine).collect();
+        agent.load = Some(HostLoad { window_ms: 30_000, processors: 8, machine: busy(610_000), engines });
+    }
+    world.run_for(5_000);
+    assert_eq!(loads(&mut world, Query::Status), [Some(610_000); 3]);
+    let View::Evidence(seen) = world.view(Query::Evidence(host("imap1"))) else { panic!("evidence") };
+    assert_eq!(seen.load.value(), world.agents[&host("imap1")].load.as_ref());
+    let View::Status(blind) = of_a_follower(&mut world, Query::Status) else { panic!("a status") };
+    assert!(blind.hosts.iter().all(|line| line.load_ppm.value().is_none()), "{:?}", blind.hosts);
+
+    let master = stores(&mut world, StoreFilter::default()).stores[0].master.clone().unwrap();
+    let drain = world.plan(Intent::DrainHost(master.host.clone())).unwrap();
+    let View::Plan(view) = world.view(Query::Plan(drain)) else { panic!("a plan") };
+    let plan: slot_types::plan::Plan = codec::decode(&view.bytes).unwrap();
+    let gains: Vec<_> = forecast(&plan.evidence, &plan.tasks).into_iter().filter(|one| one.comes > 0).collect();
+    assert!(!gains.is_empty());
+    for one in &gains {
+        assert_eq!(one.then_ppm.value(), Some(&(610_000 + one.comes * 30_000)), "{one:?}");
+    }
+    assert!(plan.notes.iter().any(|note| note.heading == "WHERE TO" && note.text.contains("load 61 -> 64 %")));
+    world.approve(drain).unwrap();
+    world.until("the drain is done", |w| w.plan_status(drain).as_deref() == Some("done"));
+    world.check();
 }

@@ -31,6 +31,8 @@ pub struct FakeAgent {
     pub boot: BootId,
     /// What its disk has free.
     pub disk: Option<slot_types::disk::Disk>,
+    /// How busy its machine is.
+    pub load: Option<slot_types::load::HostLoad>,
     pub up: bool,
     /// Its engines do not hear those they follow.
     pub deaf: bool,
@@ -66,6 +68,7 @@ impl FakeAgent {
             late: None,
             term: Term(0),
             disk: None,
+            load: None,
         }
     }
 
@@ -116,6 +119,7 @@ impl FakeAgent {
             slots: slots.collect(),
             running: Vec::new(),
             disk: self.disk,
+            load: self.load.clone(),
         }
     }
 

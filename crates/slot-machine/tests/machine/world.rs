@@ -250,13 +250,23 @@ impl World {
                 let agent = Seen::Unknown { reason: "silent".into() };
                 evidence.hosts.insert(
                     name.clone(),
-                    HostEvidence { agent, running: Vec::new(), disk: Seen::Unknown { reason: "not told".into() } },
+                    HostEvidence {
+                        agent,
+                        running: Vec::new(),
+                        disk: Seen::Unknown { reason: "not told".into() },
+                        load: Seen::Unknown { reason: "not told".into() },
+                    },
                 );
             } else if let (Some(incarnation), Some(boot)) = (known.incarnation, known.boot) {
                 let agent = Seen::Known { value: AgentSeen { incarnation, boot }, age_ms: 0 };
                 evidence.hosts.insert(
                     name.clone(),
-                    HostEvidence { agent, running: Vec::new(), disk: Seen::Unknown { reason: "not told".into() } },
+                    HostEvidence {
+                        agent,
+                        running: Vec::new(),
+                        disk: Seen::Unknown { reason: "not told".into() },
+                        load: Seen::Unknown { reason: "not told".into() },
+                    },
                 );
             }
         }

@@ -379,11 +379,8 @@ fn draft<'a>(view: &'a View<'a>, made: &Made<'a>, first: &Standing) -> Draft {
         }
         (copies, bytes) = (copies + 1, bytes.saturating_add(way.bytes()));
     }
-    let Sheet { mut draft, load, .. } = sheet;
-    if let Some((gains, fullest)) = sheet::where_to(&before, &load) {
-        draft.note("WHERE TO", gains);
-        draft.note("WHERE TO", fullest);
-    }
+    let Sheet { view, mut draft, load, .. } = sheet;
+    sheet::where_to(view, &before, &load, &mut draft);
     note_figures(first, &made.after, &mut draft);
     if copies > 0 {
         let moved = sheet::count(copies, "copy moves", "copies move");

@@ -13,6 +13,7 @@ mod intents;
 mod last_resort;
 mod leads;
 mod lines;
+mod loads;
 mod mutations;
 mod nearest;
 mod parts;

@@ -6,6 +6,7 @@ use slot_types::cluster::*;
 use slot_types::engine::{EngineRole, EngineStatus};
 use slot_types::evidence::*;
 use slot_types::ids::*;
+use slot_types::load::{Busy, EngineLoad, HostLoad};
 use slot_types::plan::{Intent, Plan, StepKind, TaskKind};
 use slot_types::position::{Digest, EpochStart, Position, Tip};
 use std::collections::{BTreeMap, BTreeSet};
@@ -59,6 +60,19 @@ pub fn file(hosts: usize, slots: u16, stores: usize, copies: u8) -> FleetSpec {
         front_ends: BTreeMap::new(),
         policy: Policy::default(),
     }
+}
+
+/// What an agent measures here: a master takes 7 % of the processors and 2 % of the disk of its host, a replica 2 % of both.
+fn measured(cluster: &Cluster, name: &HostName) -> HostLoad {
+    let engine = |(_, slot, copy): (&StoreName, &SlotId, &Copy)| {
+        let cpu_ppm = if copy.role == Role::Master { 70_000 } else { 20_000 };
+        EngineLoad { slot: slot.number, busy: Busy { cpu_ppm, disk_ppm: Some(20_000) } }
+    };
+    let engines: Vec<EngineLoad> = cluster.copies_on(name).map(engine).collect();
+    let all = |of: fn(&Busy) -> u32| engines.iter().map(|engine| of(&engine.busy)).sum::<u32>();
+    let machine =
+        Busy { cpu_ppm: 150_000 + all(|busy| busy.cpu_ppm), disk_ppm: Some(all(|busy| busy.disk_ppm.unwrap_or(0))) };
+    HostLoad { window_ms: 30_000, processors: 8, machine, engines }
 }
 
 impl World {
@@ -166,7 +180,12 @@ impl World {
             let agent = Seen::Known { value: seen, age_ms: 500 };
             self.evidence.hosts.insert(
                 name.clone(),
-                HostEvidence { agent, running: Vec::new(), disk: Seen::Unknown { reason: "not told".into() } },
+                HostEvidence {
+                    agent,
+                    running: Vec::new(),
+                    disk: Seen::Unknown { reason: "not told".into() },
+                    load: Seen::Known { value: measured(&self.cluster, name), age_ms: 500 },
+                },
             );
         }
         let stores: Vec<(StoreName, Store)> = self.cluster.stores.clone().into_iter().collect();
@@ -193,8 +212,11 @@ impl World {
 
     /// A host's agent and engines were last seen so long ago; its replicas' followers heard them as long ago.
     pub fn silent(&mut self, name: &HostName, ms: u64) {
-        if let Some(HostEvidence { agent: Seen::Known { age_ms, .. }, .. }) = self.evidence.hosts.get_mut(name) {
+        if let Some(HostEvidence { agent: Seen::Known { age_ms, .. }, load, .. }) = self.evidence.hosts.get_mut(name) {
             *age_ms = ms;
+            if let Seen::Known { age_ms, .. } = load {
+                *age_ms = ms;
+            }
         }
         for (slot, seen) in &mut self.evidence.copies {
             let Seen::Known { value, age_ms } = seen else { continue };

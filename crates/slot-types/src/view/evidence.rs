@@ -7,6 +7,7 @@ use crate::disk::Disk;
 use crate::evidence::{AgentSeen, CopyEvidence, Seen};
 use crate::fence::{DeviceFailed, DeviceOff, Power};
 use crate::ids::*;
+use crate::load::HostLoad;
 use crate::probe::Reach;
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
@@ -30,6 +31,8 @@ pub struct EvidenceView {
     pub agent: Seen<AgentSeen>,
     /// What the file system of its copies has free, as its agent last said.
     pub disk: Seen<Disk>,
+    /// How busy its machine is, as its agent last measured.
+    pub load: Seen<HostLoad>,
     /// The engines of its copies, as its agent last reported them.
     pub engines: Vec<EngineSeen>,
     /// Replicas elsewhere whose master is on it: when they last heard it. A sign of life that does not pass through its agent

@@ -3,6 +3,7 @@
 use super::layout::{Table, age, count, join, span, wrap};
 use slot_types::cluster::{length, reboots_took};
 use slot_types::evidence::{CopyEvidence, Seen};
+use slot_types::load::{HostLoad, percent};
 use slot_types::view::*;
 
 /// An agent that was heard this lately is not called silent; what policy calls silent is said elsewhere.
@@ -26,6 +27,11 @@ pub fn evidence(view: &EvidenceView) -> String {
         Seen::Unknown { reason } => format!("UNKNOWN: {reason}"),
     };
     table.row(vec!["disk".into(), age(&view.disk), disk]);
+    let load = match &view.load {
+        Seen::Known { value, .. } => load(value),
+        Seen::Unknown { reason } => format!("UNKNOWN: {reason}"),
+    };
+    table.row(vec!["load".into(), age(&view.load), load]);
     for line in &view.engines {
         let what = format!("{}: {}", line.store, engine(&line.engine));
         table.row(vec![format!("engine {:02}", line.slot.number), age(&line.engine), what]);
@@ -60,6 +66,21 @@ fn engine(seen: &Seen<CopyEvidence>) -> String {
         Seen::Known { value: CopyEvidence::Absent, .. } => "its agent holds no such copy".into(),
         Seen::Unknown { reason } => format!("UNKNOWN: {reason}"),
     }
+}
+
+/// Both parts of it, and the engines that take most.
+fn load(of: &HostLoad) -> String {
+    let disk = match of.machine.disk_ppm {
+        Some(disk) => format!("disk {} %", percent(disk)),
+        None => "disk not measured".into(),
+    };
+    let cpus = count(of.processors.into(), "processor");
+    let window = span(of.window_ms.into());
+    format!(
+        "{} % of {cpus}, {disk}, over {window}; {} measured",
+        percent(of.machine.cpu_ppm),
+        count(of.engines.len() as u64, "engine")
+    )
 }
 
 /// How long its reboots took, against how long it is silent now.

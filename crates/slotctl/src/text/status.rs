@@ -6,6 +6,7 @@ use super::layout::*;
 use super::{front_end, hold, risk, verify};
 use slot_types::cluster::HostState;
 use slot_types::evidence::Seen;
+use slot_types::load::percent;
 use slot_types::view::*;
 
 /// The whole answer.
@@ -193,6 +194,7 @@ pub(super) fn hosts<'a>(lines: impl Iterator<Item = &'a HostLine>) -> String {
         ">MASTER",
         ">REPLICA",
         ">FREE",
+        ">LOAD",
         ">WORST LAG",
         ">SEEN",
         "IF IT DIES, FULLEST",
@@ -205,6 +207,10 @@ pub(super) fn hosts<'a>(lines: impl Iterator<Item = &'a HostLine>) -> String {
             host.masters.to_string(),
             host.replicas.to_string(),
             host.free.to_string(),
+            match &host.load_ppm {
+                Seen::Known { value, .. } if !host.silent => format!("{} %", percent(*value)),
+                _ => "?".into(),
+            },
             match &host.worst_lag_records {
                 Seen::Known { value, .. } => value.to_string(),
                 Seen::Unknown { .. } if host.replicas == 0 => "-".into(),

@@ -55,6 +55,7 @@ pub fn evidence_view() -> EvidenceView {
         reboots: vec![reboot(370_000, true, false), reboot(348_000, false, false), reboot(391_000, true, true)],
         agent: seen(3, 241_000),
         disk: known(Disk { free_bytes: 1_200_000_000_000, total_bytes: 20_000_000_000_000 }, 241_000),
+        load: known(load_of(16, 571_000, Some(402_000), &[(7, 24_000), (8, 31_000)]), 241_000),
         engines: vec![
             EngineSeen { slot: slot(3, 7), store: store(23), engine: running(3, 7, 23, EngineRole::Master, 241_000) },
             EngineSeen { slot: slot(3, 8), store: store(24), engine: known(CopyEvidence::NotRunning, 241_000) },
@@ -80,6 +81,7 @@ pub fn off_view() -> EvidenceView {
     EvidenceView {
         agent: unknown(of_a_follower()),
         disk: unknown(of_a_follower()),
+        load: unknown(of_a_follower()),
         engines: vec![EngineSeen { slot: slot(3, 7), store: store(23), engine: unknown(of_a_follower()) }],
         links: Vec::new(),
         reach: None,

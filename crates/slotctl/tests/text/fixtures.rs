@@ -2,10 +2,11 @@
 
 use slot_types::cluster::*;
 use slot_types::engine::{EngineRole, EngineStatus};
-use slot_types::evidence::{CopyEvidence, Evidence, Seen};
+use slot_types::evidence::{AgentSeen, CopyEvidence, Evidence, HostEvidence, Seen};
 use slot_types::front_end::FrontEndSeen;
 use slot_types::hold::{Held, Hold, HoldOn};
 use slot_types::ids::*;
+use slot_types::load::{Busy, EngineLoad, HostLoad};
 use slot_types::plan::*;
 use slot_types::position::{Digest, Position, Tip};
 use slot_types::view::*;
@@ -39,6 +40,16 @@ pub fn rack(h: u16) -> Domain {
     Domain(vec!["ny".into(), format!("r{}", (h - 1) / 4 + 1)])
 }
 
+/// What an agent measured; of each engine the processors' part.
+pub fn load_of(processors: u16, cpu_ppm: u32, disk_ppm: Option<u32>, engines: &[(u16, u32)]) -> HostLoad {
+    let engine = |(slot, cpu_ppm): &(u16, u32)| EngineLoad {
+        slot: *slot,
+        busy: Busy { cpu_ppm: *cpu_ppm, disk_ppm: disk_ppm.map(|_| 10_000) },
+    };
+    let machine = Busy { cpu_ppm, disk_ppm };
+    HostLoad { window_ms: 30_000, processors, machine, engines: engines.iter().map(engine).collect() }
+}
+
 fn host_line(h: u16) -> HostLine {
     HostLine {
         host: host(h),
@@ -48,6 +59,7 @@ fn host_line(h: u16) -> HostLine {
         replicas: 20,
         free: 0,
         worst_lag_records: known(u64::from(h % 4), 900),
+        load_ppm: known(560_000 + u32::from(h) * 7_000, 900),
         seen: known(BootId([7; 16]), 1_200),
         silent: false,
         quarantined: None,
@@ -179,6 +191,8 @@ pub fn trouble() -> StatusView {
     imap3.silent = true;
     imap3.seen = known(BootId([7; 16]), 171_000);
     imap3.worst_lag_records = unknown("imap3 is silent");
+    imap3.load_ppm = known(571_000, 171_000);
+    view.hosts[3].load_ppm = unknown("its agent has not measured it yet");
     let imap9 = &mut view.hosts[8];
     imap9.quarantined = Some("presents disk 0101, which is not the admitted one".into());
     imap9.held = vec![HoldOn::Host(host(9))];
@@ -366,6 +380,20 @@ pub fn loss_case(id: u64, state: LossState) -> LossCaseView {
     }
 }
 
+/// What is seen of the hosts of the drain; one of them is not measured yet.
+fn drain_evidence() -> Evidence {
+    let host_seen = |h: u16, load| {
+        let agent = known(AgentSeen { incarnation: Incarnation([1; 16]), boot: BootId([1; 16]) }, 500);
+        (host(h), HostEvidence { agent, running: Vec::new(), disk: unknown("not asked"), load })
+    };
+    let hosts = [
+        host_seen(3, known(load_of(16, 571_000, Some(402_000), &[(7, 24_000), (8, 31_000)]), 500)),
+        host_seen(8, known(load_of(8, 560_000, None, &[(2, 9_000)]), 800)),
+        host_seen(10, unknown("its agent has not measured it yet")),
+    ];
+    Evidence { hosts: BTreeMap::from(hosts), ..Evidence::default() }
+}
+
 pub fn drain_plan() -> Plan {
     let step = |kind, at| Step { kind, at, deadline_ms: 10_000 };
     let hand_over = |n: u16, to: u16| Task {
@@ -397,7 +425,7 @@ pub fn drain_plan() -> Plan {
         created_wall: NOW,
         valid_ms: 900_000,
         facts: BTreeMap::from([(EntityRef::Host(host(3)), 7), (EntityRef::Store(store(58)), 3)]),
-        evidence: Evidence::default(),
+        evidence: drain_evidence(),
         silent_hosts: 0,
         said: Default::default(),
         people: 1,

@@ -30,6 +30,7 @@ impl Fleet<'_> {
             reboots: host.reboots.clone(),
             agent: self.agent_of(name),
             disk: self.disk_of(name),
+            load: self.load_of(name),
             engines: engines.collect(),
             links: self.links_to(name),
             others: self.others_than(name),
@@ -53,6 +54,12 @@ impl Fleet<'_> {
     fn disk_of(&self, name: &HostName) -> Seen<slot_types::disk::Disk> {
         let never = || Seen::Unknown { reason: "this leader has not heard its agent yet".into() };
         self.heard(|| self.eyes.evidence.hosts.get(name).map_or_else(never, |seen| seen.disk.clone()))
+    }
+
+    /// How busy a host is.
+    pub(super) fn load_of(&self, name: &HostName) -> Seen<slot_types::load::HostLoad> {
+        let never = || Seen::Unknown { reason: "this leader has not heard its agent yet".into() };
+        self.heard(|| self.eyes.evidence.hosts.get(name).map_or_else(never, |seen| seen.load.clone()))
     }
 
     fn links_to(&self, name: &HostName) -> Vec<LinkSeen> {

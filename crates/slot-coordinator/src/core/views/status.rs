@@ -115,6 +115,7 @@ impl Fleet<'_> {
             replicas: number(replicas),
             free: number(free),
             worst_lag_records: self.worst_lag(slots()),
+            load_ppm: self.load_of(name).map(|load| load.machine.load_ppm()),
             seen: self.seen(name),
             silent: self.silent(name, host),
             quarantined: host.quarantined.as_ref().map(super::trouble::quarantine),
