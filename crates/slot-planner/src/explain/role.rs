@@ -118,7 +118,28 @@ impl<'v> Judge<'v> {
             true => self.best_there(&self.leads, (&before, &then), moves, host)?,
             false => self.best_there(&Leads::of(&then), (&before, &then), moves, host)?,
         };
-        Ok(Change { were: were.into_iter().chain(change.were).collect(), ..change })
+        let change = Change { were: were.into_iter().chain(change.were).collect(), ..change };
+        Ok(self.without_needless(change, moves, host))
+    }
+
+    /// Where no other host is left, a copy that waits for its loss case is chosen as it is.
+    fn without_needless(&self, change: Change, moves: Moves<'_>, host: &HostName) -> Change {
+        let is_case = |were: &Were| matches!(were, Were::CaseClosed(_));
+        let is_alone = |were: &Were| matches!(were, Were::Draining(_));
+        if !change.were.iter().any(is_case) || !change.were.iter().any(is_alone) {
+            return change;
+        }
+        let (mut before, mut then) = (Changed::of(self.before), Changed::of(self.then));
+        let about = About { store: moves.store, host, like: moves.to };
+        let rest: Vec<Were> = change.were.iter().filter(|were| !is_case(were)).cloned().collect();
+        for were in &rest {
+            before.make(about, were);
+            then.make(about, were);
+        }
+        match is_chosen(&before.view(), &then.view(), moves, host) {
+            true => Change { were: rest, ..change },
+            false => change,
+        }
     }
 
     /// With what a host that nothing forbids is the best one.
@@ -188,13 +209,19 @@ fn takes(view: &View<'_>, moves: Moves<'_>, store: &Store, slot: &SlotId) -> Res
     }
 }
 
-/// The hosts that could have the master: of those that may take it, in a failover the ones whose copies end furthest.
+/// The hosts that could have the master: of those that may take it, in a failover the ones whose copies end furthest; where nothing
+/// else is left to fail over to, those that wait for a loss case.
 fn able(before: &View<'_>, then: &View<'_>, moves: Moves<'_>) -> BTreeSet<HostName> {
     let Some(store) = before.cluster.stores.get(moves.store) else { return BTreeSet::new() };
     let may_lead = |host: &HostName| then.cluster.hosts.get(host).is_some_and(|h| h.declared == HostState::Active);
     let others = store.copies.keys().filter(|slot| *slot != moves.from && may_lead(&slot.host));
-    let able: Vec<(&SlotId, Option<Position>)> =
-        others.filter_map(|slot| Some((slot, takes(before, moves, store, slot).ok()?))).collect();
+    let others: Vec<&SlotId> = others.collect();
+    let mut able: Vec<(&SlotId, Option<Position>)> =
+        others.iter().filter_map(|slot| Some((*slot, takes(before, moves, store, slot).ok()?))).collect();
+    if able.is_empty() && !moves.planned {
+        let waiting = |slot: &&SlotId| before.last_resort(moves.store, store, slot).map(|(s, _)| s.tip.position);
+        able = others.iter().filter_map(|slot| Some((*slot, Some(waiting(slot)?)))).collect();
+    }
     let furthest = able.iter().map(|(_, ends)| *ends).max().flatten();
     able.into_iter().filter(|(_, ends)| *ends == furthest).map(|(slot, _)| slot.host.clone()).collect()
 }
