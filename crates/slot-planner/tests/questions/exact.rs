@@ -279,7 +279,7 @@ fn dealt_out(dice: &mut Dice, per_mille: u64) -> (Fleet, Layout) {
                 room[host as usize].1 += count;
             }
             let more = size * per_mille;
-            room[third as usize].0 += more / 1_000 + u64::from(more % 1_000 > 0);
+            room[third as usize].0 += more.div_ceil(1_000);
         }
     }
     for (host, (bytes, slots)) in fleet.hosts.iter_mut().zip(room) {

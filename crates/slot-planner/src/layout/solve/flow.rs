@@ -13,8 +13,11 @@ use crate::layout::figures::share_at;
 use crate::layout::model::*;
 use std::collections::VecDeque;
 
-/// Hosts are no further from each other than this many hand-overs more than fewer; only a bound on work.
+/// Each phase sends masters a hand-over further than the one before; so many are enough, and a bound on work.
 const PHASES_MAX: usize = 64;
+
+/// The lower host of a store, the higher, and the store.
+type Ends = (u32, u32, u32);
 
 /// Two hosts and the stores they share whose master either may be.
 #[derive(Clone, Copy, Debug)]
@@ -72,7 +75,7 @@ pub(super) fn leads(fleet: &Fleet, at: &[u32], was: &[u32], aims: &Aims) -> Opti
 
 /// Stores of which one copy leads whatever is chosen, by store, and the others: (lower host, higher host, store), in order. [`None`] if a
 /// store is not of the kind that this is for.
-fn fixed(fleet: &Fleet, at: &[u32], was: &[u32]) -> Option<(Vec<u32>, Vec<(u32, u32, u32)>)> {
+fn fixed(fleet: &Fleet, at: &[u32], was: &[u32]) -> Option<(Vec<u32>, Vec<Ends>)> {
     let mut lead = vec![NOWHERE; fleet.stores.len()];
     let mut ends = Vec::with_capacity(fleet.stores.len());
     let active = |host: u32| host != NOWHERE && fleet.hosts[host as usize].is_active();
@@ -98,7 +101,7 @@ fn fixed(fleet: &Fleet, at: &[u32], was: &[u32]) -> Option<(Vec<u32>, Vec<(u32, 
 }
 
 impl Flow {
-    fn of(fleet: &Fleet, at: &[u32], was: &[u32], aims: &Aims, lead: &[u32], ends: &[(u32, u32, u32)]) -> Flow {
+    fn of(fleet: &Fleet, at: &[u32], was: &[u32], aims: &Aims, lead: &[u32], ends: &[Ends]) -> Flow {
         let spare = |host: u32| {
             let level = share_at(aims.survivor, fleet.hosts[host as usize].weight);
             i32::try_from(level.saturating_sub(aims.load[host as usize])).unwrap_or(i32::MAX)
@@ -176,8 +179,8 @@ impl Flow {
             }
         }
         let Some(most) = found else { return false };
-        for host in 0..hosts {
-            self.height[host] += far[host].min(most as i32);
+        for (height, far) in self.height.iter_mut().zip(far) {
+            *height += far.min(most as i32);
         }
         true
     }
@@ -236,7 +239,7 @@ impl Flow {
         true
     }
     /// Who leads each store of a pair: its own host first.
-    fn give_out(&self, fleet: &Fleet, at: &[u32], was: &[u32], ends: &[(u32, u32, u32)], lead: &mut [u32]) {
+    fn give_out(&self, fleet: &Fleet, at: &[u32], was: &[u32], ends: &[Ends], lead: &mut [u32]) {
         let groups = ends.chunk_by(|x, y| (x.0, x.1) == (y.0, y.1));
         for (pair, group) in self.pairs.iter().zip(groups) {
             let [a, b] = pair.ends;
