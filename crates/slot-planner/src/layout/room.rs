@@ -6,11 +6,18 @@
 //! is tried ([`search`]), so that there `fits` is the most there can be.
 
 mod search;
+mod survival;
+
+pub use survival::{Survival, not_survivable, survivals};
 
 use super::loss::Index;
 use super::model::*;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+
+/// How often what is lost is placed anew, what found no place first; and copies times hosts looked at in all of it.
+const ROUNDS_MAX: usize = 24;
+const WORK_MAX: usize = 1_000_000;
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,26 +106,6 @@ pub fn room(fleet: &Fleet, layout: &Layout, ask: &Ask) -> Room {
     // What the counting forbids was not tried yet: what stands in its way is said of a try, too.
     let limit = limit.or_else(|| question.holds(fits.saturating_add(1)).err()).unwrap_or(Limit::Places);
     Room { fits, at_most, limit, safe: true }
-}
-
-/// The failure domains of a level whose loss, each alone, could not be borne: a store would have no copy left, or what was there
-/// could not be rebuilt on what is left, every copy apart from its others. By number. What is not named survives, shown by a place
-/// for every copy; what is named may survive by a packing that was not found, on fleets that are not small. A domain that is
-/// the whole fleet is none of them.
-pub fn not_survivable(fleet: &Fleet, layout: &Layout, level: u8) -> Vec<u32> {
-    let ask = Ask { size: 1, copies: 1, level: HOST, survive: Some(level) };
-    let question = Question::of(fleet, layout, &ask);
-    let on = vec![Vec::new(); fleet.hosts.len()];
-    let roomiest = question.roomiest(&question.free);
-    let survives = |gone: &[u32]| {
-        let left = |host: &u32| *host != NOWHERE && !gone.contains(host) && fleet.hosts[*host as usize].is_readable();
-        let served = |store: &u32| layout.copies(fleet, *store).iter().any(left);
-        gone.iter().flat_map(|host| question.index.on(*host)).all(served)
-            && question.rebuilds(&mut question.lost(gone, &on, &[]), gone, &roomiest, &question.free)
-    };
-    let is_part = |gone: &[u32]| fleet.active().any(|host| !gone.contains(&host));
-    let losses = question.losses.iter().filter(|(_, gone)| is_part(gone));
-    losses.filter(|(_, gone)| !survives(gone)).map(|(domain, _)| *domain).collect()
 }
 
 /// The stores that would have fewer copies for good if these hosts were gone: nothing that is left could take what was there. Once
@@ -271,7 +258,8 @@ impl<'a> Question<'a> {
     /// Whether what is lost finds room on what is left.
     fn rebuilds(&self, lost: &mut [LostCopy<'_>], gone: &[u32], roomiest: &[u32], free: &Free) -> bool {
         lost.sort_by_key(|copy| Reverse(copy.size));
-        self.one_each(lost, gone, roomiest, free) || self.rebuilt(lost, gone, free) || self.packs(lost, gone, free)
+        self.one_each(lost, gone, roomiest, free)
+            || !self.has_no_room(lost, gone, free) && (self.rebuilt(lost, gone, free) || self.packs(lost, gone, free))
     }
 
     /// Places stores one after the other: the first copy in the domain with the most room for such copies, there on the host with
@@ -361,17 +349,25 @@ impl<'a> Question<'a> {
         })
     }
 
-    /// The largest first, each on the host with the most bytes free that may hold it; where there is none, one that was placed so
-    /// makes way and is placed again (augmenting paths, which for copies of one size find a way whenever there is one).
+    /// The largest first, each on the host with the most bytes free that may hold it, or the least; where there is none, one that was
+    /// placed so makes way and is placed again (augmenting paths, which for copies of one size find a way whenever there is one). What
+    /// found no place even so comes first in another round.
     fn rebuilt(&self, lost: &[LostCopy<'_>], gone: &[u32], free: &Free) -> bool {
-        let mut yard = self.yard(gone, free);
-        (0..lost.len()).all(|copy| self.settle(&mut yard, lost, gone, copy, &mut BTreeSet::new()))
+        let mut order: Vec<usize> = (0..lost.len()).collect();
+        let rounds = WORK_MAX / (lost.len() * self.free.bytes.len()).max(1);
+        (0..rounds.clamp(1, ROUNDS_MAX)).any(|round| {
+            let mut yard = self.yard(gone, free);
+            yard.tight = round % 2 == 1;
+            let stuck = |copy: &usize| !self.settle(&mut yard, lost, gone, *copy, &mut BTreeSet::new());
+            let stuck = order.iter().position(stuck);
+            stuck.inspect(|nth| order[..=*nth].rotate_right(1)).is_none()
+        })
     }
 
     fn yard(&self, gone: &[u32], free: &Free) -> Yard {
         let left = self.fleet.active().filter(|host| !gone.contains(host));
         let order = left.map(|host| (Reverse(free.bytes[host as usize]), host)).collect();
-        Yard { free: free.clone(), order, on: BTreeMap::new(), of: BTreeMap::new() }
+        Yard { free: free.clone(), order, on: BTreeMap::new(), of: BTreeMap::new(), tight: false }
     }
 
     fn settle(
@@ -389,8 +385,9 @@ impl<'a> Question<'a> {
                 beside.filter(|(other, _)| *other != number).all(|(_, at)| !self.fleet.share(copy.level, *at, host));
             apart && self.may(copy, gone, host)
         };
-        let found =
-            yard.order.iter().map(|(_, host)| *host).find(|host| yard.free.fits(*host, copy.size) && able(yard, *host));
+        let fits = |host: &u32| yard.free.fits(*host, copy.size) && able(yard, *host);
+        let mut hosts = yard.order.iter().map(|(_, host)| *host);
+        let found = if yard.tight { hosts.rfind(fits) } else { hosts.find(fits) };
         if let Some(host) = found {
             yard.put(number, copy, host);
             return true;
@@ -441,6 +438,8 @@ struct Yard {
     order: BTreeSet<(Reverse<u64>, u32)>,
     on: BTreeMap<u32, Vec<usize>>,
     of: BTreeMap<Name, Vec<(usize, u32)>>,
+    /// Whether a copy goes where it leaves the least bytes free.
+    tight: bool,
 }
 
 impl Yard {

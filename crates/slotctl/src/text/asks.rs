@@ -98,8 +98,10 @@ pub fn capacity(room: &Capacity) -> String {
     };
     text += &wrap("at most      ", &bound);
     let limit = match &room.loss {
-        Some(loss) if !room.safe => format!("with {loss} lost, what is there now can't be built again on the others"),
-        Some(loss) => format!("with one more, what is on {loss} could not be built again on the others"),
+        Some(loss) if !room.safe => {
+            format!("with {loss} lost, no way was found to build what is there now again on the others")
+        }
+        Some(loss) => format!("with one more, no way was found to build what is on {loss} again on the others"),
         None => "there is no place for the copies of one more".to_owned(),
     };
     text + &wrap("limit        ", &limit)

@@ -13,8 +13,11 @@ use crate::layout::figures::share_at;
 use crate::layout::model::*;
 use std::collections::VecDeque;
 
-/// Hosts are no further from each other than this many hand-overs more than fewer; only a bound on work.
+/// Each phase sends masters a hand-over further than the one before; so many are enough, and a bound on work.
 const PHASES_MAX: usize = 64;
+
+/// The lower host of a store, the higher, and the store.
+type Ends = (u32, u32, u32);
 
 /// Two hosts and the stores they share whose master either may be.
 #[derive(Clone, Copy, Debug)]
@@ -45,9 +48,6 @@ impl Pair {
     }
 }
 
-/// A store whose master may be on either of two hosts: the lower host, the higher one, the store.
-type Open = (u32, u32, u32);
-
 /// The hosts and what flows between them.
 struct Flow {
     pairs: Vec<Pair>,
@@ -75,7 +75,7 @@ pub(super) fn leads(fleet: &Fleet, at: &[u32], was: &[u32], aims: &Aims) -> Opti
 
 /// Stores of which one copy leads whatever is chosen, by store, and the others: (lower host, higher host, store), in order. [`None`] if a
 /// store is not of the kind that this is for.
-fn fixed(fleet: &Fleet, at: &[u32], was: &[u32]) -> Option<(Vec<u32>, Vec<Open>)> {
+fn fixed(fleet: &Fleet, at: &[u32], was: &[u32]) -> Option<(Vec<u32>, Vec<Ends>)> {
     let mut lead = vec![NOWHERE; fleet.stores.len()];
     let mut ends = Vec::with_capacity(fleet.stores.len());
     let active = |host: u32| host != NOWHERE && fleet.hosts[host as usize].is_active();
@@ -101,7 +101,7 @@ fn fixed(fleet: &Fleet, at: &[u32], was: &[u32]) -> Option<(Vec<u32>, Vec<Open>)
 }
 
 impl Flow {
-    fn of(fleet: &Fleet, at: &[u32], was: &[u32], aims: &Aims, lead: &[u32], ends: &[Open]) -> Flow {
+    fn of(fleet: &Fleet, at: &[u32], was: &[u32], aims: &Aims, lead: &[u32], ends: &[Ends]) -> Flow {
         let spare = |host: u32| {
             let level = share_at(aims.survivor, fleet.hosts[host as usize].weight);
             i32::try_from(level.saturating_sub(aims.load[host as usize])).unwrap_or(i32::MAX)
@@ -239,7 +239,7 @@ impl Flow {
         true
     }
     /// Who leads each store of a pair: its own host first.
-    fn give_out(&self, fleet: &Fleet, at: &[u32], was: &[u32], ends: &[Open], lead: &mut [u32]) {
+    fn give_out(&self, fleet: &Fleet, at: &[u32], was: &[u32], ends: &[Ends], lead: &mut [u32]) {
         let groups = ends.chunk_by(|x, y| (x.0, x.1) == (y.0, y.1));
         for (pair, group) in self.pairs.iter().zip(groups) {
             let [a, b] = pair.ends;
