@@ -86,8 +86,8 @@ impl<'a> Changed<'a> {
         let Some(known) = self.cluster.to_mut().hosts.get_mut(host) else { return };
         let (incarnation, boot) = (*known.incarnation.get_or_insert_default(), *known.boot.get_or_insert_default());
         let agent = Seen::Known { value: AgentSeen { incarnation, boot }, age_ms: 0 };
-        let disk = Seen::Unknown { reason: "not told".into() };
-        let missing = HostEvidence { agent: agent.clone(), running: Vec::new(), disk };
+        let (disk, load) = (Seen::Unknown { reason: "not told".into() }, Seen::Unknown { reason: "not told".into() });
+        let missing = HostEvidence { agent: agent.clone(), running: Vec::new(), disk, load };
         self.evidence.to_mut().hosts.entry(host.clone()).or_insert(missing).agent = agent;
     }
 

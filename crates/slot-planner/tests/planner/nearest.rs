@@ -66,7 +66,7 @@ fn size(world: &World, name: &StoreName) -> u64 {
 }
 
 /// Each host of one copy that states a change.
-fn stated<'p>(place: &'p ExplainedCopy) -> impl Iterator<Item = (&'p OtherHost, &'p Change)> {
+fn stated(place: &ExplainedCopy) -> impl Iterator<Item = (&OtherHost, &Change)> {
     place.others.iter().filter_map(|other| Some((other, other.change.as_ref()?)))
 }
 
@@ -107,7 +107,7 @@ fn hold_place(world: &World, name: &StoreName, place: &ExplainedCopy) -> TestCas
     for other in &place.others {
         let is_choice = place.best.as_ref() == Some(&other.host);
         prop_assert_eq!(other.why.is_empty(), is_choice);
-        prop_assert!(is_choice || other.change.is_some() != !other.no_change.is_empty(), "{:?}", other);
+        prop_assert!(is_choice || other.change.is_some() == other.no_change.is_empty(), "{:?}", other);
         prop_assert!(!is_choice || other.change.is_none());
     }
     for (other, change) in stated(place) {
@@ -211,7 +211,7 @@ fn hold_role(world: &World, name: &StoreName, from: &SlotId, place: &ExplainedCo
     prop_assert_eq!(place.others.len(), world.cluster.hosts.len() - 1);
     for other in &place.others {
         prop_assert!(!other.why.is_empty());
-        prop_assert!(other.change.is_some() != !other.no_change.is_empty(), "{:?}", other);
+        prop_assert!(other.change.is_some() == other.no_change.is_empty(), "{:?}", other);
     }
     for (other, change) in stated(place) {
         let about = About { name, host: &other.host, like: &place.slot };
@@ -457,6 +457,32 @@ fn every_kind_of_change_is_stated() {
     let mut all: BTreeSet<String> = all.split_whitespace().map(String::from).collect();
     all.extend(["led elsewhere".to_string(), "slot".to_string()]);
     assert_eq!(seen, all);
+}
+
+/// By weights no amount of masters or room is the least: what is said is who would have to be kept away from, and that it is so.
+#[test]
+fn by_weights_it_is_said_which_hosts_are_better() {
+    let mut stated_changes = 0;
+    for weight in [1, 300] {
+        let mut world = World::running(6, 12, 9, 2);
+        world.cluster.policy.weights =
+            Some(Weights { domain: 1, survivor: weight, masters: 301 - weight, bytes: 10, moved: 0 });
+        for name in [store(1), store(5)] {
+            for place in places(&world, &name) {
+                for other in place.others.iter().filter(|other| place.best.as_ref() != Some(&other.host)) {
+                    assert!(other.change.is_some() == other.no_change.is_empty(), "{other:?}");
+                }
+                for (other, change) in stated(&place) {
+                    assert!(change.led_elsewhere.is_empty() && change.slot_bytes.is_none(), "{change:?}");
+                    let about = About { name: &name, host: &other.host, like: &place.slot };
+                    let then = made(&world, about, change).expect("it can be made");
+                    assert_eq!(choice(&then, &name, &place.slot).as_ref(), Some(&other.host), "{change:?}");
+                    stated_changes += 1;
+                }
+            }
+        }
+    }
+    assert!(stated_changes >= 16, "{stated_changes}");
 }
 
 /// A fleet of twelve hosts and 240 stores is looked at to the end, each host with a change that was not cut short but for those that
