@@ -58,7 +58,7 @@ impl CoordinatorCore {
             observer: Observer::new(self.now),
             executor: Executor::default(),
             everyday: Everyday::new(self.now),
-            looks: Looks::default(),
+            looks: Looks::of(term),
             verifier: Verifier::default(),
             front_ends: FrontEnds::default(),
             turned_away: BTreeMap::new(),

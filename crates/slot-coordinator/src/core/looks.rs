@@ -32,6 +32,8 @@ const BUDGET_MS: u64 = 2 * PROBE_MS + 500;
 pub(super) const DEVICE_EVERY_MS: u64 = 10_000;
 /// What a device may take, with the way there and back.
 const DEVICE_BUDGET_MS: u64 = 22_000;
+/// Each term's looks are numbered from its own multiple of this: more than any leadership asks.
+const FIRST_OF_TERM: u64 = 1 << 32;
 /// What was seen is forgotten after this long.
 const FORGET_MS: u64 = 600_000;
 
@@ -81,6 +83,12 @@ fn draw(one: &HostName, other: &HostName, salt: u64) -> u64 {
 }
 
 impl Looks {
+    /// Those of the leadership of this term. Numbers of looks are never those of another one: an answer that was on its way
+    /// meanwhile would be taken for an answer to what is asked now (R8).
+    pub(super) fn of(term: u64) -> Self {
+        Self { last: term.wrapping_mul(FIRST_OF_TERM), ..Self::default() }
+    }
+
     /// What to ask of whom now.
     pub(super) fn due(&mut self, state: &State, observer: &Observer, now: Now, log_now: LogTime) -> Vec<Effect> {
         let Some(cluster) = state.cluster.as_ref().filter(|_| self.pass_at <= now.ms) else { return Vec::new() };
@@ -304,4 +312,33 @@ fn device_look(cluster: &Cluster, name: &HostName, host: &Host, well: &[&HostNam
     };
     let by = well.iter().find(|other| apart(other))?;
     Some(((*by).clone(), LookAt::Power { host: name.clone(), device: Box::new(spec.clone()) }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Now = Now { ms: 5_000, wall: WallTime(0) };
+
+    fn asked(looks: &mut Looks, cluster: &Cluster, of: &str) -> u64 {
+        let address = "127.0.0.1:7420".parse().unwrap();
+        let at = LookAt::Address { host: of.parse().unwrap(), slot: None, address };
+        match looks.ask(cluster, &"imap1".parse().unwrap(), vec![at], BUDGET_MS, NOW, LogTime(9)) {
+            Some(Effect::Look { look, .. }) => look,
+            other => panic!("{other:?} is no look"),
+        }
+    }
+
+    /// A node that leads again before the answers to its former leadership are there.
+    #[test]
+    fn r8_an_answer_to_a_leadership_of_before_answers_nothing() {
+        let cluster = Cluster::new(ClusterId([1; 16]), "fm1".parse().unwrap());
+        let (mut before, mut now) = (Looks::of(3), Looks::of(4));
+        let (old, new) = (asked(&mut before, &cluster, "imap2"), asked(&mut now, &cluster, "imap3"));
+        let answered = || Ok(Sights { saw: vec![Saw::Probe(Probed::Answered)] });
+        now.looked(&cluster, old, answered(), NOW);
+        assert!(now.seen.is_empty(), "imap3 has not answered: {:?}", now.seen.keys());
+        now.looked(&cluster, new, answered(), NOW);
+        assert_eq!(now.seen.len(), 1);
+    }
 }
