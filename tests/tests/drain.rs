@@ -9,6 +9,7 @@ use slot_tests::shape::{Shape, host};
 use slot_tests::verify::verify;
 use slot_tests::writer::Writers;
 use slot_tests::{AT_LAST, Outcome, wait_until};
+use slot_types::ids::SlotId;
 use std::time::Duration;
 
 const PAUSE: Duration = Duration::from_millis(10);
@@ -118,6 +119,46 @@ fn a_copy_moves_only_onto_a_disk_that_has_the_bytes() -> Outcome<()> {
     cluster.ctl.change("alice", &["apply", "-f", &file, "-m", "as before"])?.expect(DONE)?;
     cluster.ctl.change("alice", &move_it)?.expect(DONE)?;
     cluster.wait_served()
+}
+
+/// The agents' own measure of this machine, from its kernel: engines that are written to do work, their hosts have a load, and the
+/// sheet of a drain says what it would be elsewhere.
+#[test]
+fn busy_engines_and_their_hosts_have_a_load_and_a_drain_forecasts_it() -> Outcome<()> {
+    let cluster = Cluster::for_test(shape())?;
+    let mut writers = Writers::start(&cluster, Duration::from_millis(1))?;
+    let busy = busy_host(&cluster)?;
+    let number = |(_, slot): (_, SlotId)| (slot.host.as_str() == host(busy)).then_some(u64::from(slot.number));
+    let masters: Vec<u64> = cluster.routes()?.into_iter().filter_map(number).collect();
+    let works = |n: u8| -> Outcome<bool> {
+        let seen = cluster.look(&["evidence", "host", &host(n)])?;
+        let load = &seen["load"]["Known"]["value"];
+        let engines = load["engines"].as_array().cloned().unwrap_or_default();
+        let works = |number: &u64| {
+            engines.iter().any(|e| e["slot"].as_u64() == Some(*number) && e["busy"]["cpu_ppm"].as_u64() > Some(0))
+        };
+        Ok(load["machine"]["cpu_ppm"].as_u64() > Some(0) && (n != busy || masters.iter().all(works)))
+    };
+    wait_until("every host has a load, and each master a share of it", AT_LAST, || {
+        (1..=cluster.shape.hosts).all(|n| works(n).unwrap_or(false))
+    })?;
+    let hosts = cluster.look(&["hosts"])?;
+    let loads: Vec<Option<u64>> =
+        hosts["hosts"].as_array().into_iter().flatten().map(|h| h["load_ppm"]["Known"]["value"].as_u64()).collect();
+    assert!(!loads.is_empty() && loads.iter().all(|load| *load > Some(0)), "{loads:?}");
+    let proposal = cluster.ctl.propose("alice", &["drain", "host", &host(busy), "-m", "look"])?;
+    let document = &proposal.json["document"];
+    let forecast = document["load_forecast"].as_array().cloned().unwrap_or_default();
+    let gains: Vec<_> = forecast.iter().filter(|one| one["comes"].as_u64() > Some(0)).collect();
+    assert!(!gains.is_empty(), "{document}");
+    for one in gains {
+        let ppm = |key: &str| one[key]["Known"]["value"].as_u64();
+        assert!(ppm("then_ppm") >= ppm("now_ppm") && ppm("now_ppm") > Some(0), "{one}");
+    }
+    let notes = document["notes"].to_string();
+    assert!(notes.contains(", load ") && !notes.contains("load afterwards UNKNOWN"), "{notes}");
+    writers.stop()?;
+    verify(&writers)?.must_be_in_order()
 }
 
 #[test]
