@@ -114,29 +114,12 @@ impl CoordinatorCore {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use slot_types::cluster::{Domain, HostState};
-    use slot_types::fence::Device;
-    use std::collections::{BTreeMap, BTreeSet};
 
     /// Whether an agent is told to adopt, of a host that acknowledged so much, with a disk that knows so much.
     fn is_told(acknowledged: LogIndex, high_water: LogIndex) -> bool {
         let mut cluster = Cluster::new(ClusterId([1; 16]), "fm1".parse().unwrap());
         cluster.generation = 2;
-        let host = Host {
-            at: Domain(Vec::new()),
-            address: "127.0.0.1:7420".parse().unwrap(),
-            declared: HostState::Active,
-            slots: BTreeMap::new(),
-            incarnation: Some(Incarnation([3; 16])),
-            boot: Some(BootId([4; 16])),
-            quarantined: None,
-            acknowledged,
-            drained_masters: BTreeSet::new(),
-            back_by: None,
-            device: Device::default(),
-            reboots: Vec::new(),
-            version: 1,
-        };
+        let host = Host { acknowledged, ..super::super::samples::host() };
         let report = AgentReport {
             cluster: cluster.id,
             host: "imap1".parse().unwrap(),

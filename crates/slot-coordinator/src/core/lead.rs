@@ -8,7 +8,7 @@ use super::everyday::Everyday;
 use super::executor::Executor;
 use super::front_ends::FrontEnds;
 use super::looks::{Looks, Seen};
-use super::observer::{self, Observer, Topic};
+use super::observer::{self, Observer, Sign, Topic};
 use super::proposer::Purpose;
 use super::verify::{self, Verifier};
 use super::{CoordinatorCore, Effect, Failure, Leading};
@@ -148,11 +148,11 @@ impl CoordinatorCore {
         self.everyday(Some(host));
     }
 
-    fn propose_signs(&mut self, signs: Vec<(HostName, Command)>) {
-        for (silent, command) in signs {
-            let may = self.lead.as_mut().is_some_and(|l| l.observer.may_propose(&silent, Topic::SignOfLife, self.now));
-            if may {
-                self.propose(command, Purpose::SignOfLife(silent));
+    fn propose_signs(&mut self, signs: Vec<Sign>) {
+        for Sign { host, word, seen } in signs {
+            let topic = Topic::SignOfLife(word);
+            if self.lead.as_mut().is_some_and(|lead| lead.observer.may_propose(&host, topic, self.now)) {
+                self.propose(Command::SignOfLife { host: host.clone(), seen }, Purpose::SignOfLife(host));
             }
         }
     }
@@ -164,12 +164,8 @@ impl CoordinatorCore {
         for (slot, name, result) in began {
             lead.verifier.began(&slot, name, result);
         }
-        for (silent, word, command) in signs {
-            // Once is enough for each word, but for one that is given again.
-            let may = |lead: &mut Leading| lead.observer.may_propose(&silent, Topic::Answered(word), self.now);
-            if self.state.restoring.is_none() && self.lead.as_deref_mut().is_some_and(may) {
-                self.propose(command, Purpose::SignOfLife(silent));
-            }
+        if self.state.restoring.is_none() {
+            self.propose_signs(signs);
         }
     }
 

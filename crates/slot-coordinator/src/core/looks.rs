@@ -9,9 +9,8 @@
 //! [ADR 27]: ../../../../docs/adr/0027-probes.md
 
 use super::io::{Effect, Now};
-use super::observer::Observer;
+use super::observer::{Observer, Sign, said_off};
 use super::share::{Masters, Shares};
-use slot_machine::command::Command;
 use slot_machine::state::State;
 use slot_planted::planted;
 use slot_types::cluster::{Cluster, Domain, Host, HostState};
@@ -40,8 +39,8 @@ const FORGET_MS: u64 = 600_000;
 /// What of an answer is not only kept.
 #[derive(Default)]
 pub(super) struct Seen {
-    /// What speaks against a word that a host is off, and against which (R8).
-    pub signs: Vec<(HostName, LogTime, Command)>,
+    /// What speaks against words that hosts are off.
+    pub signs: Vec<Sign>,
     /// Whether a copy's comparison with its master has begun, by its name.
     pub began: Vec<(SlotId, LogTime, Result<(), String>)>,
 }
@@ -200,7 +199,7 @@ impl Looks {
                     {
                         let what = slot.as_ref().map_or_else(|| format!("the agent of {host}"), ToString::to_string);
                         let said = format!("{what} answered a probe from {}", asked.by);
-                        seen.signs.push((host.clone(), word, Command::SignOfLife { host: host.clone(), seen: said }));
+                        seen.signs.push(Sign { host: host.clone(), word, seen: said });
                     }
                     self.keep(host, (asked.by.clone(), slot), probed, asked.at);
                 }
@@ -294,13 +293,6 @@ fn is_held(state: &State, name: &HostName) -> bool {
 /// Whether a probe was asked for after a word was in force: who answers it was there after the word.
 fn is_later(asked: LogTime, word: LogTime) -> bool {
     asked > word || planted("r8-late-answer-counts")
-}
-
-/// Since when somebody or something says that a host is off.
-fn said_off(cluster: &Cluster, host: &HostName) -> Option<LogTime> {
-    let word = cluster.attestations.get(host).map(|word| word.at);
-    let device = cluster.hosts.get(host).and_then(|host| host.device.off.as_ref()).map(|off| off.at);
-    word.max(device)
 }
 
 /// Who asks a silent host's device for its status: whoever would switch it off (R26).

@@ -21,6 +21,8 @@ mod looks;
 mod observer;
 mod proposer;
 pub mod restore;
+#[cfg(test)]
+mod samples;
 mod share;
 mod verify;
 mod views;

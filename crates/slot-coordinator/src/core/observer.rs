@@ -31,6 +31,15 @@ const SETTLE_MS: u64 = 5_000;
 /// Guards are in the log: what none of them asks is left out of them (ADR 37).
 const NO_GUARD_ASKS: &str = "no guard asks";
 
+/// What speaks against a word that a host is off (R8).
+pub(super) struct Sign {
+    pub host: HostName,
+    /// When that word was given.
+    pub word: LogTime,
+    /// What was seen.
+    pub seen: String,
+}
+
 /// What a host had acknowledged a while ago: a report that knows less is of an older disk (S2).
 struct Floor {
     settled: LogIndex,
@@ -63,9 +72,8 @@ pub(super) struct Observer {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Topic {
     Seen,
-    SignOfLife,
-    /// A probe, after this word that the host is off.
-    Answered(LogTime),
+    /// What speaks against this word that the host is off: once is enough for each, but for one that is given again.
+    SignOfLife(LogTime),
     Aside,
     ByHand,
     Verified,
@@ -299,27 +307,27 @@ impl Observer {
     }
 
     /// Whether a host's report shows that engines on hosts that are said to be off still talk (R8: agent and engine are separate signs).
-    pub(super) fn signs_of_life(
-        &self,
-        cluster: &Cluster,
-        from: &HostName,
-        log_now: LogTime,
-    ) -> Vec<(HostName, Command)> {
+    pub(super) fn signs_of_life(&self, cluster: &Cluster, from: &HostName, log_now: LogTime) -> Vec<Sign> {
         let Some(heard) = self.heard.get(from) else { return Vec::new() };
         let mut signs = Vec::new();
         for (slot, status) in heard.report.slots.iter().filter_map(|s| running(s).map(|status| (s.slot, status))) {
             let (Some((source, _)), Some(heard_ms)) = (&status.following, status.heard_ms) else { continue };
-            let attested = cluster.attestations.get(&source.host).map(|word| word.at);
-            let device = cluster.hosts.get(&source.host).and_then(|host| host.device.off.as_ref()).map(|off| off.at);
-            let Some(said) = attested.max(device) else { continue };
+            let Some(word) = said_off(cluster, &source.host) else { continue };
             let heard_at = LogTime(log_now.0.saturating_sub(heard_ms));
-            if heard_at.since(said) > SIGN_OF_LIFE_MARGIN_MS {
+            if heard_at.since(word) > SIGN_OF_LIFE_MARGIN_MS {
                 let seen = format!("{} was heard by {}", source, SlotId::new(from.clone(), slot));
-                signs.push((source.host.clone(), Command::SignOfLife { host: source.host.clone(), seen }));
+                signs.push(Sign { host: source.host.clone(), word, seen });
             }
         }
         signs
     }
+}
+
+/// Since when somebody or something says that a host is off.
+pub(super) fn said_off(cluster: &Cluster, host: &HostName) -> Option<LogTime> {
+    let word = cluster.attestations.get(host).map(|word| word.at);
+    let device = cluster.hosts.get(host).and_then(|host| host.device.off.as_ref()).map(|off| off.at);
+    word.max(device)
 }
 
 /// The engine status in a slot's report.
@@ -365,28 +373,11 @@ pub(super) fn agents(cluster: Option<&Cluster>) -> BTreeMap<HostName, SocketAddr
 #[cfg(test)]
 mod tests {
     use super::*;
-    use slot_types::cluster::Domain;
-    use slot_types::fence::Device;
     use slot_types::load::Busy;
 
     fn cluster() -> Cluster {
         let mut cluster = Cluster::new(ClusterId([1; 16]), "fm1".parse().unwrap());
-        let host = Host {
-            at: Domain(Vec::new()),
-            address: "127.0.0.1:7420".parse().unwrap(),
-            declared: HostState::Active,
-            slots: BTreeMap::new(),
-            incarnation: Some(Incarnation([3; 16])),
-            boot: Some(BootId([4; 16])),
-            quarantined: None,
-            acknowledged: LogIndex(0),
-            drained_masters: BTreeSet::new(),
-            back_by: None,
-            device: Device::default(),
-            reboots: Vec::new(),
-            version: 1,
-        };
-        cluster.hosts.insert("imap1".parse().unwrap(), host);
+        cluster.hosts.insert("imap1".parse().unwrap(), super::super::samples::host());
         cluster
     }
 
