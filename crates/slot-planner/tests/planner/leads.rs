@@ -1,5 +1,6 @@
 //! Which copies become masters: held against every other choice on small fleets.
 
+use super::fullest::least_fullest;
 use super::world::*;
 use proptest::prelude::*;
 use slot_planner::layout;
@@ -13,31 +14,16 @@ type Score = (usize, usize, usize);
 /// A fleet after a choice: by store, its master's host and the hosts of its other live copies.
 type Fleet = BTreeMap<StoreName, (usize, Vec<usize>)>;
 
-/// The least fullest host over every way to give each of these one of its hosts.
-fn least(options: &[Vec<usize>], load: &mut [usize]) -> usize {
-    let Some((first, rest)) = options.split_first() else { return load.iter().copied().max().unwrap_or(0) };
-    if first.is_empty() {
-        return least(rest, load);
-    }
-    let tried = first.iter().map(|host| {
-        load[*host] += 1;
-        let fullest = least(rest, load);
-        load[*host] -= 1;
-        fullest
-    });
-    tried.min().unwrap_or(0)
-}
-
 fn score(hosts: usize, fleet: &Fleet) -> Score {
     let mut load = vec![0; hosts + 1];
     fleet.values().for_each(|(master, _)| load[*master] += 1);
     let fullest = load.iter().copied().max().unwrap_or(0);
     let after = (1..=hosts).map(|lost| {
         let led = fleet.values().filter(|(master, _)| *master == lost);
-        let heirs: Vec<Vec<usize>> = led.map(|(_, others)| others.clone()).collect();
+        let heirs: Vec<&[usize]> = led.map(|(_, others)| others.as_slice()).collect();
         let mut left = load.clone();
         left[lost] = 0;
-        least(&heirs, &mut left)
+        least_fullest(&heirs, &mut left)
     });
     let worst = after.max().unwrap_or(0).max(fullest);
     (worst, fullest, load.iter().map(|n| n * n).sum())

@@ -7,6 +7,7 @@ mod explain;
 mod fence;
 mod fill;
 mod front_ends;
+mod fullest;
 mod golden;
 mod grow;
 mod intents;

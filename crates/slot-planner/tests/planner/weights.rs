@@ -3,6 +3,7 @@
 //! What always holds: the judge counts masters, survivors, racks and bytes from where copies are, and adds them up as the file weighs
 //! them; it asks nothing of the planner. There is room everywhere, so a rack could be lost unless a store lives in it alone.
 
+use crate::fullest::least_fullest;
 use crate::world::*;
 use slot_types::cluster::*;
 use slot_types::ids::*;
@@ -78,22 +79,10 @@ fn fleet(world: &World) -> Fleet {
     world.cluster.stores.iter().map(of).collect()
 }
 
-/// The least fullest host over every way to share masters out.
-fn least(heirs: &[&[usize]], load: &mut [u64]) -> u64 {
-    let Some((first, rest)) = heirs.split_first() else { return load.iter().copied().max().unwrap_or(0) };
-    let tried = first.iter().map(|host| {
-        load[*host] += 1;
-        let fullest = least(rest, load);
-        load[*host] -= 1;
-        fullest
-    });
-    tried.min().unwrap_or(0)
-}
-
 /// What a fleet on these hosts comes to, in thousandths of a weight.
 fn sum(hosts: &[usize], fleet: &Fleet, weights: &Weights) -> u64 {
     let top = hosts.iter().max().unwrap() + 1;
-    let (mut load, mut bytes) = (vec![0u64; top], vec![0u64; top]);
+    let (mut load, mut bytes) = (vec![0; top], vec![0u64; top]);
     for (size, on) in fleet.values() {
         load[on[0]] += 1;
         on.iter().for_each(|host| bytes[*host] += size);
@@ -103,10 +92,10 @@ fn sum(hosts: &[usize], fleet: &Fleet, weights: &Weights) -> u64 {
         let heirs: Vec<&[usize]> = led.map(|(_, on)| &on[1..]).collect();
         let mut left = load.clone();
         left[*lost] = 0;
-        least(&heirs, &mut left)
+        least_fullest(&heirs, &mut left)
     });
     let most = *load.iter().max().unwrap();
-    let worst = after.max().unwrap().max(most);
+    let (most, worst) = (most as u64, after.max().unwrap().max(most) as u64);
     let (all, count) = (fleet.len() as u64, hosts.len() as u64);
     let room: u64 = bytes.iter().sum();
     let fullest = (bytes.iter().max().unwrap() * count * 1_000_000).div_ceil(room);

@@ -4,6 +4,7 @@
 //! masters out; it asks nothing of the planner. Every store has two copies at least and every host is a rack of its own with much
 //! room, so which racks could be lost is the same whatever moves.
 
+use crate::fullest::least_fullest;
 use crate::world::*;
 use proptest::prelude::*;
 use slot_planner::{Nothing, Refusal};
@@ -29,18 +30,6 @@ fn fleet(world: &World) -> Fleet {
     world.cluster.stores.values().map(store).collect()
 }
 
-/// The least fullest of those that take these masters, over every way to share them out.
-fn least(heirs: &[&[usize]], load: &mut [usize]) -> usize {
-    let Some((first, rest)) = heirs.split_first() else { return load.iter().copied().max().unwrap_or(0) };
-    let tried = first.iter().map(|host| {
-        load[*host] += 1;
-        let fullest = least(rest, load);
-        load[*host] -= 1;
-        fullest
-    });
-    tried.min().unwrap_or(0)
-}
-
 fn score(hosts: usize, fleet: &Fleet) -> Score {
     let (mut load, mut bytes) = (vec![0; hosts], vec![0; hosts]);
     for (size, on) in fleet {
@@ -51,7 +40,7 @@ fn score(hosts: usize, fleet: &Fleet) -> Score {
         let heirs: Vec<&[usize]> = fleet.iter().filter(|(_, on)| on[0] == lost).map(|(_, on)| &on[1..]).collect();
         let mut left = load.clone();
         left[lost] = 0;
-        least(&heirs, &mut left)
+        least_fullest(&heirs, &mut left)
     });
     let (most, fewest) = (*load.iter().max().unwrap(), *load.iter().min().unwrap());
     let all: u64 = bytes.iter().sum();
