@@ -9,7 +9,7 @@ pub const PAUSE_MS: u64 = 500;
 /// How it goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// Ask this coordinator.
+    /// Ask this coordinator, one of those that there are.
     Ask(usize),
     /// Wait for [`PAUSE_MS`], then [`Exchange::begin`].
     Pause,

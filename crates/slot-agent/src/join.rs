@@ -106,8 +106,8 @@ async fn exchange(token: &Token, ask: &JoinRequest, patience: Duration) -> Resul
     loop {
         next = match next {
             Next::Ask(index) => {
-                let Some((name, address)) = coordinators.get(index) else { continue };
-                match ask_one(&dialer, name, **address, ask).await {
+                let (name, address) = coordinators[index];
+                match ask_one(&dialer, name, *address, ask).await {
                     Ok(certificates) => return Ok(certificates),
                     Err(status) => {
                         let text = match is_final(status.code()) {
