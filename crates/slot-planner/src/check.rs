@@ -1,8 +1,9 @@
 //! An independent judge of finished plans, and the only maker of [`CheckedPlan`].
 //!
-//! What always holds: every task is carried out, one after the other, and the hard rules are asked after each (`rules`). It shares no decision with the planner; it derives from cluster, evidence and the plan itself
-//! what every task of its kind must look like (S3, S7, S9, R3, R16, R28), what the plan must name as its facts (R14),
-//! and how many people must say yes (S5). What it can't derive, it refuses.
+//! What always holds: every task is carried out, one after the other, and the hard rules are asked after each (`rules`). It shares
+//! no decision with the planner; it derives from cluster, evidence and the plan itself what every task of its kind must look
+//! like (S3, S7, S9, R3, R16, R28), what the plan must name as its facts (R14), and how many people must say yes (S5). What it
+//! can't derive, it refuses.
 
 mod copies;
 mod disks;
