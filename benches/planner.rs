@@ -16,7 +16,7 @@ fn moved(plan: &Plan) -> usize {
 
 fn measure(criterion: &mut Criterion, name: &str, fleet: &Fleet, about: &HostName, intent: &Intent) {
     let (cluster, inputs) = (fleet.cluster(), fleet.inputs());
-    let evidence = fleet.evidence(|_| true);
+    let evidence = fleet.evidence();
     let masters = fleet.masters_on(about).len();
     assert_eq!(moved(fleet.plan(intent.clone()).plan()), masters);
     criterion.bench_function(&format!("planner: {name}, {masters} masters"), |bencher| {

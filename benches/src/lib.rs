@@ -1,4 +1,4 @@
-//! A fleet to measure with: 12 hosts in three racks, 240 stores of two copies, made by the planner and the machine.
+//! Fleets to measure with, made by the planner and the machine: of 12 hosts in three racks with 240 stores of two copies, or larger.
 //!
 //! What always holds: nothing is measured here and no speed is asserted anywhere; the same calls make the same fleet;
 //! its agents are perfect, and no client writes, so a copy at epoch n holds its n epoch-start records and nothing else.
@@ -18,12 +18,23 @@ use slot_types::position::{Digest, EpochStart, Position, Tip};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-/// Hosts.
-pub const HOSTS: u8 = 12;
-/// Slots on each.
-pub const SLOTS: u8 = 44;
-/// Stores.
-pub const STORES: u16 = 240;
+/// How large a fleet is.
+#[derive(Clone, Copy, Debug)]
+pub struct Size {
+    /// Hosts.
+    pub hosts: u16,
+    /// Racks, hosts in turn.
+    pub racks: u16,
+    /// Slots on each host.
+    pub slots: u16,
+    /// Stores.
+    pub stores: u16,
+    /// Copies of each.
+    pub copies: u8,
+}
+
+/// The fleet that most is measured with.
+pub const SMALL: Size = Size { hosts: 12, racks: 3, slots: 44, stores: 240, copies: 2 };
 /// Log entries as they were applied.
 pub type Log = Vec<(LogIndex, Proposal)>;
 
@@ -44,7 +55,7 @@ pub struct Fleet {
 }
 
 /// A host's name.
-pub fn host(n: u8) -> HostName {
+pub fn host(n: u16) -> HostName {
     HostName::new(format!("imap{n}")).expect("a valid name")
 }
 
@@ -52,18 +63,22 @@ fn person() -> OperatorName {
     OperatorName::new("oncall").expect("a valid name")
 }
 
-fn file() -> FleetSpec {
-    let slot = |h: u8, s: u8| SlotSpec { size_bytes: 500 << 30, address: SocketAddr::from(([10, 20, h, s], 7430)) };
-    let host_spec = |h: u8| HostSpec {
-        at: Domain(vec!["ny".into(), format!("r{}", h % 3 + 1)]),
-        address: SocketAddr::from(([10, 1, 1, h], 7420)),
-        slots: (1..=SLOTS).map(|s| (u16::from(s), slot(h, s))).collect(),
+fn ip(network: u8, host: u16, last: u16) -> std::net::IpAddr {
+    std::net::Ipv4Addr::from_bits((u32::from(network) << 24) | (u32::from(host) << 8) | u32::from(last)).into()
+}
+
+fn file(size: Size) -> FleetSpec {
+    let slot = |h: u16, s: u16| SlotSpec { size_bytes: 500 << 30, address: SocketAddr::new(ip(10, h, s), 7430) };
+    let host_spec = |h: u16| HostSpec {
+        at: Domain(vec!["ny".into(), format!("r{}", h % size.racks + 1)]),
+        address: SocketAddr::new(ip(11, h, 0), 7420),
+        slots: (1..=size.slots).map(|s| (s, slot(h, s))).collect(),
         fence: None,
     };
     let engine = EngineKind::Journal;
     let spec = StoreSpec {
         engine,
-        copies: 2,
+        copies: size.copies,
         size_bytes: 100 << 30,
         spread: Spread::Rack,
         sync_copies: 0,
@@ -74,31 +89,37 @@ fn file() -> FleetSpec {
     FleetSpec {
         unused: std::collections::BTreeSet::new(),
         cluster: ClusterName::new("fm1").expect("a valid name"),
-        coordinators: BTreeMap::from([(coordinator, SocketAddr::from(([10, 1, 9, 1], 7400)))]),
-        hosts: (1..=HOSTS).map(|h| (host(h), host_spec(h))).collect(),
-        stores: (1..=STORES).map(store).collect(),
+        coordinators: BTreeMap::from([(coordinator, SocketAddr::from(([10, 255, 9, 1], 7400)))]),
+        hosts: (1..=size.hosts).map(|h| (host(h), host_spec(h))).collect(),
+        stores: (1..=size.stores).map(store).collect(),
         front_ends: BTreeMap::new(),
         policy: Policy::default(),
     }
 }
 
 impl Fleet {
-    /// The fleet after its cluster file was applied.
+    /// The small fleet after its cluster file was applied.
     pub fn made() -> Self {
+        Self::of(SMALL)
+    }
+
+    /// A fleet after its cluster file was applied.
+    pub fn of(size: Size) -> Self {
         let (state, log, tips, silent) = (State::default(), Vec::new(), BTreeMap::new(), BTreeSet::new());
         let mut fleet = Self { state, log, now: 100_000, tips, silent };
-        let file = file();
+        let file = file(size);
         fleet.must(Command::Found { cluster: ClusterId([9; 16]), name: file.cluster.clone() });
-        let id = fleet.start(Intent::Apply(Box::new(file)));
+        let plan = fleet.start(Intent::Apply(Box::new(file)));
         fleet.drive();
-        for n in 1..=HOSTS {
-            let (incarnation, boot) = (Incarnation([n; 16]), BootId([n; 16]));
+        for n in 1..=size.hosts {
+            let id = u128::from(n).to_be_bytes();
+            let (incarnation, boot) = (Incarnation(id), BootId(id));
             let silence = Silence { ms: 0, whole: true };
             let high_water = LogIndex(0);
             fleet.must(Command::HostSeen { host: host(n), incarnation, boot, high_water, silence, first: true });
         }
         fleet.drive();
-        fleet.is_done(id);
+        fleet.is_done(plan);
         fleet
     }
 
@@ -138,7 +159,7 @@ impl Fleet {
     /// The plan for an intent.
     pub fn plan(&self, intent: Intent) -> CheckedPlan {
         let cluster = self.cluster();
-        plan(cluster, &self.evidence(|_| true), intent, self.inputs()).unwrap_or_else(|why| panic!("no plan: {why}"))
+        plan(cluster, &self.evidence(), intent, self.inputs()).unwrap_or_else(|why| panic!("no plan: {why}"))
     }
 
     /// Plans an intent, approves it, carries it out to its end, and answers the log entries that this took.
@@ -150,8 +171,13 @@ impl Fleet {
         std::mem::take(&mut self.log)
     }
 
-    /// What the leader observes of every host and of the copies of the stores wanted.
-    pub fn evidence(&self, wanted: impl Fn(&StoreName) -> bool) -> Evidence {
+    /// What the leader observes of every host and every copy.
+    pub fn evidence(&self) -> Evidence {
+        self.evidence_of(self.cluster().stores.iter())
+    }
+
+    /// The same, of the copies of these stores.
+    fn evidence_of<'a>(&self, stores: impl Iterator<Item = (&'a StoreName, &'a Store)>) -> Evidence {
         let mut evidence = Evidence { taken_at: LogTime(self.now), ..Evidence::default() };
         for (name, known) in &self.cluster().hosts {
             if let (Some(incarnation), Some(boot)) = (known.incarnation, known.boot) {
@@ -167,7 +193,7 @@ impl Fleet {
                 );
             }
         }
-        for (name, store) in self.cluster().stores.iter().filter(|(name, _)| wanted(name)) {
+        for (name, store) in stores {
             for (slot, copy) in &store.copies {
                 let status = self.status(name, store, slot, copy);
                 let seen =
@@ -228,7 +254,8 @@ impl Fleet {
         let Answer::Plan { id, .. } = self.must(Command::RecordPlan { bytes: plan.bytes().to_vec() }) else {
             panic!("a recorded plan is answered with its number")
         };
-        let guards = self.evidence(|name| plan.plan().stores().contains(name));
+        let touched = plan.plan().stores();
+        let guards = self.evidence_of(self.cluster().stores.iter().filter(|(name, _)| touched.contains(name)));
         let digest = plan.digest().short();
         self.must(Command::ApprovePlan { plan: id, digest, by: person(), reason: "yes".into(), guards });
         id
@@ -259,7 +286,7 @@ impl Fleet {
 
     fn guards(&self, step: StepRef) -> Evidence {
         let store = &self.state.plans[&step.plan].plan.tasks[usize::from(step.task)].store;
-        self.evidence(|name| store.as_ref() == Some(name))
+        self.evidence_of(store.iter().filter_map(|name| self.cluster().stores.get_key_value(name)))
     }
 
     /// What a perfect agent answers.
@@ -299,7 +326,7 @@ mod tests {
     fn a_fleet_is_made_and_what_was_logged_makes_it_again() {
         let mut fleet = Fleet::made();
         assert!(fleet.cluster().stores.values().all(|store| store.master.is_some()));
-        assert_eq!(fleet.masters_on(&host(3)).len(), usize::from(STORES) / usize::from(HOSTS));
+        assert_eq!(fleet.masters_on(&host(3)).len(), usize::from(SMALL.stores / SMALL.hosts));
         let mut again = fleet.state.clone();
         for (index, proposal) in fleet.carry_out(Intent::DrainHost(host(3))) {
             apply(&mut again, index, Term(1), &proposal);

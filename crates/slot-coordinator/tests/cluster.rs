@@ -4,6 +4,8 @@
 mod looks;
 #[path = "cluster/reboots.rs"]
 mod reboots;
+#[path = "cluster/studies.rs"]
+mod studies;
 #[path = "cluster/verify.rs"]
 mod verify;
 #[path = "cluster/views.rs"]

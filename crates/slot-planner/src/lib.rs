@@ -50,7 +50,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use view::View;
 
 /// What a plan depends on besides cluster, evidence and intent.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inputs {
     /// Who asks; `None` for everyday recovery.
     pub requested_by: Option<OperatorName>,

@@ -156,6 +156,10 @@ impl World {
             Effect::Deliver { delivery, host, order, budget_ms, .. } => {
                 self.deliver((id, life, delivery), &host, &order, budget_ms);
             }
+            Effect::Study { number, study } => {
+                let studied = coordinator::Event::Studied { number, found: Ok(study.answer()) };
+                self.queue.after(1, Happening::Coordinator(id, life, Box::new(studied)));
+            }
             // Nobody looks around here: an unanswered look is forgotten at its time.
             Effect::Look { .. } => {}
             Effect::WatchAgents { agents, .. } => {

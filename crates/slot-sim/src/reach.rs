@@ -61,6 +61,8 @@ pub const ALL: &[&str] = &[
     "ADR24: the leader changed while a host joined",
     "ADR27: what an agent saw came to a coordinator that leads no more",
     "ADR39: the share of silent agents was dealt to others",
+    "ADR53: a plan was found by a coordinator that leads no more",
+    "ADR53: what a plan touches had changed when it was found",
     "P11: a coordinator ended itself on a disk error",
     "P11: a coordinator's disk answered EIO",
     "P11: a disk failed while it was opened",

@@ -11,7 +11,6 @@ use super::{CoordinatorCore, PARKED_MAX, PARKED_MS, Parked, Read, views};
 use slot_machine::command::{Answer, Command, Refused, RequestId};
 use slot_machine::join::{Guest, may_join};
 use slot_planted::planted;
-use slot_raft::MAX_PROPOSAL_BYTES;
 use slot_types::codec;
 use slot_types::evidence::Evidence;
 use slot_types::hold::HoldOn;
@@ -24,14 +23,22 @@ const TEXT_BYTES_MAX: usize = 2_000;
 /// Of refused joins of one host, one in so long becomes an entry of the log.
 const TURNED_AWAY_EVERY_MS: u64 = 60_000;
 /// What an entry needs beside a plan's bytes.
-const ENVELOPE_BYTES: usize = 1_024;
+pub(super) const ENVELOPE_BYTES: usize = 1_024;
 
 /// What is answered after a read-index round.
 pub(super) enum Question {
     View(Query),
     Verify { on: HoldOn, since: Option<LogTime> },
-    Plan { by: Asker, request: Option<RequestId>, intent: Box<Intent>, reason: String },
+    Plan(Box<Wish>),
     Join(Guest),
+}
+
+/// A plan that somebody asks for.
+pub(super) struct Wish {
+    pub by: Asker,
+    pub request: Option<RequestId>,
+    pub intent: Intent,
+    pub reason: String,
 }
 
 /// Who asks for a plan.
@@ -83,7 +90,8 @@ impl CoordinatorCore {
             ControlRequest::MakePlan { request, intent, reason, said } => {
                 reason_given(&reason)?;
                 not_everyday(&intent)?;
-                let question = Box::new(Question::Plan { by: Asker { who, said }, request, intent, reason });
+                let wish = Wish { by: Asker { who, said }, request, intent: *intent, reason };
+                let question = Box::new(Question::Plan(Box::new(wish)));
                 self.read_index(Read::Answer { token, question });
                 return Ok(());
             }
@@ -203,11 +211,7 @@ impl CoordinatorCore {
     /// Answers a question from the state as it is.
     pub(super) fn answer(&mut self, token: u64, question: Question, confirmed: bool) {
         match question {
-            Question::View(query) => {
-                let view = self.view(&query);
-                let reply = Reply::View { bytes: codec::encode(&view), revision: self.state.revision, confirmed };
-                self.reply(token, Ok(reply));
-            }
+            Question::View(query) => self.say(token, &query, confirmed),
             Question::Verify { on, since } => {
                 let log_now = self.log_now();
                 let Some(lead) = self.lead.as_deref_mut() else {
@@ -224,27 +228,7 @@ impl CoordinatorCore {
                     self.proposer.propose(self.now, self.state.log_time, None, command, Purpose::Request(token));
                 }
             },
-            Question::Plan { by, request, intent, reason } => {
-                // R21: the plan made for this very request, if it was recorded before.
-                let remembered = request
-                    .and_then(|r| self.state.sessions.get(&r.session).and_then(|s| s.answers.get(&r.sequence)))
-                    .cloned();
-                if let Some(answer) = remembered {
-                    return self.reply_answer(token, answer);
-                }
-                match self.plan(*intent, Some(by), reason, None) {
-                    Ok(bytes) if bytes.len() > MAX_PROPOSAL_BYTES - ENVELOPE_BYTES => {
-                        let text =
-                            format!("the plan has {} bytes, too many for the log; plan less at once", bytes.len());
-                        self.reply(token, Err(Failure::Refused(text)));
-                    }
-                    Ok(bytes) => {
-                        let command = Command::RecordPlan { bytes };
-                        self.proposer.propose(self.now, self.state.log_time, request, command, Purpose::Request(token));
-                    }
-                    Err(refusal) => self.reply(token, Err(Failure::Refused(refusal))),
-                }
-            }
+            Question::Plan(wish) => self.make_plan(token, *wish),
         }
     }
 
@@ -266,7 +250,8 @@ impl CoordinatorCore {
         self.reply(token, reply);
     }
 
-    fn view(&self, query: &Query) -> slot_types::view::View {
+    /// Looks at everything that views are made of.
+    pub(super) fn eyes<T>(&self, look: impl FnOnce(&views::Eyes<'_>) -> T) -> T {
         let log_now = self.log_now();
         let lead = self.lead.as_deref();
         let evidence = match (&self.state.cluster, lead) {
@@ -282,7 +267,7 @@ impl CoordinatorCore {
             let (cluster, lead) = (self.state.cluster.as_ref()?, lead?);
             Some(lead.looks.reach(cluster, &lead.observer, name, self.now))
         };
-        let eyes = views::Eyes {
+        look(&views::Eyes {
             state: &self.state,
             evidence: &evidence,
             reach: &reach,
@@ -292,8 +277,7 @@ impl CoordinatorCore {
             leader: self.leader(),
             leads: lead.is_some(),
             heard: &self.heard,
-        };
-        eyes.view(query)
+        })
     }
 }
 

@@ -3,6 +3,7 @@
 //! What always holds: an effect is a wish, carried out by the shell in the order given; a request's token comes back in
 //! exactly one [`Effect::Reply`]; time is a value of the caller's, and wall time is for display only (R17).
 
+use super::study::{Found, Study};
 use core::net::SocketAddr;
 use slot_machine::command::RequestId;
 use slot_machine::join::Guest;
@@ -86,6 +87,13 @@ pub enum Event {
         look: u64,
         /// What it saw, or what went wrong on the way.
         result: Result<Sights, String>,
+    },
+    /// An answer was looked for.
+    Studied {
+        /// The number of [`Effect::Study`].
+        number: u64,
+        /// What was found, or what went wrong on the way.
+        found: Result<Found, String>,
     },
     /// A front end answered [`Effect::ServeRoutes`], or could not be asked.
     FrontEndAnswer {
@@ -348,6 +356,13 @@ pub enum Effect {
         looks: Vec<u8>,
         /// How long it may take.
         budget_ms: u64,
+    },
+    /// Look for the answer to this beside the core; answer with [`Event::Studied`].
+    Study {
+        /// Names this study.
+        number: u64,
+        /// What is asked, with all that it is asked from.
+        study: Box<Study>,
     },
     /// Watch exactly these agents from now on; none when this node does not lead.
     WatchAgents {

@@ -10,6 +10,7 @@ use super::front_ends::FrontEnds;
 use super::looks::{Looks, Seen};
 use super::observer::{self, Observer, Sign, Topic};
 use super::proposer::Purpose;
+use super::study::{Asked, Study, planned};
 use super::verify::{self, Verifier};
 use super::{CoordinatorCore, Effect, Failure, Leading};
 use slot_machine::command::{Answer, Command};
@@ -24,6 +25,7 @@ use slot_types::ids::*;
 use slot_types::order::AgentReport;
 use slot_types::plan::{Intent, Said};
 use slot_types::probe::Sights;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 impl CoordinatorCore {
@@ -206,14 +208,26 @@ impl CoordinatorCore {
         held.filter(|store| !at.is_some_and(|slot| yields_to_everyday(&self.state, store, slot))).cloned().collect()
     }
 
-    /// Asks the planner, with what is observed now; the plan's canonical bytes, or why there is none.
-    pub(super) fn plan(
+    /// The plan of this moment; its canonical bytes, or why there is none.
+    fn plan(
         &self,
         intent: Intent,
         by: Option<Asker>,
         reason: String,
         slots: Option<&BTreeSet<SlotId>>,
     ) -> Result<Vec<u8>, String> {
+        let Draft { cluster, evidence, inputs, intent } = self.draft(intent, by, reason, slots)?;
+        planned(&cluster, &evidence, intent, inputs)
+    }
+
+    /// What the planner is asked for a plan, with what is observed now; `slots` are the only ones that bear on it, if not all do.
+    pub(super) fn draft(
+        &self,
+        intent: Intent,
+        by: Option<Asker>,
+        reason: String,
+        slots: Option<&BTreeSet<SlotId>>,
+    ) -> Result<Draft<'_>, String> {
         let (Some(lead), Some(cluster)) = (self.lead.as_deref(), &self.state.cluster) else {
             return Err("this node does not lead".into());
         };
@@ -243,9 +257,24 @@ impl CoordinatorCore {
             fleet_version: self.state.fleet_version,
         };
         let heard = heard_of(cluster, &evidence, &intent);
-        slot_planner::plan(heard.as_ref().unwrap_or(cluster), &evidence, intent, inputs)
-            .map(|checked| checked.bytes().to_vec())
-            .map_err(|refusal| refusal.to_string())
+        let cluster = heard.map_or(Cow::Borrowed(cluster), Cow::Owned);
+        Ok(Draft { cluster, evidence, inputs, intent })
+    }
+}
+
+/// What the planner is asked for a plan.
+pub(super) struct Draft<'a> {
+    cluster: Cow<'a, Cluster>,
+    evidence: Evidence,
+    inputs: Inputs,
+    intent: Intent,
+}
+
+impl Draft<'_> {
+    /// The same, to be asked beside the core.
+    pub(super) fn study(self) -> Study {
+        let Self { cluster, evidence, inputs, intent } = self;
+        Study { cluster: cluster.into_owned(), evidence, inputs, asked: Asked::Plan(Box::new(intent)) }
     }
 }
 

@@ -24,11 +24,14 @@ pub mod restore;
 #[cfg(test)]
 mod samples;
 mod share;
+mod studies;
+mod study;
 mod verify;
 mod views;
 
 pub use entry::Entry;
 pub use io::{ControlRequest, Effect, Event, Failure, Now, Reply};
+pub use study::{Found, Study};
 
 use self::control::Question;
 use self::everyday::Everyday;
@@ -37,6 +40,7 @@ use self::front_ends::FrontEnds;
 use self::looks::Looks;
 use self::observer::Observer;
 use self::proposer::{Proposer, Purpose};
+use self::studies::Studies;
 use self::verify::Verifier;
 use core::net::SocketAddr;
 use slot_machine::apply::apply;
@@ -136,6 +140,7 @@ pub struct CoordinatorCore {
     reads: BTreeMap<u64, Read>,
     last_read: u64,
     parked: Vec<Parked>,
+    studies: Studies,
     changed: bool,
     routes: BTreeMap<StoreName, Route>,
     snapshot_at: LogIndex,
@@ -160,6 +165,7 @@ impl CoordinatorCore {
             reads: BTreeMap::new(),
             last_read: 0,
             parked: Vec::new(),
+            studies: Studies::default(),
             changed: true,
             routes: BTreeMap::new(),
             snapshot_at,
@@ -236,6 +242,10 @@ impl CoordinatorCore {
             }
             Event::Looked { look, result } => {
                 self.looked(look, result);
+                Input::Tick
+            }
+            Event::Studied { number, found } => {
+                self.studied(number, found);
                 Input::Tick
             }
             Event::FrontEndAnswer { front_end, result } => {

@@ -11,6 +11,7 @@ mod peers;
 mod restore;
 mod service;
 mod start;
+mod studies;
 
 pub use self::restore::restore;
 pub use self::start::{Options, Prepared, StartupError, prepare};
@@ -21,6 +22,7 @@ use self::front_ends::FrontEnds;
 use self::join::JoiningService;
 use self::peers::{PEER_MESSAGE_BYTES_MAX, PeerService, Peers};
 use self::service::{ControlService, Desk, Lead};
+use self::studies::Studies;
 use crate::core::{ControlRequest, CoordinatorCore, Effect, Event, Failure, Now, Reply};
 use slot_machine::join::Guest;
 use slot_net::{Dialer, MESSAGE_BYTES_MAX, failpoint};
@@ -125,6 +127,7 @@ pub async fn run(prepared: Prepared, shutdown: impl Future<Output = ()>) -> Resu
         disk: Disk::start(store, inbox.clone()).map_err(StartupError::Thread)?,
         peers: Peers::start(&dialer, &members, own, &marker, &inbox),
         agents: Agents::new(dialer.clone(), inbox.clone()),
+        studies: Studies::new(inbox.clone()),
         front_ends: FrontEnds::new(dialer, inbox),
         lead,
         applied,
@@ -164,6 +167,7 @@ struct Driver {
     peers: Peers,
     agents: Agents,
     front_ends: FrontEnds,
+    studies: Studies,
     lead: watch::Sender<Lead>,
     applied: watch::Sender<u64>,
     routes: watch::Sender<Arc<RoutesTable>>,
@@ -206,6 +210,7 @@ impl Driver {
                 self.agents.deliver(delivery, &host, order, budget_ms);
             }
             Effect::Look { look, host, looks, budget_ms } => self.agents.look(look, &host, looks, budget_ms),
+            Effect::Study { number, study } => self.studies.begin(number, *study),
             Effect::WatchAgents { term, agents } => self.agents.watch(term, agents),
             Effect::ServeRoutes { front_end, address, table } => self.front_ends.serve(front_end, address, table),
             Effect::Reply { token, reply } => {

@@ -67,6 +67,11 @@ pub struct World {
     pub looked: Vec<(u64, HostName, (HostName, Option<SlotId>))>,
     /// When which device was asked, by whom; it says that the power is on.
     pub devices_asked: Vec<(u64, HostName, HostName)>,
+    /// How long the planner takes, and whether it ends without an answer.
+    pub study_ms: u64,
+    pub planner_ends: bool,
+    /// This node and its peers do not hear each other.
+    pub cut_off: Option<u64>,
     /// How long a comparison takes, and which copies are found to differ in how many records.
     pub verify_ms: u64,
     pub differ: BTreeMap<SlotId, u64>,
@@ -96,6 +101,9 @@ impl World {
             probed: BTreeMap::new(),
             looked: Vec::new(),
             devices_asked: Vec::new(),
+            study_ms: 1,
+            planner_ends: false,
+            cut_off: None,
             verify_ms: 900,
             differ: BTreeMap::new(),
             verifications: Vec::new(),
@@ -225,7 +233,8 @@ impl World {
                 self.at(2, Item::Persisted(id, life, batch));
             }
             Effect::Send { peer, message } => {
-                if self.dice.roll(50) != 0 {
+                let cut = self.cut_off.is_some_and(|node| node == id || node == peer);
+                if self.dice.roll(50) != 0 && !cut {
                     let (after, to) = (1 + self.dice.roll(3), self.nodes[&peer].life);
                     self.at(after, Item::Event(peer, to, Event::Raft(message)));
                 }
@@ -239,6 +248,10 @@ impl World {
                 assert_eq!(looks.cluster, CLUSTER);
                 let saw = looks.at.iter().map(|at| self.saw(&host, at)).collect();
                 self.at(3, Item::Event(id, life, Event::Looked { look, result: Ok(Sights { saw }) }));
+            }
+            Effect::Study { number, study } => {
+                let found = if self.planner_ends { Err("it ended".to_string()) } else { Ok(study.answer()) };
+                self.at(self.study_ms, Item::Event(id, life, Event::Studied { number, found }));
             }
             Effect::WatchAgents { agents, .. } => self.nodes.get_mut(&id).unwrap().watched = agents,
             Effect::Reply { token, reply } => {
@@ -337,17 +350,35 @@ impl World {
         self.nodes.iter().find(|(_, node)| leads(node)).map(|(id, _)| *id)
     }
 
+    /// Whether some other node leads, or believes so.
+    pub fn other_leads(&self, than: u64) -> bool {
+        let leads = |node: &Node| node.core.as_ref().is_some_and(CoordinatorCore::is_leader);
+        self.nodes.iter().any(|(id, node)| *id != than && leads(node))
+    }
+
+    /// The newest term that any node has applied an entry of.
+    pub fn term(&self) -> Term {
+        let terms = self.nodes.values().filter_map(|node| node.core.as_ref()).map(|core| core.state().term);
+        terms.max().unwrap()
+    }
+
     pub fn core(&self, id: u64) -> &CoordinatorCore {
         self.nodes[&id].core.as_ref().unwrap()
     }
 
-    /// Asks one node, and waits for its answer.
-    pub fn ask(&mut self, id: u64, who: &str, request: ControlRequest) -> Result<Reply, Failure> {
+    /// Asks one node; its answer comes under the number.
+    pub fn begin(&mut self, id: u64, who: &str, request: ControlRequest) -> u64 {
         self.token += 1;
         let token = self.token;
         let who = OperatorName::new(who).unwrap();
         let life = self.nodes[&id].life;
         self.at(1, Item::Event(id, life, Event::Request { token, who, request }));
+        token
+    }
+
+    /// Asks one node, and waits for its answer.
+    pub fn ask(&mut self, id: u64, who: &str, request: ControlRequest) -> Result<Reply, Failure> {
+        let token = self.begin(id, who, request);
         self.until("a reply", |w| w.replies.contains_key(&token));
         self.replies[&token].clone()
     }

@@ -69,6 +69,9 @@ impl Commits {
             Refused::Expired(_) => "S5: an expired approval was refused",
             Refused::OtherDigest { .. } => "S5: a stale digest was refused",
             Refused::WrongStatus { .. } if approves => "S5: a yes came for a plan that had started or was over",
+            Refused::FactsChanged { .. } if matches!(command, Command::RecordPlan { .. }) => {
+                "ADR53: what a plan touches had changed when it was found"
+            }
             Refused::FactsChanged { .. } => "R14: the facts of a plan had changed",
             Refused::Guard(_) if approves => "R14: what a sheet rests on did not hold at somebody's yes",
             Refused::Held(_) if approves => "R13: a hold kept an approved plan from starting",

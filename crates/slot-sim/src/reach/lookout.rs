@@ -161,6 +161,11 @@ impl Lookout {
             coordinator::Event::Looked { result: Ok(_), .. } if !self.leaders.contains(&node) => {
                 self.reached.at("ADR27: what an agent saw came to a coordinator that leads no more");
             }
+            coordinator::Event::Studied { found: Ok(coordinator::Found::Plan(Ok(_))), .. }
+                if !self.leaders.contains(&node) =>
+            {
+                self.reached.at("ADR53: a plan was found by a coordinator that leads no more");
+            }
             coordinator::Event::AgentAnswer { result: Ok(answer), .. } => {
                 if !self.leaders.contains(&node) {
                     self.reached.at("S15: an agent's answer came to a coordinator that leads no more");

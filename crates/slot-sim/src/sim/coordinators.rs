@@ -319,6 +319,16 @@ impl Sim {
                 self.send(Place::Coordinator(id), Node::Agent(host), Kind::Deliver, number, &bytes);
             }
             Effect::Look { look, host, looks, budget_ms } => self.look(id, life, look, &host, &looks, budget_ms),
+            Effect::Study { number, study } => {
+                let after = match self.studies.within(0, 19) {
+                    0 => self.studies.within(500, 5_000),
+                    1..5 => self.studies.within(5, 300),
+                    _ => self.studies.within(0, 4),
+                };
+                let studied = coordinator::Event::Studied { number, found: Ok(study.answer()) };
+                let work = Work::Coordinator(Box::new(studied));
+                self.queue.after(after, Happening::Work(Node::Coordinator(id), life, work));
+            }
             Effect::WatchAgents { agents, .. } => self.watch_agents(id, agents.into_keys().collect()),
             Effect::Reply { token, reply } => self.answer_person(id, token, reply),
             Effect::Failpoint(name) => self.saw_failpoint(id, &name),

@@ -66,6 +66,7 @@ impl Sim {
             doors: Stream::new(seed, 33),
             arrivals: Stream::new(seed, 34),
             probes: Stream::new(seed, 35),
+            studies: Stream::new(seed, 36),
             rounds: BTreeMap::new(),
             joiners: BTreeMap::new(),
             tokens,

@@ -169,6 +169,8 @@ pub struct Sim {
     doors: Stream,
     arrivals: Stream,
     probes: Stream,
+    /// How long the planner takes.
+    studies: Stream,
     /// Rounds of looks that coordinators wait for.
     rounds: BTreeMap<u64, looks::Round>,
     joiners: BTreeMap<u64, joins::Joiner>,

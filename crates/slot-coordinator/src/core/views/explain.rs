@@ -1,43 +1,34 @@
-//! Why things are where they are: the planner's verdicts, and the plans that are remembered.
+//! What only the state knows of things that are explained: the plans that are remembered. The planner's verdicts come to it later.
 
 use super::Fleet;
 use super::plans::title;
+use crate::core::study::{Explain, Remembered, Unfinished};
 use slot_machine::state::{PlanRecord, TaskState};
-use slot_planner::{Inputs, explain_plan, explain_store};
-use slot_types::evidence::Seen;
 use slot_types::ids::*;
 use slot_types::plan::{Task, TaskKind};
 use slot_types::view::*;
 
 impl Fleet<'_> {
     /// `None` when there is no such thing.
-    pub(super) fn explain(&self, what: &ExplainWhat) -> Option<ExplainView> {
-        let explained = match what {
-            // A plan carries its own evidence: any node can explain it.
-            ExplainWhat::Plan(id) => self.explained(Explained::Plan(self.explain_plan(*id)?), false),
-            ExplainWhat::Store(name) => self.explained(Explained::Store(self.explain_store(name)?), true),
+    pub(super) fn explain(&self, what: &ExplainWhat) -> Option<Unfinished> {
+        let explain = match what {
+            ExplainWhat::Plan(id) => self.explain_plan(*id)?,
+            ExplainWhat::Store(name) => Explain::Store(name.clone(), self.remembered(name)?),
             ExplainWhat::Slot(slot) => {
                 self.cluster.slot(slot)?;
-                let store = self.on.get(slot).and_then(|(name, _, _)| self.explain_store(name));
+                let store = self.on.get(slot).map(|(name, _, _)| *name);
+                let store = store.and_then(|name| Some((name.clone(), self.remembered(name)?)));
                 let claimed_by = self.eyes.state.slot_claims.get(slot).copied();
-                self.explained(Explained::Slot { slot: slot.clone(), claimed_by, store }, true)
+                Explain::Slot { slot: slot.clone(), claimed_by, store }
             }
         };
-        Some(ExplainView { revision: self.eyes.state.revision, explained })
+        Some(Unfinished::Explain(explain))
     }
 
-    fn explained(&self, explained: Explained, of_now: bool) -> Seen<Explained> {
-        match self.sees() {
-            Err(reason) if of_now => Seen::Unknown { reason },
-            _ => Seen::Known { value: explained, age_ms: 0 },
-        }
-    }
-
-    fn explain_store(&self, name: &StoreName) -> Option<ExplainedStore> {
-        let mut explained = explain_store(self.cluster, self.eyes.evidence, &self.inputs(), name)?;
-        explained.claimed_by = self.eyes.state.store_claims.get(name).copied();
-        explained.made_by = explained.master.as_ref().and_then(|master| self.made_by(name, master));
-        Some(explained)
+    fn remembered(&self, name: &StoreName) -> Option<Remembered> {
+        let store = self.cluster.stores.get(name)?;
+        let claimed_by = self.eyes.state.store_claims.get(name).copied();
+        Some(Remembered { claimed_by, made_by: store.master.as_ref().and_then(|master| self.made_by(name, master)) })
     }
 
     /// The last plan that is remembered to have made this slot the store's master.
@@ -59,21 +50,16 @@ impl Fleet<'_> {
         })
     }
 
-    fn explain_plan(&self, id: PlanId) -> Option<ExplainedPlan> {
+    fn explain_plan(&self, id: PlanId) -> Option<Explain> {
         let record = self.eyes.state.plans.get(&id)?;
-        let inputs = self.inputs();
-        // What the plan itself holds was free when it was made.
-        let others = self.eyes.state.host_claims.iter().filter(|(_, plan)| **plan != id);
-        let inputs = Inputs { busy_hosts: others.map(|(host, _)| host.clone()).collect(), ..inputs };
-        let tasks = explain_plan(self.cluster, self.eyes.evidence, &inputs, &record.plan);
-        let without = record.plan.tasks.len().saturating_sub(tasks.len());
-        Some(ExplainedPlan {
+        let explained = ExplainedPlan {
             plan: id,
             title: record.plan.intent.to_string(),
             planned_at: record.plan.revision,
-            without_choice: u32::try_from(without).unwrap_or(u32::MAX),
-            tasks,
-        })
+            without_choice: 0,
+            tasks: Vec::new(),
+        };
+        Some(Explain::Plan(Box::new(record.plan.clone()), explained))
     }
 }
 

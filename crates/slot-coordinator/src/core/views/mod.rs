@@ -1,7 +1,7 @@
 //! Views: the documents people and scripts read.
 //!
 //! What always holds: a view decides nothing and changes nothing; what is declared and what is seen stand side by side;
-//! a node that does not lead sees no agents and says so.
+//! a node that does not lead sees no agents and says so; the planner is not asked here, but in a [`Study`].
 
 mod evidence;
 mod explain;
@@ -9,12 +9,13 @@ mod fleet;
 mod front_ends;
 mod invitations;
 mod plans;
-mod risk;
 mod status;
+mod studies;
 mod trouble;
 
 use super::CoreConfig;
 use super::io::Now;
+use super::study::{Study, Unfinished};
 use slot_machine::audit::AuditEntry;
 use slot_machine::state::State;
 use slot_types::backup::{BackupHead, BackupView};
@@ -38,6 +39,14 @@ pub(super) struct Eyes<'a> {
     pub leader: Option<&'a CoordinatorName>,
     pub leads: bool,
     pub heard: &'a BTreeMap<u64, u64>,
+}
+
+/// What is said to a query.
+pub(super) enum Said {
+    /// The view.
+    View(View),
+    /// What the planner finds; looked for beside the core.
+    Study(Box<Study>),
 }
 
 /// A cluster with what is seen of it.
@@ -67,17 +76,32 @@ impl Eyes<'_> {
     }
 
     /// Answers a query.
-    pub fn view(&self, query: &Query) -> View {
+    pub fn say(&self, query: &Query) -> Said {
         let Some(cluster) = &self.state.cluster else {
-            return View::NotFound { subject: "the cluster: it is not founded yet".into() };
+            return Said::View(View::NotFound { subject: "the cluster: it is not founded yet".into() });
         };
         let mut on = BTreeMap::new();
         for (name, store) in &cluster.stores {
             on.extend(store.copies.iter().map(|(slot, copy)| (slot, (name, store, copy))));
         }
         let fleet = Fleet { eyes: self, cluster, on };
+        let unfinished = match query {
+            Query::Status => Some(Unfinished::Status(Box::new(fleet.status()))),
+            Query::Explain(what) => fleet.explain(what),
+            Query::Risks => Some(Unfinished::Risks),
+            Query::Risk(lost) => fleet.risk(lost),
+            _ => None,
+        };
+        match unfinished {
+            Some(view) => Said::Study(Box::new(fleet.study(view))),
+            None => Said::View(self.view(&fleet, query)),
+        }
+    }
+
+    /// A view that is whole.
+    fn view(&self, fleet: &Fleet<'_>, query: &Query) -> View {
+        let cluster = fleet.cluster;
         let found = match query {
-            Query::Status => Some(View::Status(Box::new(fleet.status()))),
             Query::Host(name) => fleet.host(name).map(|v| View::Host(Box::new(v))),
             Query::Store(name) => fleet.store(name).map(|v| View::Store(Box::new(v))),
             Query::Slot(slot) => fleet.slot(slot).map(|v| View::Slot(Box::new(v))),
@@ -91,12 +115,11 @@ impl Eyes<'_> {
             Query::Backup => Some(View::Backup(Box::new(self.backup(cluster)))),
             Query::Stores(filter) => fleet.stores(filter).map(View::Stores),
             Query::Slots(filter) => fleet.slots(filter).map(View::Slots),
-            Query::Explain(what) => fleet.explain(what).map(|v| View::Explain(Box::new(v))),
             Query::Evidence(host) => fleet.evidence(host).map(|v| View::Evidence(Box::new(v))),
-            Query::Risks => Some(View::Risks(Box::new(fleet.risks()))),
             Query::Snapshot => Some(View::Snapshot(Box::new(fleet.snapshot()))),
             Query::Invitations => Some(View::Invitations(self.invitations())),
-            Query::Risk(lost) => fleet.risk(lost).map(|v| View::Risk(Box::new(v))),
+            // What there is of these is for the planner.
+            Query::Status | Query::Explain(_) | Query::Risks | Query::Risk(_) => None,
         };
         found.unwrap_or_else(|| View::NotFound { subject: subject(query) })
     }

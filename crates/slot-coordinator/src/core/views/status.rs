@@ -1,4 +1,4 @@
-//! The whole cluster at a glance.
+//! The whole cluster at a glance, but for what the planner says of losses.
 
 use super::Fleet;
 use super::of_status;
@@ -14,7 +14,7 @@ const PEER_SILENT_MS: u64 = 2_000;
 impl Fleet<'_> {
     pub(super) fn status(&self) -> StatusView {
         let eyes = self.eyes;
-        let (losses, worst_pair) = self.losses_and_pair();
+        let uncounted = || "not counted yet".to_string();
         StatusView {
             cluster: self.cluster.name.clone(),
             id: self.cluster.id,
@@ -27,9 +27,9 @@ impl Fleet<'_> {
             needs_you: self.needs_you(),
             counts: self.counts(),
             compared: self.compared_counts(),
-            hosts: self.host_lines(losses.value()),
-            worst_losses: worst(losses),
-            worst_pair,
+            hosts: self.host_lines(),
+            worst_losses: Seen::Unknown { reason: uncounted() },
+            worst_pair: Seen::Unknown { reason: uncounted() },
             front_ends: self.front_ends(),
             holds: self.cluster.holds().collect(),
         }
@@ -88,21 +88,12 @@ impl Fleet<'_> {
         masters
     }
 
-    fn host_lines(&self, losses: Option<&Losses>) -> Vec<HostLine> {
+    fn host_lines(&self) -> Vec<HostLine> {
         let masters = self.masters();
-        let dies: BTreeMap<String, &LossLine> =
-            losses.into_iter().flat_map(|l| &l.hosts).map(|line| (line.lost.name(), line)).collect();
-        let lines = self.cluster.hosts.iter();
-        lines.map(|(name, host)| self.host_line(name, host, &masters, dies.get(name.as_str()).copied())).collect()
+        self.cluster.hosts.iter().map(|(name, host)| self.host_line(name, host, &masters)).collect()
     }
 
-    fn host_line(
-        &self,
-        name: &HostName,
-        host: &Host,
-        masters: &BTreeMap<&HostName, u32>,
-        dies: Option<&LossLine>,
-    ) -> HostLine {
+    fn host_line(&self, name: &HostName, host: &Host, masters: &BTreeMap<&HostName, u32>) -> HostLine {
         let slots = || host.slots.keys().map(|n| SlotId::new(name.clone(), *n));
         let replicas = slots().filter(|s| self.on.get(s).is_some_and(|(_, _, c)| c.role == Role::Replica)).count();
         let free = slots().filter(|s| !self.on.contains_key(s)).count();
@@ -119,8 +110,8 @@ impl Fleet<'_> {
             seen: self.seen(name),
             silent: self.silent(name, host),
             quarantined: host.quarantined.as_ref().map(super::trouble::quarantine),
-            fullest_if_dies: dies.and_then(|d| d.fullest.as_ref()).map(|f| (f.after, f.host.clone())),
-            stop_if_dies: dies.map(|d| d.stops),
+            fullest_if_dies: None,
+            stop_if_dies: None,
             coordinator: self.coordinator_at(host),
             held: self.cluster.holds_on_host(name).map(|held| held.on).collect(),
         }
@@ -147,16 +138,5 @@ impl Fleet<'_> {
         let (name, _) = self.eyes.config.members.values().find(|(_, address)| address.ip() == host.address.ip())?;
         let leads = self.eyes.leader == Some(name);
         Some(if leads { format!("{name} leader") } else { name.to_string() })
-    }
-}
-
-/// The worst host and the worst rack.
-fn worst(losses: Seen<Losses>) -> Seen<Vec<LossLine>> {
-    match losses {
-        Seen::Known { value, age_ms } => {
-            let worst = [LossLine::worst(&value.hosts), LossLine::worst(&value.racks)];
-            Seen::Known { value: worst.into_iter().flatten().cloned().collect(), age_ms }
-        }
-        Seen::Unknown { reason } => Seen::Unknown { reason },
     }
 }
