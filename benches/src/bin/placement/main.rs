@@ -154,7 +154,8 @@ fn run(options: &Options) -> Result<(), String> {
             std::fs::write(path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))
         };
         write(path.as_path(), &(text + "\n"))?;
-        write(plot.as_path(), &plot::growth(&rows))?;
+        let drawn = plot::growth(&rows).map_err(|error| format!("cannot draw {}: {error}", plot.display()))?;
+        write(plot.as_path(), &drawn)?;
     }
     Ok(())
 }

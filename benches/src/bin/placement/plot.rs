@@ -1,49 +1,129 @@
 //! How time and memory grow with hosts, drawn.
 //!
-//! What always holds: both axes are logarithmic, and what is drawn is what the rows say.
+//! What always holds: what is drawn is what the rows say, each case a point; all axes are logarithmic, and each has its unit.
 
+use plotters::prelude::*;
 use serde_json::Value;
-use std::fmt::Write as _;
+use std::error::Error;
+use std::ops::Range;
 
-const WIDTH: f64 = 720.0;
-const HEIGHT: f64 = 420.0;
-const LEFT: f64 = 70.0;
-const BOTTOM: f64 = 50.0;
-const KINDS: [(&str, &str); 3] = [("random", "#1b6ca8"), ("skew", "#b5531c"), ("drain", "#3c7a3c")];
+const SIZE: (u32, u32) = (960, 460);
+const HOSTS: Range<f64> = 8.0..14_000.0;
+const KINDS: [(&str, RGBColor); 3] =
+    [("random", RGBColor(27, 108, 168)), ("skew", RGBColor(181, 83, 28)), ("drain", RGBColor(60, 122, 60))];
+const ASKED: RGBColor = RGBColor(90, 90, 90);
 
-/// Seconds of CPU (lines) and MiB (dashed) of ours by hosts, as SVG.
-pub fn growth(rows: &[Value]) -> String {
-    let x = |hosts: f64| LEFT + (hosts.log10() - 1.0) / 3.0 * (WIDTH - LEFT - 30.0);
-    // From a thousandth to a thousand, seconds and MiB alike.
-    let y = |value: f64| HEIGHT - BOTTOM - (value.max(1e-3).log10() + 3.0) / 6.0 * (HEIGHT - BOTTOM - 30.0);
-    let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{HEIGHT}\" font-family=\"sans-serif\" \
-         font-size=\"12\">\n<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n"
-    );
-    for power in 1..=4 {
-        let (at, hosts) = (x(10f64.powi(power)), 10u32.pow(power.unsigned_abs()));
-        let (top, foot, label) = (y(1000.0), y(1e-3), HEIGHT - BOTTOM + 18.0);
-        let _ = writeln!(svg, "<line x1=\"{at}\" y1=\"{top}\" x2=\"{at}\" y2=\"{foot}\" stroke=\"#ddd\"/>");
-        let _ = writeln!(svg, "<text x=\"{at}\" y=\"{label}\" text-anchor=\"middle\">{hosts}</text>");
-    }
-    for power in -3..=3 {
-        let (at, value) = (y(10f64.powi(power)), 10f64.powi(power));
-        let (end, label) = (x(10_000.0), LEFT - 8.0);
-        let _ = writeln!(svg, "<line x1=\"{LEFT}\" y1=\"{at}\" x2=\"{end}\" y2=\"{at}\" stroke=\"#ddd\"/>");
-        let _ = writeln!(svg, "<text x=\"{label}\" y=\"{at}\" text-anchor=\"end\">{value}</text>");
-    }
-    for (nth, (kind, colour)) in KINDS.into_iter().enumerate() {
-        for (field, dash) in [("cpu_s", ""), ("peak_mib", " stroke-dasharray=\"6 4\"")] {
-            let ours = rows.iter().filter(|row| row["case"] == kind && row["who"] == "slotctl");
-            let points = ours.filter_map(|row| Some((row["hosts"].as_f64()?, row[field].as_f64()?)));
-            let points: Vec<String> = points.map(|(hosts, value)| format!("{:.1},{:.1}", x(hosts), y(value))).collect();
-            let path = points.join(" ");
-            let _ = writeln!(svg, "<polyline points=\"{path}\" fill=\"none\" stroke=\"{colour}\"{dash}/>");
+/// One of the two pictures.
+struct Panel {
+    title: &'static str,
+    unit: &'static str,
+    field: &'static str,
+    range: Range<f64>,
+    /// (hosts, at most).
+    asked: &'static [(f64, f64)],
+    of_what: &'static str,
+}
+
+const PANELS: [Panel; 2] = [
+    Panel {
+        title: "Time",
+        unit: "CPU seconds, reading and writing included",
+        field: "cpu_s",
+        range: 0.001..10.0,
+        asked: &[(200.0, 0.02), (1_000.0, 0.1), (4_000.0, 0.5), (10_000.0, 2.0)],
+        of_what: "asked of rebalancing",
+    },
+    Panel {
+        title: "Memory",
+        unit: "MiB at most (those of the parent count where it has more)",
+        field: "peak_mib",
+        range: 1.0..1_000.0,
+        asked: &[(4_000.0, 64.0)],
+        of_what: "asked at 4,000 hosts",
+    },
+];
+
+/// Seconds of CPU and MiB of ours by hosts, side by side, as SVG.
+pub fn growth(rows: &[Value]) -> Result<String, Box<dyn Error>> {
+    let mut svg = String::new();
+    {
+        let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
+        area.fill(&WHITE)?;
+        let area = area.titled("Plans for 30 stores a host, by hosts", ("sans-serif", 18))?;
+        for (area, panel) in area.split_evenly((1, 2)).iter().zip(&PANELS) {
+            panel.draw(area, rows)?;
         }
-        let at = 20.0 + 16.0 * nth as f64;
-        let _ = writeln!(svg, "<text x=\"{}\" y=\"{at}\" fill=\"{colour}\">{kind}</text>", LEFT + 10.0);
+        area.present()?;
     }
-    let _ = writeln!(svg, "<text x=\"{}\" y=\"20\">lines: CPU seconds; dashed: MiB at most</text>", LEFT + 80.0);
-    let _ = writeln!(svg, "<text x=\"{}\" y=\"{}\" text-anchor=\"middle\">hosts</text>", WIDTH / 2.0, HEIGHT - 10.0);
-    svg + "</svg>\n"
+    Ok(svg)
+}
+
+impl Panel {
+    fn draw(
+        &self,
+        area: &DrawingArea<SVGBackend<'_>, plotters::coord::Shift>,
+        rows: &[Value],
+    ) -> Result<(), Box<dyn Error>> {
+        let mut chart = ChartBuilder::on(area)
+            .caption(self.title, ("sans-serif", 15))
+            .margin(12)
+            .x_label_area_size(40)
+            .y_label_area_size(56)
+            .build_cartesian_2d(HOSTS.log_scale(), self.range.clone().log_scale())?;
+        let number = |value: &f64| format!("{value}");
+        chart
+            .configure_mesh()
+            .x_desc("hosts")
+            .y_desc(self.unit)
+            .x_label_formatter(&number)
+            .y_label_formatter(&number)
+            .light_line_style(RGBColor(240, 240, 240))
+            .draw()?;
+        for (kind, colour) in KINDS {
+            let points = self.points(rows, kind);
+            let legend = move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(2));
+            chart
+                .draw_series(LineSeries::new(points.iter().copied(), colour.stroke_width(2)))?
+                .label(kind)
+                .legend(legend);
+            chart.draw_series(points.into_iter().map(|point| Circle::new(point, 3, colour.filled())))?;
+        }
+        let asked = self.asked.iter().map(|point| Cross::new(*point, 5, ASKED.stroke_width(2)));
+        let legend = |(x, y)| Cross::new((x + 9, y), 5, ASKED.stroke_width(2));
+        chart.draw_series(asked)?.label(self.of_what).legend(legend);
+        chart
+            .configure_series_labels()
+            .position(SeriesLabelPosition::UpperLeft)
+            .background_style(WHITE.mix(0.8))
+            .border_style(RGBColor(200, 200, 200))
+            .draw()?;
+        Ok(())
+    }
+
+    /// (hosts, value) of every case of a kind, the smallest fleet first.
+    fn points(&self, rows: &[Value], kind: &str) -> Vec<(f64, f64)> {
+        let ours = rows.iter().filter(|row| row["case"] == kind && row["who"] == "slotctl");
+        let point = |row: &Value| Some((row["hosts"].as_f64()?, row[self.field].as_f64()?));
+        let mut points: Vec<(f64, f64)> = ours.filter_map(point).collect();
+        points.sort_by(|a, b| a.0.total_cmp(&b.0));
+        points
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn every_case_is_a_point_with_its_axes_named() {
+        let row = |case: &str, hosts: u32| json!({"case": case, "who": "slotctl", "hosts": hosts, "cpu_s": 0.01, "peak_mib": 20.0});
+        let others = json!({"case": "random", "who": "hbal", "hosts": 10, "cpu_s": 5.0, "peak_mib": 21.0});
+        let rows = [row("random", 10), row("random", 200), row("drain", 1_000), others];
+        let svg = growth(&rows).unwrap();
+        assert_eq!(svg.matches("<circle").count(), 2 * 3, "{svg}");
+        for named in ["hosts", "CPU seconds", "MiB", "random", "skew", "drain", "Time", "Memory"] {
+            assert!(svg.contains(named), "{named}: {svg}");
+        }
+    }
 }
