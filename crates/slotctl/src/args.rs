@@ -14,7 +14,7 @@ mod rebalance;
 mod retire;
 mod verify;
 
-pub use asks::{Ask, ExplainOf, Input, Survive, Whatif};
+pub use asks::{Anywhere, Ask, ExplainOf, Input, Survive, Whatif};
 pub use drain::{Drain, DrainHow};
 pub use failover::{Classes, Failover, Mass};
 pub use hold::Hold;

@@ -21,6 +21,8 @@ pub struct Console {
     out: Box<dyn Write + Send>,
     err: Box<dyn Write + Send>,
     answers: Answers,
+    /// Why what was printed did not get out.
+    unprinted: Option<io::Error>,
     /// Whether a person can be asked: stdin and stderr are terminals, and the output is text.
     pub interactive: bool,
     /// Whether output is JSON.
@@ -34,6 +36,7 @@ impl Console {
             out: Box::new(io::stdout()),
             err: Box::new(io::stderr()),
             answers: Answers::Terminal,
+            unprinted: None,
             interactive: !json && io::stdin().is_terminal() && io::stderr().is_terminal(),
             json,
         }
@@ -47,7 +50,8 @@ impl Console {
         json: bool,
     ) -> Self {
         let interactive = answers.is_some() && !json;
-        Self { out, err, answers: Answers::Scripted(answers.unwrap_or_default().into()), interactive, json }
+        let answers = Answers::Scripted(answers.unwrap_or_default().into());
+        Self { out, err, answers, unprinted: None, interactive, json }
     }
 
     /// Whether progress may be drawn: only for a person at a terminal of this process.
@@ -57,18 +61,26 @@ impl Console {
 
     /// Data, as text.
     pub fn text(&mut self, text: &str) {
-        // A reader that went away (`| head`) is no error of the command.
-        let _ = self.out.write_all(printable(text).as_bytes()).and_then(|()| self.out.flush());
+        self.bytes(printable(text).as_bytes());
     }
 
     /// Data made here, byte for byte.
     pub fn bytes(&mut self, data: &[u8]) {
-        let _ = self.out.write_all(data).and_then(|()| self.out.flush());
+        match self.out.write_all(data).and_then(|()| self.out.flush()) {
+            // A reader that went away (`| head`) is no error of the command.
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => drop(self.unprinted.get_or_insert(error)),
+            Ok(()) | Err(_) => {}
+        }
+    }
+
+    /// Why data did not get out, if any did not; said once.
+    pub fn unprinted(&mut self) -> Option<io::Error> {
+        self.unprinted.take()
     }
 
     /// Data, as one JSON document on one line.
     pub fn document(&mut self, document: &json::Document) {
-        let _ = writeln!(self.out, "{document}").and_then(|()| self.out.flush());
+        self.bytes(format!("{document}\n").as_bytes());
     }
 
     /// A remark that is no data.
@@ -107,11 +119,13 @@ impl Console {
 
 /// The text without characters that a terminal acts on.
 pub fn printable(text: &str) -> String {
-    let acts = |c: char| {
-        (c.is_control() && c != '\n')
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
-    };
-    text.chars().map(|c| if acts(c) { '\u{fffd}' } else { c }).collect()
+    text.chars().map(|c| if acts(c) && c != '\n' { '\u{fffd}' } else { c }).collect()
+}
+
+/// Whether a terminal acts on a character instead of showing it.
+pub fn acts(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
 #[cfg(test)]

@@ -133,7 +133,16 @@ impl Document {
 }
 impl fmt::Display for Document {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        let text = self.0.to_string();
+        // The document means the same: such characters are in strings alone, and JSON has an escape for each.
+        let mut rest = text.as_str();
+        while let Some(at) = rest.find(crate::console::acts) {
+            let (before, after) = rest.split_at(at);
+            let acting = after.chars().next().unwrap_or_default();
+            write!(f, "{before}\\u{:04x}", u32::from(acting))?;
+            rest = &after[acting.len_utf8()..];
+        }
+        f.write_str(rest)
     }
 }
 impl std::ops::Deref for Document {
@@ -169,6 +178,7 @@ pub fn offline_plan(planned: &crate::commands::offline::Planned) -> Document {
         "digest": planned.plan.digest().to_string(),
         "figures_before": value(&planned.before),
         "figures_after": value(&planned.after),
+        "left": value(&planned.left),
         "document": document(plan),
     });
     Document::new(Schema::OfflinePlan, body)

@@ -17,9 +17,10 @@ pub mod text;
 
 use crate::args::{Cli, Output};
 use crate::console::Console;
-use crate::failure::Exit;
+use crate::failure::{Exit, Failure};
 use clap::Parser;
 use std::ffi::OsString;
+use std::io::{self, Write};
 
 /// Parses the arguments, runs the command and says how it ended. Never panics on any input.
 pub async fn main(arguments: Vec<OsString>) -> Exit {
@@ -27,8 +28,12 @@ pub async fn main(arguments: Vec<OsString>) -> Exit {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are data and go to stdout; both are printed by clap, at its own width.
-            let _ = error.print();
-            return if error.use_stderr() { Exit::Usage } else { Exit::Done };
+            let is_printed = error.print().is_ok_and(|()| io::stdout().flush().is_ok());
+            return match error.use_stderr() {
+                true => Exit::Usage,
+                false if is_printed => Exit::Done,
+                false => Exit::Failed,
+            };
         }
     };
     let mut console = Console::of_process(cli.global.output == Output::Json);
@@ -37,11 +42,15 @@ pub async fn main(arguments: Vec<OsString>) -> Exit {
 
 /// Runs a parsed command on this console.
 pub async fn run(cli: Cli, console: &mut Console) -> Exit {
-    match commands::dispatch(cli, console).await {
+    let exit = match commands::dispatch(cli, console).await {
         Ok(exit) => exit,
         Err(failure) => {
             console.failure(&failure);
             failure.exit
         }
-    }
+    };
+    let Some(error) = console.unprinted() else { return exit };
+    let next = "make room where stdout goes to, or send it elsewhere; what the command did is done";
+    console.failure(&Failure::new("print", "the answer", error.to_string(), next));
+    if exit == Exit::Done { Exit::Failed } else { exit }
 }

@@ -5,10 +5,11 @@
 
 pub mod htools;
 pub mod snapshot;
+pub mod writing;
 
 use slot_planner::Inputs;
 use slot_planner::layout::cluster::{Named, named};
-use slot_planner::layout::{Fleet, Layout};
+use slot_planner::layout::{Fleet, Host, Layout, RACK};
 use slot_types::view::SnapshotView;
 
 /// A fleet as it was read, with its names.
@@ -67,6 +68,25 @@ impl Loaded {
     /// Names of stores.
     pub fn names(&self, stores: &[u32]) -> Vec<String> {
         stores.iter().map(|store| self.store(*store).to_owned()).collect()
+    }
+    /// The hosts of a rack, or of all racks within a larger domain, by the name that the file gives it, with or without the `rack:` before it.
+    pub fn within(&self, name: &str) -> Vec<u32> {
+        let bare = |rack: &str| rack.split_once(':').map_or(rack, |(_, bare)| bare).to_owned();
+        let is_in = |rack: &String, name: &str| {
+            rack.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let named = |name: &str| self.racks.iter().map(|rack| is_in(rack, name)).collect::<Vec<bool>>();
+        let mut meant = named(name);
+        if !meant.contains(&true) {
+            // `r0` for the tag `rack:r0`, and `rack:ny/r1` for the domain `ny/r1`.
+            meant = match name.strip_prefix("rack:") {
+                Some(bare) => named(bare),
+                None => self.racks.iter().map(|rack| bare(rack) == name).collect(),
+            };
+        }
+        let rack = |host: &Host| host.domain[usize::from(RACK)] as usize;
+        let hosts = (0..).zip(&self.fleet.hosts);
+        hosts.filter(|(_, host)| meant.get(rack(host)).copied().unwrap_or(false)).map(|(number, _)| number).collect()
     }
     /// The number of a host.
     pub fn number(&self, name: &str) -> Option<u32> {

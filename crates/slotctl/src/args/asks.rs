@@ -15,8 +15,38 @@ pub struct Input {
     #[arg(long, value_enum, default_value_t = Format::Htools)]
     pub format: Format,
     /// The answer as JSON, also when the output is text.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = file)]
     pub json: Option<PathBuf>,
+}
+
+/// The same where more words follow: before them or behind them.
+#[derive(Debug, Args)]
+pub struct Anywhere {
+    /// The fleet.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub from: Option<PathBuf>,
+    /// What the file is.
+    #[arg(long, global = true, value_enum, default_value_t = Format::Htools)]
+    pub format: Format,
+    /// The answer as JSON, also when the output is text.
+    #[arg(long, global = true, value_name = "FILE", value_parser = file)]
+    pub json: Option<PathBuf>,
+}
+
+impl Anywhere {
+    /// A file that is named; clap asks for none of what may stand anywhere.
+    pub fn named(&self) -> Option<Input> {
+        let Anywhere { from, format, json } = self;
+        from.clone().map(|from| Input { from, format: *format, json: json.clone() })
+    }
+}
+
+/// A file to write; `-` would be the name of one.
+pub(super) fn file(text: &str) -> Result<PathBuf, String> {
+    match text {
+        "-" => Err("it names a file; --output json prints the document".to_owned()),
+        name => Ok(PathBuf::from(name)),
+    }
 }
 
 /// What changes.

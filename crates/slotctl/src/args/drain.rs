@@ -13,8 +13,8 @@ use slot_types::ids::HostName;
 pub enum Drain {
     /// A host, or several as one: nothing goes from one of them to another.
     Host {
-        /// Which.
-        #[arg(required = true)]
+        /// Which: imap3 imap7, or imap3,imap7.
+        #[arg(required = true, value_delimiter = ',')]
         host: Vec<HostName>,
         /// How.
         #[command(flatten)]

@@ -1,6 +1,6 @@
 //! What `offline` takes.
 
-use super::asks::{Ask, ExplainOf, Input, Whatif};
+use super::asks::{Anywhere, Ask, ExplainOf, Input, Whatif};
 use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -21,9 +21,12 @@ pub enum Offline {
     },
     /// No masters on these hosts; with --empty, no copies either.
     Drain {
-        /// Which hosts; once for each.
-        #[arg(long = "host", value_name = "HOST", required = true)]
+        /// Which hosts: once for each, or imap3,imap7.
+        #[arg(long = "host", value_name = "HOST", value_delimiter = ',', required_unless_present = "racks")]
         hosts: Vec<String>,
+        /// Every host of this rack, as one with the others that are named; once for each. Of a snapshot, any failure domain: ny/r1 or ny.
+        #[arg(long = "rack", value_name = "RACK")]
+        racks: Vec<String>,
         /// Copies too.
         #[arg(long)]
         empty: bool,
@@ -36,8 +39,8 @@ pub enum Offline {
     },
     /// As rebalance, but copies come to these hosts only: new ones, or back from a drain.
     Fill {
-        /// Which hosts; once for each.
-        #[arg(long = "host", value_name = "HOST", required = true)]
+        /// Which hosts: once for each, or imap3,imap7.
+        #[arg(long = "host", value_name = "HOST", value_delimiter = ',', required = true)]
         hosts: Vec<String>,
         /// From where to where.
         #[command(flatten)]
@@ -47,7 +50,13 @@ pub enum Offline {
         budget: Budget,
     },
     /// Copies that are nowhere, or on hosts that are offline, get a place; what has one stays.
+    ///
+    /// New stores are placed together. In a file of htools they are instances whose nodes are empty, or `-`; for a snapshot they are in a
+    /// cluster file.
     Place {
+        /// For a snapshot: a cluster file with the new stores and the hosts they may be on. The plan is that of `slotctl apply`.
+        #[arg(short = 'f', long = "file", value_name = "CLUSTER.toml")]
+        file: Option<PathBuf>,
         /// From where to where.
         #[command(flatten)]
         files: Files,
@@ -74,7 +83,7 @@ pub enum Offline {
     Whatif {
         /// From where.
         #[command(flatten)]
-        input: Input,
+        input: Anywhere,
         /// What changes.
         #[command(subcommand)]
         change: Whatif,
@@ -89,7 +98,7 @@ pub enum Offline {
     Explain {
         /// From where.
         #[command(flatten)]
-        input: Input,
+        input: Anywhere,
         /// What.
         #[command(subcommand)]
         what: ExplainOf,
@@ -106,17 +115,17 @@ pub struct Files {
     #[arg(long, value_enum, default_value_t = Format::Htools)]
     pub format: Format,
     /// Where the copies are afterwards: NAME.csv, or the whole fleet again as NAME.data.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = table)]
     pub out: Option<PathBuf>,
     /// The figures before and after as JSON, also when the output is text.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = super::asks::file)]
     pub json: Option<PathBuf>,
     /// The moves as JSON lines in their order, with the wave of each.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = super::asks::file)]
     pub moves: Option<PathBuf>,
-    /// Bytes a second from one host to another, for how long it takes.
-    #[arg(long, value_name = "SIZE", default_value = "100MB", value_parser = slot_types::file::size)]
-    pub rate: u64,
+    /// Bytes a second from one host to another, for how long it takes; 100MB where it is not said.
+    #[arg(long, value_name = "SIZE", value_parser = slot_types::file::size)]
+    pub rate: Option<u64>,
     /// Say of each wave what the fleet could lose when it is over; looks at the whole fleet once for each.
     #[arg(long)]
     pub during: bool,
@@ -138,7 +147,7 @@ pub struct Budget {
     #[arg(long, value_name = "PERCENT", default_value_t = DISK_PERCENT, value_parser = percent)]
     pub disk: f64,
     /// At most so many bytes are copied.
-    #[arg(long, value_name = "BYTES")]
+    #[arg(long, value_name = "SIZE", value_parser = super::rebalance::bytes)]
     pub max_bytes: Option<u64>,
     /// At most so many moves.
     #[arg(long, value_name = "COUNT")]
@@ -165,6 +174,15 @@ impl Budget {
         let max_moves = max_moves.map(|moves| u32::try_from(moves).unwrap_or(u32::MAX));
         let bounds = super::Bounds { max_bytes: *max_bytes, max_moves, min_gain: *min_gain };
         (bounds.into(), other)
+    }
+}
+
+/// Where the copies are: its ending says how.
+fn table(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    match path.extension().and_then(|ending| ending.to_str()) {
+        Some("csv" | "data") => Ok(path),
+        _ => Err("its ending says what it is: NAME.csv, or the whole fleet again as NAME.data".to_owned()),
     }
 }
 

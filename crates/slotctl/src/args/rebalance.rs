@@ -10,8 +10,8 @@ use slot_types::plan::Budget;
 pub enum Fill {
     /// A host, or several: copies and masters come to them from the others, up to their fair share.
     Host {
-        /// Which.
-        #[arg(required = true)]
+        /// Which: imap3 imap7, or imap3,imap7.
+        #[arg(required = true, value_delimiter = ',')]
         host: Vec<HostName>,
         /// How far to go.
         #[command(flatten)]
@@ -26,7 +26,7 @@ pub enum Fill {
 #[derive(Clone, Debug, Default, Args)]
 pub struct Bounds {
     /// At most so many bytes are copied.
-    #[arg(long, value_name = "BYTES")]
+    #[arg(long, value_name = "SIZE", value_parser = bytes)]
     pub max_bytes: Option<u64>,
     /// At most so many copies and masters are moved.
     #[arg(long, value_name = "COUNT")]
@@ -34,6 +34,11 @@ pub struct Bounds {
     /// Leave a copy that only evens out where it is if less than so many bytes are evened out for each byte copied.
     #[arg(long, value_name = "RATIO", default_value_t = 0.0, value_parser = super::offline::ratio)]
     pub min_gain: f64,
+}
+
+/// `100GB`, or a number of bytes, which may be none at all.
+pub(super) fn bytes(text: &str) -> Result<u64, String> {
+    text.parse().or_else(|_| slot_types::file::size(text))
 }
 
 impl From<Bounds> for Budget {

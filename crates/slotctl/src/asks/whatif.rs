@@ -14,8 +14,10 @@ pub struct Whatif {
     pub change: String,
     /// Each host then.
     pub hosts: Vec<HostThen>,
-    /// Stores without any copy left.
+    /// Stores that then have no copy left, and had one.
     pub stops: Vec<String>,
+    /// Stores that have no copy that runs as it is.
+    pub stopped_before: Vec<String>,
     /// Stores that had more and have one copy left.
     pub single: Vec<String>,
     /// Copies that are gone or have to go and fit nowhere else.
@@ -130,10 +132,14 @@ pub fn whatif(loaded: &Loaded, asked: &args::Whatif) -> Result<Whatif, CannotAns
         store: loaded.store(*store).to_owned(),
         size_bytes: then.fleet.stores[*store as usize].size,
     };
+    let live = |host: &u32| *host != NOWHERE && fleet.hosts[*host as usize].is_readable();
+    let lives = |store: &u32| layout.copies(fleet, *store).iter().any(live);
+    let stores = 0..fleet.stores.len() as u32;
     Ok(Whatif {
         change: text,
         hosts: hosts(loaded, &then),
         stops: loaded.names(&then.stopped),
+        stopped_before: loaded.names(&stores.filter(|store| !lives(store)).collect::<Vec<u32>>()),
         single: loaded.names(&then.on_one_copy),
         no_place: then.homeless.iter().map(no_place).collect(),
         bytes_copied,

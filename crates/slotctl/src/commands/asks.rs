@@ -9,6 +9,7 @@ use crate::client::{Client, Task, unexpected};
 use crate::console::Console;
 use crate::failure::{Exit, Failure};
 use crate::json::{self, Of, Schema};
+use crate::offline::writing::{Unwritable, Why};
 use crate::offline::{Loaded, snapshot as file};
 use crate::text;
 use serde::Serialize;
@@ -48,9 +49,10 @@ pub(super) fn print<T: Serialize>(
     Exit::Done
 }
 
-/// A question without an answer is one that was put wrongly.
+/// A question without an answer is one that was put wrongly; one about a host that is not there is refused, as everywhere.
 pub(super) fn put_wrongly(task: &Task, why: &CannotAnswer) -> Failure {
-    task.failure(why.to_string(), why.next()).usage()
+    let failure = task.failure(why.to_string(), why.next());
+    if matches!(why, CannotAnswer::NoHost(_)) { failure } else { failure.usage() }
 }
 
 /// `risk`: every single loss as the leader's planner says it, and the worst of any two hosts.
@@ -94,13 +96,21 @@ pub async fn groups(client: &mut Client, console: &mut Console) -> Result<Exit, 
     Ok(print(console, (Schema::ServiceGroups, &asks::groups(&loaded), of), text::asks::groups))
 }
 
+/// A file that can't be written.
+pub(super) fn unwritable(cannot: Unwritable) -> Failure {
+    let failure = Failure::new("write", cannot.path.display().to_string(), cannot.why.to_string(), "name another file");
+    match cannot.why {
+        Why::Read | Why::Twice => failure.usage(),
+        Why::File(_) | Why::NotOrdinary => failure,
+    }
+}
+
 /// `snapshot`.
 pub async fn snapshot(client: &mut Client, console: &mut Console, out: &Path) -> Result<Exit, Failure> {
     let task = Task::look("save", "the cluster");
     let (view, _) = taken(client, &task).await?;
     let subject = out.display().to_string();
-    file::write(&view, out)
-        .map_err(|error| Failure::new("write", &subject, error.to_string(), "name a file you may write to"))?;
+    file::write(&view, out).map_err(unwritable)?;
     if console.json {
         console.document(&json::done("save the cluster", &subject, Exit::Done));
     } else {

@@ -1,25 +1,28 @@
 //! `offline`: plans and answers for a fleet in a file.
 //!
-//! What always holds: the file that was read is never written to; what is written is complete or the command fails; of a
-//! snapshot the planner of the cluster is asked, so that a plan is the one its leader would make.
+//! What always holds: the file that was read is never written to; what is written is written whole, all of it or none, before anything
+//! is printed; of a snapshot the planner of the cluster is asked, so that a plan is the one its leader would make.
 
 mod cluster;
 mod fleet;
+mod left;
 
 pub use cluster::Planned;
 pub use fleet::{Look, Stats};
+pub use left::Left;
 
-use super::asks::{print, put_wrongly};
-use crate::args::{ExplainOf, Format, Input, Offline};
+use super::asks::{print, put_wrongly, unwritable};
+use crate::args::{Anywhere, ExplainOf, Format, Input, Offline};
 use crate::asks;
 use crate::client::Task;
 use crate::console::Console;
 use crate::failure::{Exit, Failure};
 use crate::json::{self, Document, Of, Schema};
+use crate::offline::writing::{Readers, Writing};
 use crate::offline::{Loaded, Source, htools, snapshot};
 use crate::text;
 use serde::Serialize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Carries `offline` out.
 pub fn offline(what: Offline, console: &mut Console) -> Result<Exit, Failure> {
@@ -27,9 +30,9 @@ pub fn offline(what: Offline, console: &mut Console) -> Result<Exit, Failure> {
         Offline::Rebalance { files, budget } => plan(&what, ("rebalance", files, budget), console),
         Offline::Fill { files, budget, .. } => plan(&what, ("fill", files, budget), console),
         Offline::Drain { files, budget, .. } => plan(&what, ("drain", files, budget), console),
-        Offline::Place { files, budget } => plan(&what, ("place", files, budget), console),
+        Offline::Place { files, budget, .. } => plan(&what, ("place", files, budget), console),
         Offline::Risk { input } => risk(input, console),
-        Offline::Explain { input, what } => explain(input, what, console),
+        Offline::Explain { input, what } => explain(&named(input)?, what, console),
         Offline::ServiceGroups { input } => {
             let loaded = read(&input.from, input.format)?;
             answer(input, (Schema::ServiceGroups, &asks::groups(&loaded), of(&loaded)), text::asks::groups, console)
@@ -41,6 +44,7 @@ pub fn offline(what: Offline, console: &mut Console) -> Result<Exit, Failure> {
             answer(input, (Schema::Capacity, &room, of(&loaded)), text::asks::capacity, console)
         }
         Offline::Whatif { input, change } => {
+            let input = &named(input)?;
             let loaded = read(&input.from, input.format)?;
             let task = Task::look("say what would be of", input.from.display());
             let then = asks::whatif(&loaded, change).map_err(|why| put_wrongly(&task, &why))?;
@@ -54,7 +58,10 @@ fn plan(
     how: (&'static str, &crate::args::Files, &crate::args::Budget),
     console: &mut Console,
 ) -> Result<Exit, Failure> {
-    let loaded = read(&how.1.from, how.1.format)?;
+    let files = how.1;
+    let outputs = [&files.out, &files.json, &files.moves].into_iter().flatten().map(PathBuf::as_path);
+    Writing::look(&files.from, outputs).map_err(unwritable)?;
+    let loaded = read(&files.from, files.format)?;
     match &loaded.source {
         Source::Htools(_) => fleet::plan(&loaded, what, how, console),
         Source::Snapshot { view, .. } => cluster::plan(&loaded, view, what, how, console),
@@ -75,6 +82,11 @@ fn read(from: &Path, format: Format) -> Result<Loaded, Failure> {
     read.map_err(|cause| Failure::new("read", from.display().to_string(), cause, next))
 }
 
+/// A file that must be said.
+fn named(input: &Anywhere) -> Result<Input, Failure> {
+    input.named().ok_or_else(|| Failure::new("read", "a fleet", "no file is named", "say which: --from FILE").usage())
+}
+
 /// Of what an answer from a file is.
 fn of(loaded: &Loaded) -> Of {
     let revision = match &loaded.source {
@@ -90,14 +102,17 @@ fn answer<T: Serialize>(
     say: impl Fn(&T) -> String,
     console: &mut Console,
 ) -> Result<Exit, Failure> {
-    also(input.json.as_deref(), &json::answer(schema, answer, of))?;
+    also(input, &json::answer(schema, answer, of))?;
     Ok(print(console, (schema, answer, of), say))
 }
 
 /// Writes the document where `--json` says.
-fn also(path: Option<&Path>, document: &Document) -> Result<(), Failure> {
-    let Some(path) = path else { return Ok(()) };
-    std::fs::write(path, format!("{document}\n")).map_err(|error| unwritable(path, &error))
+fn also(input: &Input, document: &Document) -> Result<(), Failure> {
+    let Some(path) = &input.json else { return Ok(()) };
+    Writing::look(&input.from, [path.as_path()]).map_err(unwritable)?;
+    let mut writing = Writing::default();
+    let put = writing.put(path, format!("{document}\n").as_bytes(), Readers::Anybody);
+    put.and_then(|()| writing.finish()).map_err(unwritable)
 }
 
 fn risk(input: &Input, console: &mut Console) -> Result<Exit, Failure> {
@@ -107,7 +122,7 @@ fn risk(input: &Input, console: &mut Console) -> Result<Exit, Failure> {
     };
     let (risks, pairs) = (cluster::risks(view), asks::pairs(&loaded));
     let document = json::risks(&risks, &pairs, None);
-    also(input.json.as_deref(), &document)?;
+    also(input, &document)?;
     if console.json {
         console.document(&document);
     } else {
@@ -130,7 +145,7 @@ fn explain(input: &Input, what: &ExplainOf, console: &mut Console) -> Result<Exi
     let explained = cluster::explain(view, what)
         .ok_or_else(|| failure("the snapshot has no such thing", "name a store or a slot that it has"))?;
     let document = json::view(&slot_types::view::View::Explain(Box::new(explained.clone())), false);
-    also(input.json.as_deref(), &document)?;
+    also(input, &document)?;
     if console.json {
         console.document(&document);
     } else {
@@ -139,11 +154,29 @@ fn explain(input: &Input, what: &ExplainOf, console: &mut Console) -> Result<Exi
     Ok(Exit::Done)
 }
 
-fn unwritable(path: &Path, error: &std::io::Error) -> Failure {
-    Failure::new("write", path.display().to_string(), error.to_string(), "name a file you may write to")
+/// The names of hosts that are named one by one, or by their racks.
+fn hosts(loaded: &Loaded, operation: &str, hosts: &[String], racks: &[String]) -> Result<Vec<String>, Failure> {
+    let (mut all, mut in_racks) = (Vec::new(), racks.to_vec());
+    for name in hosts {
+        match name.starts_with("rack:") && loaded.number(name).is_none() {
+            true => in_racks.push(name.clone()),
+            false => all.push(name.clone()),
+        }
+    }
+    for rack in &in_racks {
+        let within = loaded.within(rack);
+        if within.is_empty() {
+            let cause = "the file has no rack of this name";
+            return Err(Failure::new(operation, rack, cause, "name a rack of the file, or its hosts: --host A,B"));
+        }
+        all.extend(within.into_iter().map(|host| loaded.host(host).to_owned()));
+    }
+    all.sort_unstable();
+    all.dedup();
+    Ok(all)
 }
 
 /// A host that the file has not.
 fn wrong(operation: &str, name: &str) -> Failure {
-    Failure::new(operation, name, "the file has no host of this name", "name a host of the file").usage()
+    Failure::new(operation, name, "the file has no host of this name", "name a host of the file")
 }

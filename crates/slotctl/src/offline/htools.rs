@@ -1,4 +1,5 @@
-//! Ganeti's htools text format, version 3.0: instances are stores of two copies, nodes are hosts.
+//! Ganeti's htools text format, version 3.0: instances are stores of two copies, or of one, and nodes are hosts. A copy whose node is
+//! empty, or `-`, is nowhere: that of a new store, or one that was lost.
 //!
 //! What always holds: a line is understood or refused with its number; what is written back differs from what was read in
 //! primaries, secondaries, and the free memory and disk of nodes alone. Memory is not a rule here: only disk is.
@@ -37,6 +38,9 @@ pub enum Unreadable {
     /// It can't be read at all.
     #[error("{0}")]
     File(#[from] io::Error),
+    /// Of another system.
+    #[error("its lines end in CR LF; without the CR it is read: tr -d '\\r' < FILE")]
+    LineEnds,
     /// A section is missing.
     #[error("it has {0} sections of the 3 that are needed, parted by empty lines: groups, nodes, instances")]
     Sections(usize),
@@ -59,6 +63,9 @@ pub fn read(path: &Path) -> Result<Loaded, Unreadable> {
 
 /// Reads a text.
 pub fn parse(text: String) -> Result<Loaded, Unreadable> {
+    if text.lines().next().is_some_and(|line| text[line.len()..].starts_with('\r')) {
+        return Err(Unreadable::LineEnds);
+    }
     let sections = sections(&text)?;
     let [_, nodes, instances, tags, end] = sections;
     let prefixes: Vec<&str> = text[tags..end].lines().filter_map(|tag| tag.strip_prefix("htools:nlocation:")).collect();
@@ -106,11 +113,16 @@ pub fn parse(text: String) -> Result<Loaded, Unreadable> {
     }
     if !in_order {
         lines.sort_by(|a, b| name(a).cmp(name(b)));
+        if let Some(two) = lines.windows(2).find(|two| name(&two[0]) == name(&two[1])) {
+            let line = text[instances..two[1].line.0 as usize].matches('\n').count() + 1;
+            let what = "an instance of this name is there already";
+            return Err(Unreadable::Line { section: "instances", line, what });
+        }
     }
     // Two copies in one rack are what the tag of the file forbids.
     let level = if places.is_empty() { HOST } else { RACK };
-    let store = |one: &Instance| Store { size: one.disk * MIB, load: 1, copies: one.copies(), level };
-    let layout = Layout::of(&mut fleet, lines.iter().map(|one| (store(one), &one.at[..usize::from(one.copies())])));
+    let store = |one: &Instance| Store { size: one.disk * MIB, load: 1, copies: one.copies, level };
+    let layout = Layout::of(&mut fleet, lines.iter().map(|one| (store(one), &one.at[..usize::from(one.copies)])));
     let stores = lines.iter().map(|one| one.line).collect();
     let hosts = rows.iter().map(|row| row.name.to_owned()).collect();
     let racks = places.iter().map(|place| (*place).to_owned()).collect();
@@ -165,27 +177,28 @@ impl<'a> Node<'a> {
 
 struct Instance {
     line: (u32, u32, u16),
+    copies: u8,
     disk: u64,
     at: [u32; 2],
 }
 
 impl Instance {
-    fn copies(&self) -> u8 {
-        if self.at[1] == NOWHERE { 1 } else { 2 }
-    }
     fn of(row: &str, from: usize, names: &Names) -> Result<Self, &'static str> {
         let [name, _, disk, _, _, _, primary, secondary] =
             first_fields(row).ok_or("an instance has at least 8 fields")?;
         let disk = disk.parse().map_err(|_| "the third field, disk, is no whole number of MiB")?;
-        let primary = names.get(primary).ok_or("its primary is no node of this file")?;
-        let secondary = if secondary.is_empty() {
-            NOWHERE
-        } else {
-            names.get(secondary).ok_or("its secondary is no node of this file")?
-        };
+        let node = |name: &str| if matches!(name, "" | "-") { Some(NOWHERE) } else { names.get(name) };
+        let primary = node(primary).ok_or("its primary is no node of this file")?;
+        let secondary = node(secondary).ok_or("its secondary is no node of this file")?;
+        // A copy that is nowhere counts where the disks are of a kind that has two.
+        let mirrored = || matches!(row.split('|').nth(8), Some("drbd" | "drbd8"));
+        let copies = if secondary != NOWHERE || mirrored() { 2 } else { 1 };
+        if primary == secondary && primary != NOWHERE {
+            return Err("its primary and its secondary are one node");
+        }
         let place = |at: usize| u32::try_from(at).map_err(|_| "the file is larger than 4 GiB");
         let length = u16::try_from(name.len()).map_err(|_| "its name is too long")?;
-        Ok(Instance { line: (place(from)?, place(from + row.len())?, length), disk, at: [primary, secondary] })
+        Ok(Instance { line: (place(from)?, place(from + row.len())?, length), copies, disk, at: [primary, secondary] })
     }
 }
 

@@ -4,12 +4,12 @@
 //! or it is refused; it is written whole, under its name only once it is, and readable by its owner alone.
 
 use super::Loaded;
+use super::writing::{Readers, Unwritable, Writing};
 use crate::json::{self, Schema};
 use slot_types::view::{SnapshotError, SnapshotView};
 use std::fs;
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 
 /// Why a file can't be read as a snapshot.
 #[derive(Debug, thiserror::Error)]
@@ -68,15 +68,8 @@ pub fn load(view: Box<SnapshotView>) -> Result<Loaded, Unreadable> {
 }
 
 /// Writes a file.
-pub fn write(view: &SnapshotView, path: &Path) -> io::Result<()> {
-    let mut unfinished = path.as_os_str().to_owned();
-    unfinished.push(".unfinished");
-    let unfinished = PathBuf::from(unfinished);
-    let put = || {
-        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
-        writeln!(file, "{}", json::snapshot(view))?;
-        file.sync_all()?;
-        fs::rename(&unfinished, path)
-    };
-    put().inspect_err(|_| drop(fs::remove_file(&unfinished)))
+pub fn write(view: &SnapshotView, path: &Path) -> Result<(), Unwritable> {
+    let mut writing = Writing::default();
+    writing.put(path, format!("{}\n", json::snapshot(view)).as_bytes(), Readers::Owner)?;
+    writing.finish()
 }

@@ -141,18 +141,29 @@ fn figures(before: &Side, after: &Side) -> String {
 
 /// The fleet as it would be.
 pub fn whatif(then: &Whatif) -> String {
-    let mut parts = vec![match then.stops.len() as u32 {
-        0 => "no store stops".to_owned(),
-        n => stop(n),
+    let mut parts = vec![match (then.stops.len() as u32, then.stopped_before.len()) {
+        (0, 0) => "no store stops".to_owned(),
+        (0, _) => "no other store stops".to_owned(),
+        (n, _) => stop(n),
     }];
+    if !then.stopped_before.is_empty() {
+        parts.push(format!("{} STOPPED as it is", count(then.stopped_before.len() as u64, "store")));
+    }
     parts.push(format!("{} on one copy", then.single.len()));
-    parts.push(match then.no_place.len() as u64 {
-        0 => "every copy has a place".to_owned(),
-        1 => "1 copy has NO PLACE".to_owned(),
-        n => format!("{} have NO PLACE", count(n, "copy")),
-    });
+    let over: Vec<u64> = then.hosts.iter().map(|host| host.bytes_over).filter(|bytes| *bytes > 0).collect();
+    match (then.no_place.len() as u64, over.is_empty()) {
+        (0, false) => {}
+        (0, true) => parts.push("every copy has a place".to_owned()),
+        (1, _) => parts.push("1 copy has NO PLACE".to_owned()),
+        (n, _) => parts.push(format!("{} have NO PLACE", count(n, "copy"))),
+    }
+    if !over.is_empty() {
+        let (hosts, all) = (count(over.len() as u64, "host"), bytes(over.iter().sum()));
+        parts.push(format!("{hosts} OVERFULL, by {all} in all"));
+    }
     let mut text = join(&format!("if {}   ", then.change), &parts);
     text += &names("stop         ", "with no copy left", &then.stops);
+    text += &names("stopped      ", "with no live copy as it is", &then.stopped_before);
     text += &names("one copy     ", "with one copy left", &then.single);
     if !then.no_place.is_empty() {
         let all: u64 = then.no_place.iter().map(|copy| copy.size_bytes).sum();

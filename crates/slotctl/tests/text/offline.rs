@@ -6,7 +6,7 @@ use slotctl::offline::{Loaded, htools};
 use slotctl::text;
 
 /// Three hosts in two racks; four stores of which one has both copies in one rack.
-const FLEET: &str = "group|id|preferred||
+pub const FLEET: &str = "group|id|preferred||
 
 h2|1000|0|1000|500|450|8|N|id|1|rack:a|N|0|1|1.0
 h1|1000|0|1000|500|400|8|N|id|1|rack:a|N|0|1|1.0

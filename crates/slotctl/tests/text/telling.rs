@@ -3,7 +3,8 @@
 //! What always holds: each is saved to a file and asked by the real commands; every line fits a terminal.
 
 use super::clusters::world::{self, World};
-use super::snapshots::{golden, run, saved};
+use super::outputs::ended;
+use super::snapshots::{golden, saved};
 use slot_types::cluster::{Domain, HostState, SlotSpec, StoreSpec};
 use slot_types::hold::{Hold, HoldOn};
 use slot_types::ids::*;
@@ -17,13 +18,11 @@ fn transcript(name: &str, world: &World, questions: &[&str]) {
         // Options of the file stand before a subcommand, if there is one.
         let (command, rest) = question.split_once(' ').unwrap_or((question, ""));
         let line = format!("slotctl offline {command} --from {path} --format snapshot {rest}");
-        let said = match run(line.trim(), false) {
-            Ok(said) => said,
-            Err(mut failure) => {
-                failure.subject = failure.subject.replace(&path, "cluster.json");
-                failure.text()
-            }
-        };
+        let (exit, mut said) = ended(line.trim(), false);
+        if let Err(mut failure) = exit {
+            failure.subject = failure.subject.replace(&path, "cluster.json");
+            said += &failure.text();
+        }
         text += &format!("$ slotctl offline {question}\n{said}\n");
     }
     golden(name, text.trim_end());

@@ -3,20 +3,23 @@
 //! What always holds: the plan is the one that the leader would have made at the moment of the snapshot, but for who asks; what has
 //! no meaning for a cluster's plan is refused, never left out.
 
-use super::{also, unwritable};
+use super::left::{self, Asked, Left, left};
+use super::{hosts, unwritable};
 use crate::args::{self, ExplainOf, Files, Offline};
 use crate::asks::Side;
+use crate::commands::init::read_file;
 use crate::console::Console;
 use crate::failure::{Exit, Failure};
-use crate::json;
+use crate::json::{self, Document};
+use crate::offline::writing::{Readers, Unwritable, Writing};
 use crate::offline::{Loaded, htools};
 use crate::text::layout::wrap;
 use slot_planner::layout::cluster::after_plan;
-use slot_planner::layout::figures;
+use slot_planner::layout::{Fleet, Layout, figures};
 use slot_planner::{CheckedPlan, Inputs, Refusal, WhatIf, explain_store};
 use slot_types::evidence::Seen;
 use slot_types::ids::{HostName, OperatorName};
-use slot_types::plan::{Budget, Intent, Scope};
+use slot_types::plan::{Budget, Intent, Plan, Scope, TaskKind};
 use slot_types::render::render_plan;
 use slot_types::view::*;
 use std::collections::BTreeSet;
@@ -32,6 +35,8 @@ pub struct Planned {
     pub before: Side,
     /// With everything in it done.
     pub after: Side,
+    /// What is not as was asked then.
+    pub left: Vec<Left>,
 }
 
 /// What nobody in particular asks for, from a file.
@@ -51,17 +56,21 @@ pub(super) fn plan(
     let only_rebalances =
         !matches!(what, Offline::Rebalance { .. } | Offline::Fill { .. }) && bounds != Default::default();
     refuse_what_has_no_meaning(operation, files, other || only_rebalances)?;
-    let intent = intent(what, bounds)?;
+    let intent = intent(loaded, what, bounds)?;
+    let asked = asked(loaded, what)?;
     let subject = files.from.display().to_string();
     let plan = match slot_planner::plan(&view.cluster, &view.evidence, intent, inputs(view)) {
         Ok(plan) => plan,
         Err(Refusal::NothingToDo(why)) => {
+            let document = json::nothing_to_do(operation, &subject, &why.to_string(), None);
+            write(loaded, files, (&loaded.fleet, &loaded.layout, None), &document).map_err(unwritable)?;
             if console.json {
-                console.document(&json::nothing_to_do(operation, &subject, &why.to_string(), None));
+                console.document(&document);
             } else {
                 console.text(&wrap("", &format!("nothing to do: {why}")));
             }
-            return Ok(Exit::Done);
+            let left = left(loaded, (&loaded.fleet, &loaded.layout), &asked);
+            return if left.is_empty() { Ok(Exit::Done) } else { Err(left::failure(operation, &subject, &left)) };
         }
         Err(refusal) => {
             return Err(Failure::new(operation, &subject, refusal.to_string(), "put that right, or ask for less"));
@@ -72,22 +81,60 @@ pub(super) fn plan(
         operation,
         before: Side::of(&figures(&loaded.fleet, &loaded.layout)),
         after: Side::of(&figures(&fleet, &layout)),
+        left: left(loaded, (&fleet, &layout), &asked),
         plan,
     };
-    if let Some(path) = &files.out {
-        let mut text = Vec::new();
-        htools::write_csv(loaded, &fleet, &layout, &mut text)
-            .and_then(|()| std::fs::write(path, &text))
-            .map_err(|error| unwritable(path, &error))?;
-    }
     let document = json::offline_plan(&planned);
-    also(files.json.as_deref(), &document)?;
+    write(loaded, files, (&fleet, &layout, Some(planned.plan.plan())), &document).map_err(unwritable)?;
     if console.json {
         console.document(&document);
     } else {
-        console.text(&render_plan(None, planned.plan.plan(), &planned.plan.digest()));
+        console.text(&(render_plan(None, planned.plan.plan(), &planned.plan.digest()) + &left::text(&planned.left)));
     }
-    Ok(Exit::Done)
+    if planned.left.is_empty() { Ok(Exit::Done) } else { Err(left::failure(operation, &subject, &planned.left)) }
+}
+
+/// Writes where the copies are then, those of stores that a plan makes among them, and the document.
+fn write(
+    loaded: &Loaded,
+    files: &Files,
+    (fleet, layout, plan): (&Fleet, &Layout, Option<&Plan>),
+    document: &Document,
+) -> Result<(), Unwritable> {
+    let mut writing = Writing::default();
+    if let Some(path) = &files.out {
+        let mut text = Vec::new();
+        htools::write_csv(loaded, fleet, layout, &mut text)
+            .map_err(|error| Unwritable { path: path.clone(), why: error.into() })?;
+        let text = with_new(text, plan);
+        writing.put(path, &text, Readers::Anybody)?;
+    }
+    if let Some(path) = &files.json {
+        writing.put(path, format!("{document}\n").as_bytes(), Readers::Anybody)?;
+    }
+    writing.finish()
+}
+
+/// With a row for each store that a plan makes, in the order of names.
+fn with_new(rows: Vec<u8>, plan: Option<&Plan>) -> Vec<u8> {
+    let made = plan.iter().flat_map(|plan| &plan.tasks).filter_map(|task| match (&task.kind, &task.store) {
+        (TaskKind::CreateStore { copies, master, .. }, Some(name)) => Some((name, copies, master)),
+        _ => None,
+    });
+    let new: Vec<String> = made
+        .map(|(name, copies, master)| {
+            let others = copies.keys().filter(|slot| *slot != master);
+            let hosts: Vec<&str> = std::iter::once(master).chain(others).map(|slot| slot.host.as_str()).collect();
+            format!("{name},{}{}", hosts.join(","), if hosts.len() == 1 { "," } else { "" })
+        })
+        .collect();
+    if new.is_empty() {
+        return rows;
+    }
+    let known = String::from_utf8_lossy(&rows);
+    let mut all: Vec<&str> = known.lines().chain(new.iter().map(String::as_str)).collect();
+    all.sort_by_key(|row| row.split(',').next());
+    (all.join("\n") + "\n").into_bytes()
 }
 
 fn refuse_what_has_no_meaning(operation: &str, files: &Files, budget: bool) -> Result<(), Failure> {
@@ -95,6 +142,8 @@ fn refuse_what_has_no_meaning(operation: &str, files: &Files, budget: bool) -> R
     let given = [
         (data, "--out NAME.data", "say --out NAME.csv"),
         (files.moves.is_some(), "--moves", "take the tasks of --json"),
+        (files.rate.is_some(), "--rate", "leave it out: a cluster's plan has an estimate of its own"),
+        (files.during, "--during", "leave it out: a cluster's plan says so of itself"),
         (
             budget,
             "a budget of this kind",
@@ -110,11 +159,26 @@ fn refuse_what_has_no_meaning(operation: &str, files: &Files, budget: bool) -> R
     }
 }
 
-fn intent(what: &Offline, bounds: Budget) -> Result<Intent, Failure> {
+/// What is asked for, as far as it can be seen in the end. New stores are all placed, or the plan is refused.
+fn asked(loaded: &Loaded, what: &Offline) -> Result<Asked, Failure> {
+    Ok(match what {
+        Offline::Place { file: None, .. } => Asked::Placed,
+        Offline::Drain { hosts: named, racks, empty, .. } => {
+            let hosts = hosts(loaded, "drain", named, racks)?;
+            Asked::Drained { hosts: hosts.iter().filter_map(|host| loaded.number(host)).collect(), empty: *empty }
+        }
+        _ => Asked::Even,
+    })
+}
+
+fn intent(loaded: &Loaded, what: &Offline, bounds: Budget) -> Result<Intent, Failure> {
     let (hosts, empty) = match what {
-        Offline::Place { .. } => return Ok(Intent::Rebuild(Scope::All)),
+        Offline::Place { file: Some(file), .. } => return Ok(Intent::Apply(Box::new(read_file(file)?))),
+        Offline::Place { file: None, .. } => return Ok(Intent::Rebuild(Scope::All)),
         Offline::Fill { hosts, .. } => return Ok(Intent::Fill { hosts: named("fill", hosts)?, budget: bounds }),
-        Offline::Drain { hosts, empty, .. } => (named("drain", hosts)?, empty),
+        Offline::Drain { hosts: drained, racks, empty, .. } => {
+            (named("drain", &hosts(loaded, "drain", drained, racks)?)?, empty)
+        }
         _ => return Ok(Intent::Rebalance(bounds)),
     };
     Ok(match (hosts.len(), hosts.first().cloned(), empty) {

@@ -1,17 +1,20 @@
 //! Plans of the placement engine for a fleet in a file of htools.
 
-use super::{unwritable, wrong};
+use super::left::{self, Asked, Left, left};
+use super::{hosts, unwritable, wrong};
 use crate::args::{Budget, Files, Offline};
 use crate::asks::Side;
 use crate::console::Console;
 use crate::failure::{Exit, Failure};
 use crate::json;
+use crate::offline::writing::{Readers, Unwritable, Writing};
 use crate::offline::{Loaded, htools};
 use crate::text::layout::{bytes, count, span};
 use serde::Serialize;
 use slot_planner::layout::*;
-use std::io::Write;
 
+/// Bytes a second on each link where nobody says.
+const RATE: u64 = 100_000_000;
 /// So many of the copies that fit nowhere are named.
 const NAMES_MAX: usize = 100;
 
@@ -29,7 +32,7 @@ pub struct Stats {
     hand_overs: usize,
     /// Stores whose master is on another host afterwards.
     master_changes: usize,
-    /// Masters above each host's share before: no plan changes fewer.
+    /// Masters that were on hosts that lose all, and above what the fullest host is left with: no plan that ends as even changes fewer.
     master_changes_floor: u64,
     bytes_copied: u64,
     waves: u32,
@@ -43,6 +46,8 @@ pub struct Stats {
     /// The worst survivor of a loss between any two waves; null when nobody asked.
     worst_survivor_during: Option<f64>,
     figures_after: Side,
+    /// What is not as was asked then.
+    left: Vec<Left>,
     /// That every part of every move was replayed against the hard rules: nothing else has figures.
     checked: bool,
 }
@@ -76,14 +81,19 @@ impl Stats {
     }
 }
 
-/// The waves, with hosts in the states that the goal asks for.
-fn waves(loaded: &Loaded, goal: &Goal, outcome: &Outcome, look: Look) -> Vec<Wave> {
+/// The fleet with its hosts in the states that the goal asks for.
+fn wanted(loaded: &Loaded, goal: &Goal) -> Fleet {
     let mut fleet = loaded.fleet.clone();
     if let Goal::Drain { hosts, empty } = goal {
         for host in hosts.iter().map(|host| *host as usize).filter(|host| loaded.fleet.hosts[*host].is_readable()) {
             fleet.hosts[host].state = if *empty { State::Leaving } else { State::Draining };
         }
     }
+    fleet
+}
+
+/// Each wave.
+fn waves(fleet: &Fleet, loaded: &Loaded, outcome: &Outcome, look: Look) -> Vec<Wave> {
     let wave = |leg: &course::Leg| Wave {
         copies: leg.copies,
         hand_overs: leg.hand_overs,
@@ -91,7 +101,7 @@ fn waves(loaded: &Loaded, goal: &Goal, outcome: &Outcome, look: Look) -> Vec<Wav
         copy_ms: leg.ms(look.rate),
         worst_survivor: leg.worst_survivor.map(|level| level as f64 / 1e3),
     };
-    course::legs(&fleet, &loaded.layout, outcome, look.during).iter().map(wave).collect()
+    course::legs(fleet, &loaded.layout, outcome, look.during).iter().map(wave).collect()
 }
 
 /// Plans for a fleet, and writes what was planned.
@@ -103,8 +113,12 @@ pub(super) fn plan(
 ) -> Result<Exit, Failure> {
     let subject = files.from.display().to_string();
     let goal = match what {
-        Offline::Place { .. } => Goal::Rebuild,
-        Offline::Drain { hosts, empty, .. } => Goal::Drain { hosts: numbers(loaded, hosts, operation)?, empty: *empty },
+        Offline::Place { file: Some(_), .. } => return Err(no_cluster_file(&subject)),
+        Offline::Place { file: None, .. } => Goal::Rebuild,
+        Offline::Drain { hosts: named, racks, empty, .. } => {
+            let named = hosts(loaded, operation, named, racks)?;
+            Goal::Drain { hosts: numbers(loaded, &named, operation)?, empty: *empty }
+        }
         Offline::Fill { hosts, .. } => Goal::Fill { hosts: numbers(loaded, hosts, operation)? },
         _ => Goal::Rebalance,
     };
@@ -114,15 +128,29 @@ pub(super) fn plan(
         let next = "this is a mistake of the planner: please report it with the file";
         Failure::new(operation, &subject, fault.to_string(), next)
     })?;
-    let look = Look { rate: files.rate, during: files.during };
+    let look = Look { rate: files.rate.unwrap_or(RATE), during: files.during };
     let stats = stats(operation, loaded, &goal, &checked, look);
-    write(loaded, &checked, files, &stats)?;
+    write(loaded, &checked, files, &stats).map_err(unwritable)?;
     if console.json {
         console.document(&json::offline(&stats));
     } else {
         console.text(&text(&stats));
     }
-    Ok(Exit::Done)
+    if stats.left.is_empty() { Ok(Exit::Done) } else { Err(left::failure(operation, &subject, &stats.left)) }
+}
+
+fn no_cluster_file(subject: &str) -> Failure {
+    let next = "add a line for each new store, its nodes empty, or place them in a snapshot: --format snapshot";
+    Failure::new("place", subject, "a cluster file is for snapshots", next).usage()
+}
+
+/// What is to be seen in the end.
+fn asked(goal: &Goal) -> Asked {
+    match goal {
+        Goal::Drain { hosts, empty } => Asked::Drained { hosts: hosts.clone(), empty: *empty },
+        Goal::Rebuild | Goal::Place => Asked::Placed,
+        Goal::Rebalance | Goal::Fill { .. } | Goal::FailOver => Asked::Even,
+    }
 }
 
 fn numbers(loaded: &Loaded, names: &[String], operation: &str) -> Result<Vec<u32>, Failure> {
@@ -168,16 +196,9 @@ fn refused(loaded: &Loaded, operation: &str, subject: &str, no: &No) -> Failure 
 
 fn stats(operation: &'static str, loaded: &Loaded, goal: &Goal, checked: &Checked, look: Look) -> Stats {
     let outcome = checked.outcome();
-    let legs = waves(loaded, goal, outcome, look);
-    let fleet = &loaded.fleet;
-    let master = |layout: &Layout, store: u32| layout.master(fleet, store);
-    let stores = 0..fleet.stores.len() as u32;
-    let changed = stores.filter(|store| master(&loaded.layout, *store) != master(&outcome.layout, *store)).count();
-    let tally = Tally::without_pairs(fleet, &loaded.layout);
-    let share = outcome.after.load_bound.div_ceil(1000);
-    let active = |host: usize| fleet.hosts[host].is_active();
-    let over =
-        tally.load.iter().enumerate().map(|(host, load)| if active(host) { load.saturating_sub(share) } else { *load });
+    let fleet = &wanted(loaded, goal);
+    let legs = waves(fleet, loaded, outcome, look);
+    let changes = Changes::of(fleet, &loaded.layout, outcome);
     let copies = outcome.moves.iter().filter(|one| one.to != NOWHERE).count();
     Stats {
         operation,
@@ -186,8 +207,8 @@ fn stats(operation: &'static str, loaded: &Loaded, goal: &Goal, checked: &Checke
         stores: fleet.stores.len(),
         copies,
         hand_overs: outcome.moves.len() - copies,
-        master_changes: changed,
-        master_changes_floor: over.sum(),
+        master_changes: changes.made,
+        master_changes_floor: changes.floor,
         bytes_copied: outcome.bytes,
         waves: outcome.waves.last().map_or(0, |last| last + 1),
         copy_ms: legs.iter().map(|leg| leg.copy_ms).sum(),
@@ -196,38 +217,72 @@ fn stats(operation: &'static str, loaded: &Loaded, goal: &Goal, checked: &Checke
         legs,
         figures_before: Side::of(&outcome.before),
         figures_after: Side::of(&outcome.after),
+        left: left(loaded, (fleet, &outcome.layout), &asked(goal)),
         checked: true,
     }
 }
 
-fn write(loaded: &Loaded, checked: &Checked, files: &Files, stats: &Stats) -> Result<(), Failure> {
+/// Stores that another host leads.
+struct Changes {
+    made: usize,
+    /// No layout that serves these stores, and leaves no host more loaded than this one does, has fewer.
+    floor: u64,
+}
+
+impl Changes {
+    fn of(fleet: &Fleet, before: &Layout, outcome: &Outcome) -> Changes {
+        let (mut made, mut floor) = (0, 0);
+        let mut led = vec![0u64; fleet.hosts.len()];
+        for store in 0..fleet.stores.len() as u32 {
+            let (was, is) = (before.master(fleet, store), outcome.layout.master(fleet, store));
+            if was == NOWHERE {
+                continue;
+            }
+            made += usize::from(was != is);
+            match fleet.hosts[was as usize].is_active() {
+                true => led[was as usize] += u64::from(fleet.stores[store as usize].load),
+                false => floor += u64::from(was != is),
+            }
+        }
+        // Of the masters above a level, so many stores go at least as the heaviest of them make up.
+        let heaviest = fleet.stores.iter().map(|store| u64::from(store.load)).max().unwrap_or(1).max(1);
+        let level = |host: &Host| outcome.after.load_max * u64::from(host.weight) / 1_000_000;
+        let above = fleet.hosts.iter().zip(&led).map(|(host, load)| load.saturating_sub(level(host)));
+        Changes { made, floor: floor + above.map(|load| load.div_ceil(heaviest)).sum::<u64>() }
+    }
+}
+
+fn write(loaded: &Loaded, checked: &Checked, files: &Files, stats: &Stats) -> Result<(), Unwritable> {
     let outcome = checked.outcome();
+    let mut writing = Writing::default();
     if let Some(path) = &files.out {
         let mut text = Vec::with_capacity(loaded.fleet.stores.len() * 40);
-        let data = path.extension().is_some_and(|ending| ending == "data");
-        let written = if data {
-            htools::write_data(loaded, &outcome.layout, &mut text)
-        } else {
-            htools::write_csv(loaded, &loaded.fleet, &outcome.layout, &mut text)
+        let written = match path.extension().is_some_and(|ending| ending == "data") {
+            true => htools::write_data(loaded, &outcome.layout, &mut text),
+            false => htools::write_csv(loaded, &loaded.fleet, &outcome.layout, &mut text),
         };
-        written.and_then(|()| std::fs::write(path, &text)).map_err(|error| unwritable(path, &error))?;
+        written.map_err(|error| Unwritable { path: path.clone(), why: error.into() })?;
+        writing.put(path, &text, Readers::Anybody)?;
     }
     if let Some(path) = &files.json {
-        std::fs::write(path, format!("{}\n", json::offline(stats))).map_err(|error| unwritable(path, &error))?;
+        writing.put(path, format!("{}\n", json::offline(stats)).as_bytes(), Readers::Anybody)?;
     }
     if let Some(path) = &files.moves {
-        let mut text = Vec::new();
-        let host = |host: u32| if host == NOWHERE { "" } else { &loaded.hosts[host as usize] };
-        for (one, wave) in outcome.moves.iter().zip(&outcome.waves) {
-            let line = serde_json::json!({
-                "wave": wave, "store": loaded.store(one.store), "from": host(one.from), "to": host(one.to),
-                "master": host(one.master),
-            });
-            writeln!(text, "{line}").map_err(|error| unwritable(path, &error))?;
-        }
-        std::fs::write(path, text).map_err(|error| unwritable(path, &error))?;
+        writing.put(path, moves(loaded, outcome).as_bytes(), Readers::Anybody)?;
     }
-    Ok(())
+    writing.finish()
+}
+
+/// The moves as JSON lines.
+fn moves(loaded: &Loaded, outcome: &Outcome) -> String {
+    let host = |host: u32| if host == NOWHERE { "" } else { &loaded.hosts[host as usize] };
+    let line = |(one, wave): (&Move, &u32)| {
+        serde_json::json!({
+            "wave": wave, "store": loaded.store(one.store), "from": host(one.from), "to": host(one.to),
+            "master": host(one.master),
+        })
+    };
+    outcome.moves.iter().zip(&outcome.waves).map(|both| format!("{}\n", line(both))).collect()
 }
 
 fn text(stats: &Stats) -> String {
@@ -264,5 +319,5 @@ fn text(stats: &Stats) -> String {
         stats.master_changes.to_string(),
         stats.master_changes_floor.to_string(),
     );
-    text
+    text + &left::text(&stats.left)
 }
