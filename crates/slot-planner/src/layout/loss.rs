@@ -72,7 +72,8 @@ pub struct Losses<'a> {
     load: Vec<u64>,
     /// Active hosts, the fullest first.
     order: Vec<u32>,
-    lost: Vec<bool>,
+    /// Which of the hosts that are lost each one is, from one on; zero is none of them.
+    turn: Vec<u32>,
     changed: Vec<u32>,
     before: Vec<u64>,
 }
@@ -90,47 +91,37 @@ impl<'a> Losses<'a> {
             before: tally.load.clone(),
             load: tally.load,
             order,
-            lost: vec![false; fleet.hosts.len()],
+            turn: vec![0; fleet.hosts.len()],
             changed: Vec::new(),
         }
     }
 
     /// The loss of these hosts at once.
     pub fn of_hosts(&mut self, hosts: &[u32]) -> Loss {
-        for host in hosts {
-            self.lost[*host as usize] = true;
-        }
+        self.take_down(hosts);
         let mut loss = Loss { fullest: Fullest { host: NOWHERE, load: 0 }, stopped: 0, on_one_copy: 0, moved: 0 };
-        for (turn, host) in hosts.iter().enumerate() {
+        for (turn, host) in (1..).zip(hosts) {
             for place in 0..self.index.on(*host).len() {
                 let store = self.index.on(*host)[place];
-                let copies = self.layout.copies(self.fleet, store);
-                // A store on several of the lost hosts is looked at once.
-                if hosts[..turn].iter().any(|earlier| copies.contains(earlier)) {
-                    continue;
+                if self.is_first(store, turn) {
+                    self.lose(store, &mut loss);
                 }
-                self.lose(store, &mut loss);
             }
         }
         loss.fullest = self.fullest();
-        for host in self.changed.drain(..) {
-            self.load[host as usize] = self.before[host as usize];
-        }
-        for host in hosts {
-            self.lost[*host as usize] = false;
-        }
+        self.put_back(hosts);
         loss
     }
 
     /// The layout with the masters of these hosts where their loss would send them.
     pub fn layout_without(&mut self, hosts: &[u32]) -> Layout {
         let mut placed = self.layout.clone();
-        hosts.iter().for_each(|host| self.lost[*host as usize] = true);
+        self.take_down(hosts);
         let mut loss = Loss { fullest: Fullest { host: NOWHERE, load: 0 }, stopped: 0, on_one_copy: 0, moved: 0 };
-        let mut seen = vec![false; self.fleet.stores.len()];
-        for host in hosts {
-            for store in self.index.on(*host).to_vec() {
-                if std::mem::replace(&mut seen[store as usize], true) {
+        for (turn, host) in (1..).zip(hosts) {
+            for place in 0..self.index.on(*host).len() {
+                let store = self.index.on(*host)[place];
+                if !self.is_first(store, turn) {
                     continue;
                 }
                 if let Some(heir) = self.lose(store, &mut loss) {
@@ -140,11 +131,37 @@ impl<'a> Losses<'a> {
                 }
             }
         }
-        hosts.iter().for_each(|host| self.lost[*host as usize] = false);
+        self.put_back(hosts);
+        placed
+    }
+
+    fn take_down(&mut self, hosts: &[u32]) {
+        for (turn, host) in (1..).zip(hosts) {
+            if !self.is_lost(*host) {
+                self.turn[*host as usize] = turn;
+            }
+        }
+    }
+
+    /// With what their masters weighed elsewhere.
+    fn put_back(&mut self, hosts: &[u32]) {
         for host in self.changed.drain(..) {
             self.load[host as usize] = self.before[host as usize];
         }
-        placed
+        hosts.iter().for_each(|host| self.turn[*host as usize] = 0);
+    }
+
+    fn is_lost(&self, host: u32) -> bool {
+        self.turn[host as usize] > 0
+    }
+
+    /// Whether none of the hosts that are lost before this turn holds a copy of the store: one on several is looked at once.
+    fn is_first(&self, store: u32, turn: u32) -> bool {
+        if turn == 1 {
+            return true;
+        }
+        let mut held = self.layout.copies(self.fleet, store).iter().filter(|other| **other != NOWHERE);
+        held.all(|other| !(1..turn).contains(&self.turn[*other as usize]))
     }
 
     /// Answers whose master the store is then, if it moves.
@@ -152,14 +169,14 @@ impl<'a> Losses<'a> {
         let copies = self.layout.copies(self.fleet, store);
         let there = |host: &u32| *host != NOWHERE && self.fleet.hosts[*host as usize].is_readable();
         let had = copies.iter().filter(|host| there(host)).count();
-        let left = || copies.iter().copied().filter(|host| there(host) && !self.lost[*host as usize]);
+        let left = || copies.iter().copied().filter(|host| there(host) && !self.is_lost(*host));
         match left().count() {
             0 => loss.stopped += u32::from(had > 0),
             1 => loss.on_one_copy += u32::from(had > 1),
             _ => {}
         }
         let master = self.layout.master(self.fleet, store);
-        if master == NOWHERE || !self.lost[master as usize] {
+        if master == NOWHERE || !self.is_lost(master) {
             return None;
         }
         let heir = left().min_by_key(|host| (!self.fleet.hosts[*host as usize].is_active(), self.load[*host as usize]));
@@ -172,7 +189,7 @@ impl<'a> Losses<'a> {
 
     fn fullest(&self) -> Fullest {
         let here = |host: u32| Fullest { host, load: self.load[host as usize] };
-        let untouched = self.order.iter().find(|host| !self.lost[**host as usize]).map(|host| here(*host));
+        let untouched = self.order.iter().find(|host| !self.is_lost(**host)).map(|host| here(*host));
         let mut fullest = untouched.unwrap_or(Fullest { host: NOWHERE, load: 0 });
         for next in self.changed.iter().map(|host| here(*host)) {
             let active = self.fleet.hosts[next.host as usize].is_active();

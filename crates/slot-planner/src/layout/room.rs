@@ -5,19 +5,24 @@
 //! the two lies what greedy packing may miss: packing copies of many sizes is hard in general. Of small fleets every placement
 //! is tried ([`search`]), so that there `fits` is the most there can be.
 
+mod deny;
+mod exchange;
+mod rebuild;
 mod search;
 mod survival;
+mod three;
 
-pub use survival::{Survival, not_survivable, survivals};
+pub use survival::{Survival, not_survivable, rebuilding, survivals};
 
 use super::loss::Index;
 use super::model::*;
+use rebuild::{Found, Gone, LostCopy, Name, Rebuilding, Yard};
+use std::cell::Cell;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
-/// How often what is lost is placed anew, what found no place first; and copies times hosts looked at in all of it.
-const ROUNDS_MAX: usize = 24;
-const WORK_MAX: usize = 1_000_000;
+/// Steps of the slower ways to pack what is lost, in all losses of one question.
+const STEPS_MAX: u64 = 1_000_000;
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,12 +98,15 @@ pub fn room(fleet: &Fleet, layout: &Layout, ask: &Ask) -> Room {
         Err(limit) => return Room { fits: 0, at_most: 0, limit, safe: false },
         Ok(()) => None,
     };
+    // Mostly the counting says it: that is tried first, then half-way between what fits and what does not.
+    let mut next = at_most;
     while above - fits > 1 {
-        let middle = fits + (above - fits) / 2;
+        let middle = next;
         match question.holds(middle) {
             Ok(()) => fits = middle,
             Err(found) => (above, limit) = (middle, Some(found)),
         }
+        next = fits + (above - fits) / 2;
     }
     while fits < at_most && question.finds(fits + 1) {
         (fits, limit) = (fits + 1, None);
@@ -113,13 +121,12 @@ pub fn room(fleet: &Fleet, layout: &Layout, ask: &Ask) -> Room {
 pub fn homeless(fleet: &Fleet, layout: &Layout, gone: &[u32]) -> Vec<u32> {
     let ask = Ask { size: 1, copies: 1, level: HOST, survive: None };
     let question = Question::of(fleet, layout, &ask);
-    let mut lost = question.lost(gone, &vec![Vec::new(); fleet.hosts.len()], &[]);
-    lost.sort_by_key(|copy| Reverse(copy.size));
-    let mut yard = question.yard(gone, &question.free);
+    let lost = Rebuilding::of(&question, &question.free, gone, question.lost(gone, &New::default()));
+    let mut yard = Yard::of(&lost, false);
     let mut homeless: Vec<u32> = Vec::new();
-    for number in 0..lost.len() {
-        if let Name::Known(store) = lost[number].name
-            && !question.settle(&mut yard, &lost, gone, number, &mut BTreeSet::new())
+    for (number, copy) in lost.lost.iter().enumerate() {
+        if let Name::Known(store) = copy.name
+            && !yard.settle(number)
         {
             homeless.push(store);
         }
@@ -140,6 +147,15 @@ struct Question<'a> {
     domains: Vec<Vec<u32>>,
     /// Those in which they outlive a loss besides: as wide as what may be lost.
     wide: Vec<Vec<u32>>,
+    /// What is left of [`STEPS_MAX`].
+    steps: Cell<u64>,
+}
+
+/// Where new stores are: each one's hosts side by side, and the stores by host.
+#[derive(Default)]
+struct New<'p> {
+    placed: &'p [u32],
+    on: Vec<Vec<u32>>,
 }
 
 impl<'a> Question<'a> {
@@ -156,7 +172,8 @@ impl<'a> Question<'a> {
         let losses = ask.survive.map(|level| domains(fleet, level, there)).unwrap_or_default();
         let apart = |level: u8| domains(fleet, level, Host::is_active).into_iter().map(|(_, hosts)| hosts).collect();
         let (domains, wide) = (apart(ask.level), apart(ask.level.max(ask.survive.unwrap_or(HOST))));
-        Question { fleet, layout, ask, index: Index::of(fleet, layout), free, losses, domains, wide }
+        let (index, steps) = (Index::of(fleet, layout), Cell::new(STEPS_MAX));
+        Question { fleet, layout, ask, index, free, losses, domains, wide, steps }
     }
 
     /// Counting: each domain can take no more copies than fit there, nor more than there are stores; and after each loss the bytes
@@ -168,15 +185,7 @@ impl<'a> Question<'a> {
             .iter()
             .map(|hosts| hosts.iter().map(|host| self.free.units(*host, self.ask.size)).sum())
             .collect();
-        let mut most = units.iter().sum::<u64>() / copies;
-        // The condition is monotone: too many stores leave too few other domains beside a large one.
-        let enough = |n: u64| units.iter().map(|there| (*there).min(n)).sum::<u64>() >= copies * n;
-        let (mut low, mut high) = (0, most + 1);
-        while high - low > 1 {
-            let middle = low + (high - low) / 2;
-            if enough(middle) { low = middle } else { high = middle }
-        }
-        most = most.min(low);
+        let mut most = most_apart(&units, 0, copies);
         let sum = |hosts: &mut dyn Iterator<Item = u32>| {
             hosts.fold((0u64, 0u64), |(bytes, slots), host| {
                 (bytes + self.free.bytes[host as usize], slots + u64::from(self.free.slots[host as usize]))
@@ -190,9 +199,19 @@ impl<'a> Question<'a> {
             let bytes = (whole.0 - bytes).saturating_sub(lost_bytes);
             let slots = (whole.1 - slots).saturating_sub(lost_slots);
             let by_bytes = bytes.checked_div(self.ask.size * copies).unwrap_or(u64::MAX);
-            most = most.min(by_bytes).min(slots / copies);
+            most = most.min(by_bytes).min(slots / copies).min(self.bound_by_size(hosts));
         }
         u32::try_from(most).unwrap_or(u32::MAX - 1)
+    }
+
+    /// After a loss all of what is new is on what is left, and so is what was there of that size or more: each of them takes the place of one.
+    fn bound_by_size(&self, hosts: &[u32]) -> u64 {
+        let gone = Gone::of(self.fleet, hosts);
+        let units = |host: &u32| if gone.has(*host) { 0 } else { self.free.units(*host, self.ask.size) };
+        let units: Vec<u64> = self.domains.iter().map(|hosts| hosts.iter().map(units).sum()).collect();
+        let stores = hosts.iter().flat_map(|host| self.index.on(*host));
+        let as_large = stores.filter(|store| self.fleet.stores[**store as usize].size >= self.ask.size).count();
+        most_apart(&units, as_large as u64, u64::from(self.ask.copies.max(1)))
     }
 
     fn held(&self, hosts: &[u32]) -> (u64, u64) {
@@ -228,38 +247,20 @@ impl<'a> Question<'a> {
         for (store, homes) in (0u32..).zip(placed.chunks(usize::from(self.ask.copies.max(1)))) {
             homes.iter().for_each(|host| on[*host as usize].push(store));
         }
-        let roomiest = self.roomiest(free);
+        let (roomiest, new) = (self.roomiest(free), New { placed, on });
         for (domain, hosts) in &self.losses {
-            let mut lost = self.lost(hosts, &on, placed);
-            if lost.iter().any(|copy| self.is_last(copy, hosts)) || !self.rebuilds(&mut lost, hosts, &roomiest, free) {
+            let lost = Rebuilding::of(self, free, hosts, self.lost(hosts, &new));
+            if lost.takes_a_last_copy(2) || !matches!(lost.find(&roomiest), Found::At(_)) {
                 return Err(Limit::Loss { domain: *domain });
             }
         }
         Ok(())
     }
 
-    /// Whether a loss takes all that can be read of a store that asks for more than one copy.
-    fn is_last(&self, copy: &LostCopy<'_>, gone: &[u32]) -> bool {
-        let asked = match copy.name {
-            Name::Known(store) => self.fleet.stores[store as usize].copies,
-            Name::New(_) => self.ask.copies,
-        };
-        let left =
-            |host: &u32| *host != NOWHERE && !gone.contains(host) && self.fleet.hosts[*host as usize].is_readable();
-        asked > 1 && !copy.copies.iter().any(left)
-    }
-
     fn roomiest(&self, free: &Free) -> Vec<u32> {
         let mut roomiest: Vec<u32> = self.fleet.active().collect();
         roomiest.sort_by_key(|host| (Reverse(free.bytes[*host as usize]), *host));
         roomiest
-    }
-
-    /// Whether what is lost finds room on what is left.
-    fn rebuilds(&self, lost: &mut [LostCopy<'_>], gone: &[u32], roomiest: &[u32], free: &Free) -> bool {
-        lost.sort_by_key(|copy| Reverse(copy.size));
-        self.one_each(lost, gone, roomiest, free)
-            || !self.has_no_room(lost, gone, free) && (self.rebuilt(lost, gone, free) || self.packs(lost, gone, free))
     }
 
     /// Places stores one after the other: the first copy in the domain with the most room for such copies, there on the host with
@@ -299,120 +300,30 @@ impl<'a> Question<'a> {
     }
 
     /// The copies that a loss takes, with what stays of their stores.
-    fn lost<'p>(&'p self, hosts: &[u32], on: &[Vec<u32>], placed: &'p [u32]) -> Vec<LostCopy<'p>> {
-        let copies = usize::from(self.ask.copies.max(1));
+    fn lost<'p>(&'p self, hosts: &[u32], new: &New<'p>) -> Vec<LostCopy<'p>> {
+        let each = usize::from(self.ask.copies.max(1));
         let mut lost = Vec::new();
         for host in hosts {
-            for store in self.index.on(*host) {
-                let spec = &self.fleet.stores[*store as usize];
-                let store_copies = self.layout.copies(self.fleet, *store);
-                lost.push(LostCopy {
-                    size: spec.size,
-                    level: spec.level,
-                    name: Name::Known(*store),
-                    copies: store_copies,
-                });
-            }
-            for store in &on[*host as usize] {
-                let from = *store as usize * copies;
-                let store_copies = &placed[from..from + copies];
-                lost.push(LostCopy {
-                    size: self.ask.size,
-                    level: self.ask.level,
-                    name: Name::New(*store),
-                    copies: store_copies,
-                });
-            }
+            lost.extend(self.index.on(*host).iter().map(|store| {
+                let Store { size, level, .. } = self.fleet.stores[*store as usize];
+                let copies = self.layout.copies(self.fleet, *store);
+                LostCopy { size, level, name: Name::Known(*store), from: *host, copies }
+            }));
+            lost.extend(new.on.get(*host as usize).into_iter().flatten().map(|store| {
+                let copies = &new.placed[*store as usize * each..][..each];
+                let Ask { size, level, .. } = *self.ask;
+                LostCopy { size, level, name: Name::New(*store), from: *host, copies }
+            }));
         }
         lost
     }
 
-    fn may(&self, copy: &LostCopy<'_>, gone: &[u32], host: u32) -> bool {
-        let stays = copy.copies.iter().filter(|other| **other != NOWHERE && !gone.contains(other));
-        let apart = stays.into_iter().all(|other| !self.fleet.share(copy.level, *other, host));
+    /// Whether a host may have a lost copy, its room apart, beside those of its store that are left.
+    #[inline]
+    fn may(&self, copy: &LostCopy<'_>, gone: &Gone, host: u32) -> bool {
+        let apart = gone.stays(copy.copies).all(|other| !self.fleet.share(copy.level, other, host));
         let fits = copy.size <= self.free.largest[host as usize];
         fits && apart && !matches!(copy.name, Name::Known(store) if self.fleet.is_excluded(store, host))
-    }
-
-    /// The common case, without a copy of what is free: as many roomy hosts as there are copies, each taking one.
-    fn one_each(&self, lost: &[LostCopy<'_>], gone: &[u32], roomiest: &[u32], free: &Free) -> bool {
-        let mut used = vec![false; roomiest.len().min(lost.len() * 2 + gone.len())];
-        lost.iter().all(|copy| {
-            let able = |place: &usize| {
-                let host = roomiest[*place];
-                !used[*place] && !gone.contains(&host) && free.fits(host, copy.size) && self.may(copy, gone, host)
-            };
-            // Two lost copies of one store must not come together again: those are left to the slower way.
-            let alone = copy.copies.iter().filter(|host| gone.contains(host)).count() == 1;
-            let found = (0..used.len()).find(able).filter(|_| alone);
-            found.inspect(|place| used[*place] = true).is_some()
-        })
-    }
-
-    /// The largest first, each on the host with the most bytes free that may hold it, or the least; where there is none, one that was
-    /// placed so makes way and is placed again (augmenting paths, which for copies of one size find a way whenever there is one). What
-    /// found no place even so comes first in another round.
-    fn rebuilt(&self, lost: &[LostCopy<'_>], gone: &[u32], free: &Free) -> bool {
-        let mut order: Vec<usize> = (0..lost.len()).collect();
-        let rounds = WORK_MAX / (lost.len() * self.free.bytes.len()).max(1);
-        (0..rounds.clamp(1, ROUNDS_MAX)).any(|round| {
-            let mut yard = self.yard(gone, free);
-            yard.tight = round % 2 == 1;
-            let stuck = |copy: &usize| !self.settle(&mut yard, lost, gone, *copy, &mut BTreeSet::new());
-            let stuck = order.iter().position(stuck);
-            stuck.inspect(|nth| order[..=*nth].rotate_right(1)).is_none()
-        })
-    }
-
-    fn yard(&self, gone: &[u32], free: &Free) -> Yard {
-        let left = self.fleet.active().filter(|host| !gone.contains(host));
-        let order = left.map(|host| (Reverse(free.bytes[host as usize]), host)).collect();
-        Yard { free: free.clone(), order, on: BTreeMap::new(), of: BTreeMap::new(), tight: false }
-    }
-
-    fn settle(
-        &self,
-        yard: &mut Yard,
-        lost: &[LostCopy<'_>],
-        gone: &[u32],
-        number: usize,
-        seen: &mut BTreeSet<u32>,
-    ) -> bool {
-        let copy = &lost[number];
-        let able = |yard: &Yard, host: u32| {
-            let beside = yard.of.get(&copy.name).into_iter().flatten();
-            let apart =
-                beside.filter(|(other, _)| *other != number).all(|(_, at)| !self.fleet.share(copy.level, *at, host));
-            apart && self.may(copy, gone, host)
-        };
-        let fits = |host: &u32| yard.free.fits(*host, copy.size) && able(yard, *host);
-        let mut hosts = yard.order.iter().map(|(_, host)| *host);
-        let found = if yard.tight { hosts.rfind(fits) } else { hosts.find(fits) };
-        if let Some(host) = found {
-            yard.put(number, copy, host);
-            return true;
-        }
-        let hosts: Vec<u32> = yard.order.iter().map(|(_, host)| *host).filter(|host| able(yard, *host)).collect();
-        for host in hosts {
-            if !seen.insert(host) {
-                continue;
-            }
-            for other in yard.on.get(&host).cloned().unwrap_or_default() {
-                let enough = yard.free.bytes[host as usize] + lost[other].size >= copy.size;
-                if !enough || lost[other].name == copy.name {
-                    continue;
-                }
-                yard.lift(other, &lost[other], host);
-                // The place is taken first, so that the one that makes way does not come back to it.
-                yard.put(number, copy, host);
-                if self.settle(yard, lost, gone, other, seen) {
-                    return true;
-                }
-                yard.lift(number, copy, host);
-                yard.put(other, &lost[other], host);
-            }
-        }
-        false
     }
 }
 
@@ -432,46 +343,17 @@ impl Way {
     }
 }
 
-/// What is free while a loss is rebuilt, and where its copies went.
-struct Yard {
-    free: Free,
-    order: BTreeSet<(Reverse<u64>, u32)>,
-    on: BTreeMap<u32, Vec<usize>>,
-    of: BTreeMap<Name, Vec<(usize, u32)>>,
-    /// Whether a copy goes where it leaves the least bytes free.
-    tight: bool,
-}
-
-impl Yard {
-    fn put(&mut self, number: usize, copy: &LostCopy<'_>, host: u32) {
-        self.order.remove(&(Reverse(self.free.bytes[host as usize]), host));
-        self.free.take(host, copy.size);
-        self.order.insert((Reverse(self.free.bytes[host as usize]), host));
-        self.on.entry(host).or_default().push(number);
-        self.of.entry(copy.name).or_default().push((number, host));
+/// The most stores whose copies are all in different domains with room for so many copies each, some of it taken by others.
+fn most_apart(units: &[u64], taken: u64, copies: u64) -> u64 {
+    let most = units.iter().sum::<u64>().saturating_sub(taken) / copies;
+    // The condition is monotone: too many stores leave too few other domains beside a large one.
+    let enough = |n: u64| units.iter().map(|there| (*there).min(n)).sum::<u64>() >= copies * n;
+    let (mut low, mut high) = (0, most + 1);
+    while high - low > 1 {
+        let middle = low + (high - low) / 2;
+        if enough(middle) { low = middle } else { high = middle }
     }
-
-    fn lift(&mut self, number: usize, copy: &LostCopy<'_>, host: u32) {
-        self.order.remove(&(Reverse(self.free.bytes[host as usize]), host));
-        self.free.give_back(host, copy.size);
-        self.order.insert((Reverse(self.free.bytes[host as usize]), host));
-        self.on.entry(host).or_default().retain(|other| *other != number);
-        self.of.entry(copy.name).or_default().retain(|(other, _)| *other != number);
-    }
-}
-
-/// A store that is there, or one of the new ones.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Name {
-    Known(u32),
-    New(u32),
-}
-
-struct LostCopy<'a> {
-    size: u64,
-    level: u8,
-    name: Name,
-    copies: &'a [u32],
+    low
 }
 
 /// The hosts of some kind by domain of a level; a host in no named domain is one by itself, numbered by [`NOWHERE`].

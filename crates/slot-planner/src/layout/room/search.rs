@@ -3,7 +3,9 @@
 //! What always holds: what is found here was made by the same rules as what is found greedily; tries are counted, not timed, so
 //! that the same fleet has the same answer anywhere. A larger fleet, or one with too many ways, is left to the greedy packing.
 
-use super::{Free, LostCopy, Question};
+use super::rebuild::{Found, Rebuilding};
+use super::{Free, Question};
+use crate::layout::model::NOWHERE;
 
 /// Fleets of more active hosts are not small.
 const HOSTS_MAX: usize = 10;
@@ -12,38 +14,45 @@ const PACKED_MAX: u32 = 2_000;
 /// And to place what is new.
 const PLACED_MAX: u32 = 5_000;
 
-impl Question<'_> {
-    fn is_small(&self) -> bool {
-        self.fleet.active().nth(HOSTS_MAX).is_none()
+impl Rebuilding<'_> {
+    /// A host for each copy that is lost, by trying every host for each; or that there is none, when nothing is left to try.
+    pub(super) fn every(&self) -> Found {
+        if !self.question.is_small() {
+            return Found::Unknown;
+        }
+        let (mut at, mut tries) = (vec![NOWHERE; self.lost.len()], PACKED_MAX);
+        match self.pack(0, &mut self.free.clone(), &mut at, &mut tries) {
+            true => Found::At(at),
+            false if tries == 0 => Found::Unknown,
+            false => Found::Nowhere,
+        }
     }
 
-    /// Whether there is a host for each copy that is lost, by trying every host for each.
-    pub(super) fn packs(&self, lost: &[LostCopy<'_>], gone: &[u32], free: &Free) -> bool {
-        let mut tries = PACKED_MAX;
-        self.is_small() && self.pack(lost, gone, &mut free.clone(), &mut Vec::with_capacity(lost.len()), &mut tries)
-    }
-
-    fn pack(&self, lost: &[LostCopy<'_>], gone: &[u32], free: &mut Free, at: &mut Vec<u32>, tries: &mut u32) -> bool {
-        let Some(copy) = lost.get(at.len()) else { return true };
-        for host in self.fleet.active().filter(|host| !gone.contains(host)) {
-            let beside = at.iter().zip(lost).filter(|(_, other)| other.name == copy.name);
-            let apart = beside.into_iter().all(|(home, _)| !self.fleet.share(copy.level, *home, host));
-            if !apart || !free.fits(host, copy.size) || !self.may(copy, gone, host) {
+    fn pack(&self, nth: usize, free: &mut Free, at: &mut [u32], tries: &mut u32) -> bool {
+        let Some(copy) = self.lost.get(nth) else { return true };
+        for host in self.left() {
+            if !free.fits(host, copy.size) || !self.may(nth, host, at) {
                 continue;
             }
+            *tries = tries.saturating_sub(1);
             if *tries == 0 {
                 return false;
             }
-            *tries -= 1;
             free.take(host, copy.size);
-            at.push(host);
-            if self.pack(lost, gone, free, at, tries) {
+            at[nth] = host;
+            if self.pack(nth + 1, free, at, tries) {
                 return true;
             }
-            at.pop();
+            at[nth] = NOWHERE;
             free.give_back(host, copy.size);
         }
         false
+    }
+}
+
+impl Question<'_> {
+    fn is_small(&self) -> bool {
+        self.fleet.active().nth(HOSTS_MAX).is_none()
     }
 
     /// Whether so many new stores can be placed, and every loss rebuilt, by trying every placement.

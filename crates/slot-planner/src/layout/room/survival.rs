@@ -4,6 +4,7 @@
 //! where a copy has no place on its own, or where counting says so, which no packing can get round. Between the two lies what was
 //! not found: sizes that differ make it packing, and whether there is one may take longer to say than anybody waits.
 
+use super::rebuild::{Found, Rebuilding};
 use super::*;
 
 /// What is known of the loss of one failure domain.
@@ -23,19 +24,16 @@ pub enum Survival {
 pub fn survivals(fleet: &Fleet, layout: &Layout, level: u8) -> Vec<(u32, Survival)> {
     let ask = Ask { size: 1, copies: 1, level: HOST, survive: Some(level) };
     let question = Question::of(fleet, layout, &ask);
-    let on = vec![Vec::new(); fleet.hosts.len()];
     let roomiest = question.roomiest(&question.free);
     let survival = |gone: &[u32]| {
-        let left = |host: &u32| *host != NOWHERE && !gone.contains(host) && fleet.hosts[*host as usize].is_readable();
-        let served = |store: &u32| layout.copies(fleet, *store).iter().any(left);
-        if !gone.iter().flat_map(|host| question.index.on(*host)).all(served) {
+        let lost = Rebuilding::of(&question, &question.free, gone, question.lost(gone, &New::default()));
+        if lost.takes_a_last_copy(0) {
             return Survival::LastCopy;
         }
-        let mut lost = question.lost(gone, &on, &[]);
-        match question.rebuilds(&mut lost, gone, &roomiest, &question.free) {
-            true => Survival::Shown,
-            false if question.has_no_room(&lost, gone, &question.free) => Survival::NoRoom,
-            false => Survival::NotShown,
+        match lost.find(&roomiest) {
+            Found::At(_) => Survival::Shown,
+            Found::Nowhere => Survival::NoRoom,
+            Found::Unknown => Survival::NotShown,
         }
     };
     let is_part = |gone: &[u32]| fleet.active().any(|host| !gone.contains(&host));
@@ -49,21 +47,20 @@ pub fn not_survivable(fleet: &Fleet, layout: &Layout, level: u8) -> Vec<u32> {
     survivals.filter(|(_, survival)| *survival != Survival::Shown).map(|(domain, _)| domain).collect()
 }
 
-impl Question<'_> {
-    /// Whether counting says that these copies, the largest first, have no room on what is left: some copy fits on no host that may hold
-    /// it; or all together have more bytes than are free there; or of those of some size and above, more than hosts have room for.
-    pub(super) fn has_no_room(&self, lost: &[LostCopy<'_>], gone: &[u32], free: &Free) -> bool {
-        let left: Vec<u32> = self.fleet.active().filter(|host| !gone.contains(host)).collect();
-        let alone =
-            |copy: &LostCopy<'_>| left.iter().any(|host| free.fits(*host, copy.size) && self.may(copy, gone, *host));
-        let bytes: u64 = left.iter().map(|host| free.bytes[*host as usize]).sum();
-        if !lost.iter().all(alone) || lost.iter().map(|copy| copy.size).sum::<u64>() > bytes {
-            return true;
-        }
-        let sizes = (1..).zip(lost.iter().map(|copy| copy.size));
-        sizes.into_iter().any(|(count, size): (u64, u64)| {
-            let is_last = lost.get(count as usize).is_none_or(|next| next.size < size);
-            is_last && left.iter().map(|host| free.units(*host, size)).sum::<u64>() < count
-        })
+/// The layout with every copy that these hosts hold built again elsewhere, as far as that is found: what [`Survival::Shown`] says of them.
+pub fn rebuilding(fleet: &Fleet, layout: &Layout, gone: &[u32]) -> Option<Layout> {
+    let ask = Ask { size: 1, copies: 1, level: HOST, survive: None };
+    let question = Question::of(fleet, layout, &ask);
+    let rebuilding = Rebuilding::of(&question, &question.free, gone, question.lost(gone, &New::default()));
+    if rebuilding.takes_a_last_copy(0) {
+        return None;
     }
+    let Found::At(homes) = rebuilding.find(&question.roomiest(&question.free)) else { return None };
+    let mut built = layout.clone();
+    for (copy, home) in rebuilding.lost.iter().zip(homes) {
+        let Name::Known(store) = copy.name else { continue };
+        let nth = copy.copies.iter().position(|host| *host == copy.from)?;
+        built.at[fleet.range(store)][nth] = home;
+    }
+    Some(built)
 }
