@@ -58,6 +58,7 @@ fn file() -> FleetSpec {
         at: Domain(vec!["ny".into(), format!("r{}", h % 3 + 1)]),
         address: SocketAddr::from(([10, 1, 1, h], 7420)),
         slots: (1..=SLOTS).map(|s| (u16::from(s), slot(h, s))).collect(),
+        weight: 1,
         fence: None,
     };
     let engine = EngineKind::Journal;
@@ -68,6 +69,7 @@ fn file() -> FleetSpec {
         spread: Spread::Rack,
         sync_copies: 0,
         never: std::collections::BTreeSet::new(),
+        load: 1,
     };
     let store = |n: u16| (StoreName::new(format!("store{n}")).expect("a valid name"), spec.clone());
     let coordinator = CoordinatorName::new("c1").expect("a valid name");

@@ -42,6 +42,10 @@ pub(crate) struct Leads<'a> {
     pub heirs: Vec<Vec<u32>>,
     /// By host: the stores with such a copy on it.
     pub on: Vec<Vec<u32>>,
+    /// What each store's master weighs.
+    pub store_load: Vec<u16>,
+    /// What each host is meant to carry.
+    pub host_weight: Vec<u16>,
 }
 
 /// Chooses among the options of all; a store has at least one. `load` is what each host that counts leads before, without these,
@@ -82,6 +86,8 @@ impl<'a> Leads<'a> {
             lead: Vec::new(),
             heirs: Vec::new(),
             on: vec![Vec::new(); hosts.len()],
+            store_load: view.cluster.stores.values().map(|store| store.spec.load).collect(),
+            host_weight: view.cluster.hosts.values().map(|host| host.weight).collect(),
             hosts: Vec::new(),
         };
         for (store, (name, known)) in (0..).zip(&view.cluster.stores) {
