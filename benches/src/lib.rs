@@ -73,6 +73,7 @@ fn file(size: Size) -> FleetSpec {
         at: Domain(vec!["ny".into(), format!("r{}", h % size.racks + 1)]),
         address: SocketAddr::new(ip(11, h, 0), 7420),
         slots: (1..=size.slots).map(|s| (s, slot(h, s))).collect(),
+        weight: 1,
         fence: None,
     };
     let engine = EngineKind::Journal;
@@ -83,6 +84,7 @@ fn file(size: Size) -> FleetSpec {
         spread: Spread::Rack,
         sync_copies: 0,
         never: std::collections::BTreeSet::new(),
+        load: 1,
     };
     let store = |n: u16| (StoreName::new(format!("store{n}")).expect("a valid name"), spec.clone());
     let coordinator = CoordinatorName::new("c1").expect("a valid name");

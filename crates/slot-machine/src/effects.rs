@@ -361,7 +361,8 @@ fn change_fleet(cluster: &mut Cluster, spec: &FleetSpec) {
                     slots.entry(*number).or_insert_with(|| slot.clone());
                 }
                 let same = (&host.at, host.address, &host.slots) == (&wanted.at, wanted.address, &slots);
-                if !same || host.device.spec != wanted.fence {
+                if !same || (host.weight, &host.device.spec) != (wanted.weight, &wanted.fence) {
+                    host.weight = wanted.weight;
                     host.at = wanted.at.clone();
                     host.address = wanted.address;
                     host.slots = slots;
@@ -383,6 +384,7 @@ fn change_fleet(cluster: &mut Cluster, spec: &FleetSpec) {
                         acknowledged: LogIndex(0),
                         drained_masters: BTreeSet::new(),
                         back_by: None,
+                        weight: wanted.weight,
                         device: Device { spec: wanted.fence.clone(), ..Device::default() },
                         reboots: Vec::new(),
                         version: 1,

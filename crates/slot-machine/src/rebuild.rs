@@ -147,6 +147,7 @@ impl Ground {
             // R24: as its masters were told, never fewer.
             sync_copies: held.values().map(|said| said.sync_copies).max().unwrap_or(0),
             never: BTreeSet::new(),
+            load: 1,
         };
         Store {
             spec,

@@ -155,6 +155,9 @@ fn changes(view: &View<'_>, spec: &FleetSpec) -> Result<Vec<String>, Refusal> {
         if host.address != wanted.address {
             lines.push(format!("the agent of {name} is at {}, was at {}", wanted.address, host.address));
         }
+        if host.weight != wanted.weight {
+            lines.push(format!("{name} has weight {}, was {}", wanted.weight, host.weight));
+        }
         if host.device.spec != wanted.fence {
             lines.push(match &wanted.fence {
                 Some(device) => format!("{name} can be switched off by {device}"),
@@ -256,7 +259,7 @@ fn again(
 
 fn create(
     view: &View<'_>,
-    spec: &FleetSpec,
+    file: &FleetSpec,
     stores: &[(StoreName, StoreSpec)],
     after: &[u16],
     draft: &mut Draft,
@@ -264,13 +267,10 @@ fn create(
     if stores.is_empty() {
         return Ok(());
     }
-    let excluded = excluded(view, spec);
-    let placed = placements(view, spec, stores, &excluded)?;
-    let mut load = view.masters();
-    let before = load.clone();
+    let excluded = excluded(view, file);
+    let placed = placements(view, file, stores, &excluded)?;
     for ((name, spec), copies) in stores.iter().zip(&placed) {
         let Some(master) = copies.first() else { continue };
-        *load.entry(master.host.clone()).or_default() += 1;
         // Written from the host of another copy, so that the way over the network is tried.
         let canary = copies.get(1).unwrap_or(master).host.clone();
         let mut in_order = copies.clone();
@@ -290,7 +290,7 @@ fn create(
             after: after.to_vec(),
         });
     }
-    sheet::where_to(view, &before, &load, draft);
+    sheet::where_to(view, Some(file), draft);
     if !excluded.is_empty() {
         let hosts: Vec<&HostName> = excluded.keys().collect();
         draft.note("NOT USED", format!("not Active or not heard lately: {}", sheet::names(&hosts)));

@@ -82,8 +82,7 @@ pub(crate) fn empty(view: &View<'_>, off: &BTreeSet<HostName>) -> Result<Draft, 
             Err(block) => drop(because.insert(name.clone(), block)),
         }
     }
-    let before = view.masters();
-    let mut load = before.clone();
+    let mut load = view.masters();
     load.retain(|host, _| !off.contains(host));
     let open: Vec<leads::Open<'_>> =
         ways.iter().map(|(name, .., way)| (*name, &way.hand_over[..])).filter(|(_, slots)| !slots.is_empty()).collect();
@@ -125,7 +124,7 @@ pub(crate) fn empty(view: &View<'_>, off: &BTreeSet<HostName>) -> Result<Draft, 
         before_it.insert(name, draft.push(destroy(name, store, slot, copy, after)));
     }
     declare_last(off, HostState::Empty, &mut draft);
-    sheet::where_to(view, &before, &load, &mut draft);
+    sheet::where_to(view, None, &mut draft);
     empty_notes(off, ways.iter().filter(|(.., way)| way.is_built).count(), bytes, &mut draft);
     Ok(draft)
 }

@@ -104,8 +104,7 @@ pub(crate) fn plan(view: &View<'_>, off: &BTreeSet<HostName>) -> Result<Draft, R
     }
     // Of a store with copies on several of the hosts, its master leaves before anything stops.
     needs.sort_by_key(|(name, .., need)| (*name, !matches!(need, Need::HandOver(_))));
-    let before = view.masters();
-    let mut load = before.clone();
+    let mut load = view.masters();
     load.retain(|host, _| !off.contains(host));
     let open: Vec<leads::Open<'_>> = needs
         .iter()
@@ -133,7 +132,7 @@ pub(crate) fn plan(view: &View<'_>, off: &BTreeSet<HostName>) -> Result<Draft, R
         last.insert(name, draft.push(stop_copy(name, store, slot, stop_after)));
     }
     declare_last(off, HostState::Maintenance, &mut draft);
-    notes(view, off, &before, &load, &mut draft);
+    notes(view, off, &mut draft);
     Ok(draft)
 }
 
@@ -275,14 +274,8 @@ fn enough_replicas(
     if live < needed { Err(DrainBlock::TooFewReplicas { live, needed }) } else { Ok(()) }
 }
 
-fn notes(
-    view: &View<'_>,
-    off: &BTreeSet<HostName>,
-    before: &BTreeMap<HostName, u32>,
-    load: &BTreeMap<HostName, u32>,
-    draft: &mut Draft,
-) {
-    sheet::where_to(view, before, load, draft);
+fn notes(view: &View<'_>, off: &BTreeSet<HostName>, draft: &mut Draft) {
+    sheet::where_to(view, None, draft);
     sheet::while_off(view, off, draft);
     if let Some(text) = checked(view, draft) {
         draft.note("CHECKED", text);

@@ -8,7 +8,7 @@ use crate::layout::course::Leg;
 use crate::layout::{NOWHERE, figures};
 use crate::view::View;
 use crate::{Draft, Inputs, sheet};
-use slot_types::cluster::{Cluster, Domain, Policy};
+use slot_types::cluster::{Cluster, Domain, ONE_STORE, Policy, level_text};
 use slot_types::evidence::Evidence;
 use slot_types::ids::*;
 use slot_types::plan::{Intent, Task, TaskKind};
@@ -25,7 +25,7 @@ const LOOKS_MAX: usize = 32;
 /// The waves of a plan, as an executor within policy would come by them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Estimate {
-    /// After the loss of any one host, masters of the fullest survivor, in thousandths; before.
+    /// After the loss of any one host, load of the masters of the fullest survivor, as figures count it; before.
     pub before: u64,
     /// Each wave; not of all of a long plan is it said what could be lost after it.
     pub legs: Vec<Leg>,
@@ -204,15 +204,17 @@ pub(crate) fn note(view: &View<'_>, intent: &Intent, draft: &mut Draft) {
         let (rate, span) = (size(RATE), minutes(found.ms()));
         draft.note("TIME", format!("{waves} of copies, {span} at {rate} a second between two hosts"));
     }
-    let masters = |level: u64| level.div_ceil(1000);
+    let has_loads = view.cluster.has_loads();
+    let said = |level: u64| if has_loads { level_text(level) } else { level.div_ceil(ONE_STORE).to_string() };
+    let what = if has_loads { "declared load" } else { "masters" };
     if let Some((worst, nth)) = found.worst() {
         let after =
             if nth < found.legs.len() { format!(" (wave {nth} of {})", found.legs.len()) } else { String::new() };
-        let (before, worst, then) = (masters(found.before), masters(worst), masters(found.after));
+        let (before, worst, then) = (said(found.before), said(worst), said(found.after));
         draft.note(
             "ONE HOST LOST",
             format!(
-                "masters of the fullest other: {before} now, {worst} at worst while it runs{after}, {then} afterwards"
+                "{what} of the fullest other: {before} now, {worst} at worst while it runs{after}, {then} afterwards"
             ),
         );
     }

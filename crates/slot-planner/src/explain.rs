@@ -7,6 +7,7 @@ mod after;
 pub(crate) mod changed;
 mod role;
 
+use crate::ledger::Ledger;
 use crate::refusal::WhyNot;
 use crate::view::View;
 use crate::{Inputs, WhatIf, failover, live};
@@ -38,7 +39,7 @@ pub fn explain_store(
         pending: store.pending.clone(),
         not_well: view.master_well(name, store).err().map(|why| why.to_string()),
         made_by: None,
-        candidates: candidates(&view, name, store, leader, &view.masters()),
+        candidates: candidates(&view, name, store, leader, &cluster.led()),
         places: live::places(&view, name, store),
         if_host_dies: goes,
         claimed_by: None,
@@ -51,7 +52,7 @@ fn candidates(
     name: &StoreName,
     store: &Store,
     from: Option<&SlotId>,
-    masters: &BTreeMap<HostName, u32>,
+    led: &BTreeMap<HostName, Led>,
 ) -> Vec<Candidate> {
     let unplanned: BTreeMap<&SlotId, Result<(&EngineStatus, u64), WhyNot>> =
         store.copies.keys().map(|slot| (slot, unplanned(view, name, store, from, slot))).collect();
@@ -61,7 +62,7 @@ fn candidates(
         slot: slot.clone(),
         role: copy.role,
         state: copy.state,
-        host_masters: masters.get(&slot.host).copied().unwrap_or(0),
+        host_masters: led.get(&slot.host).map_or(0, |led| led.masters),
         ends_at: view.evidence.last_status(slot).map(|(status, _)| status.tip.position),
         planned: match from {
             Some(from) if from == slot => Verdict::Master,
@@ -107,7 +108,7 @@ fn unplanned<'a>(
 pub fn explain_plan(cluster: &Cluster, seen: &Evidence, inputs: &Inputs, plan: &Plan) -> Vec<ExplainedTask> {
     let inputs = Inputs { now: plan.created, wall: plan.created_wall, revision: plan.revision, ..inputs.clone() };
     let view = View { cluster, evidence: &plan.evidence, inputs: &inputs };
-    let load = loads(&view, plan);
+    let load = ledger(&view, plan);
     let number = |n: usize| u32::try_from(n + 1).unwrap_or(u32::MAX);
     let tasks = plan.tasks.iter().enumerate();
     let mut explained: Vec<ExplainedTask> =
@@ -152,40 +153,17 @@ fn places(view: &View<'_>, plan: &Plan, explained: &mut [ExplainedTask]) {
     }
 }
 
-/// Masters by host before the plan and after it.
-struct Loads {
-    before: BTreeMap<HostName, u32>,
-    after: BTreeMap<HostName, u32>,
+/// Masters by host before the plan and after it. What a task of it, or another plan, has moved already is in the count.
+fn ledger<'a>(view: &View<'a>, plan: &'a Plan) -> Ledger<'a> {
+    let file = if let Intent::Apply(file) = &plan.intent { Some(&**file) } else { None };
+    let moved = |task: &&Task| match &task.store {
+        Some(name) => version_changed(view, plan, &EntityRef::Store(name.clone())),
+        None => false,
+    };
+    Ledger::of(view, file, plan.tasks.iter().filter(|task| !moved(task)))
 }
 
-impl Loads {
-    fn after(&self, host: &HostName) -> u32 {
-        self.after.get(host).copied().unwrap_or(0)
-    }
-}
-
-fn loads(view: &View<'_>, plan: &Plan) -> Loads {
-    let before = view.masters();
-    let mut after = before.clone();
-    for task in &plan.tasks {
-        let (from, to) = match &task.kind {
-            TaskKind::HandOver { from, to } | TaskKind::FailOver { from, to, .. } => (Some(from), to),
-            TaskKind::CreateStore { master, .. } => (None, master),
-            _ => continue,
-        };
-        // What this task, or another plan, has moved already is in the count.
-        if task.store.as_ref().is_some_and(|name| version_changed(view, plan, &EntityRef::Store(name.clone()))) {
-            continue;
-        }
-        if let Some(count) = from.and_then(|slot| after.get_mut(&slot.host)) {
-            *count = count.saturating_sub(1);
-        }
-        *after.entry(to.host.clone()).or_default() += 1;
-    }
-    Loads { before, after }
-}
-
-fn explain_task(view: &View<'_>, plan: &Plan, task: &Task, load: &Loads, number: u32) -> Option<ExplainedTask> {
+fn explain_task(view: &View<'_>, plan: &Plan, task: &Task, load: &Ledger<'_>, number: u32) -> Option<ExplainedTask> {
     let name = task.store.as_ref()?;
     let empty = |from: Option<&SlotId>, to: &SlotId| ExplainedTask {
         task: number,
@@ -229,7 +207,7 @@ fn placed<'b>(
     spec: &StoreSpec,
     copies: impl Iterator<Item = &'b SlotId>,
     master: &SlotId,
-    load: &Loads,
+    load: &Ledger<'_>,
 ) -> Vec<String> {
     let at = |slot: &SlotId| view.cluster.hosts.get(&slot.host).map_or("a new host".into(), |h| h.at.to_string());
     let apart: Vec<String> = copies.map(|slot| format!("{slot} in {}", at(slot))).collect();
@@ -237,15 +215,24 @@ fn placed<'b>(
         Spread::Host => "on different hosts",
         Spread::Rack => "in different racks",
     };
-    let most = load.after.values().copied().max().unwrap_or(0);
+    let most = load.fullest(&load.after);
     vec![
         format!("its {} copies must be {rule}: {}", spec.copies, apart.join(", ")),
         format!(
-            "with it {} has {} masters; the fullest host of the fleet has {most}",
+            "with it {} has {}; the fullest host of the fleet has {}",
             master.host,
-            load.after(&master.host)
+            load.words(&master.host, load.then(&master.host)),
+            most.map_or("0".into(), |(host, led)| alone(load, host, led))
         ),
     ]
+}
+
+/// The same without the words of [`Ledger::words`].
+fn alone(load: &Ledger<'_>, host: &HostName, led: Led) -> String {
+    match load.is_declared() {
+        true => format!("{}, declared load {}", led.masters, level_text(load.level(host, led))),
+        false => led.masters.to_string(),
+    }
 }
 
 fn version_changed(view: &View<'_>, plan: &Plan, of: &EntityRef) -> bool {
@@ -273,7 +260,7 @@ fn moved(
     view: &View<'_>,
     plan: &Plan,
     task: &Task,
-    load: &Loads,
+    load: &Ledger<'_>,
     (from, to): (&SlotId, &SlotId),
     mut explained: ExplainedTask,
 ) -> ExplainedTask {
@@ -304,14 +291,15 @@ fn moved(
     if able.is_empty() {
         explained.because.push("no other copy can become master as well".into());
     } else {
-        let with = load.after(&to.host);
-        let than = able.iter().map(|c| format!("{} would have {}", c.slot.host, load.after(&c.slot.host) + 1));
+        let with = load.words(&to.host, load.then(&to.host));
+        let one_more = |host: &HostName| {
+            let mut led = load.then(host);
+            led.add(store.spec.load);
+            alone(load, host, led)
+        };
+        let than = able.iter().map(|c| format!("{} would have {}", c.slot.host, one_more(&c.slot.host)));
         let than: Vec<String> = than.collect();
-        explained.because.push(format!(
-            "after the whole plan {} has {with} masters with it; {}",
-            to.host,
-            than.join(", ")
-        ));
+        explained.because.push(format!("after the whole plan {} has {with} with it; {}", to.host, than.join(", ")));
     }
     explained
 }

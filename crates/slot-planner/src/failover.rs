@@ -244,8 +244,7 @@ fn carry_out(
     part: &Part<'_>,
     draft: &mut Draft,
 ) -> Result<BTreeMap<LossClass, usize>, Refusal> {
-    let before = view.masters();
-    let mut load = before.clone();
+    let mut load = view.masters();
     for way in &ways {
         if let Some(count) = load.get_mut(&way.from.host).filter(|_| way.counted()) {
             *count = count.saturating_sub(1);
@@ -268,15 +267,6 @@ fn carry_out(
         *whole.entry(class).or_default() += 1;
     }
     let (here, later) = part.split(view.policy(), made);
-    for (way, to, _) in &later {
-        // It stays where it is for now.
-        if let Some(count) = load.get_mut(&to.host) {
-            *count = count.saturating_sub(1);
-        }
-        if let Some(count) = load.get_mut(&way.from.host).filter(|_| way.counted()) {
-            *count += 1;
-        }
-    }
     parts::name_later(part, &later, draft);
     let taken: Vec<&StoreName> =
         here.iter().map(|(way, _, _)| way.name).filter(|name| view.inputs.busy_stores.contains(*name)).collect();
@@ -293,7 +283,7 @@ fn carry_out(
     }
     sheet::or_wait(view, draft);
     fence::name_switched_off(view, draft);
-    sheet::after(view, &before, &load, draft);
+    sheet::after(view, draft);
     Ok(whole)
 }
 

@@ -53,7 +53,7 @@ pub mod whatif;
 
 pub use figures::{Figures, Survivors, Violations, figures, survivors, violations};
 pub use goal::{Goal, Move, No, Outcome, Wish};
-pub use model::{Fleet, HOST, Host, LEVELS, Layout, NOWHERE, RACK, State, Store, Tally};
+pub use model::{Fleet, HOST, Host, LEVELS, Layout, NOWHERE, ORDINARY, RACK, State, Store, Tally};
 pub use pairs::Pairs;
 pub use replay::{Checked, Fault, Wrong, check, replay};
 pub use rules::{Rule, WhyNotHere, may_hold};

@@ -47,6 +47,10 @@ pub(crate) struct Leads<'a> {
     pub on: Vec<Vec<u32>>,
     /// How the aims are weighed, where any that bears on roles is.
     weights: Option<Weights>,
+    /// What each store's master weighs.
+    pub store_load: Vec<u16>,
+    /// What each host is meant to carry.
+    pub host_weight: Vec<u16>,
 }
 
 /// Chooses among the options of all; a store has at least one. `load` is what each host that counts leads before, without these,
@@ -87,6 +91,8 @@ impl<'a> Leads<'a> {
             lead: Vec::new(),
             heirs: Vec::new(),
             on: vec![Vec::new(); hosts.len()],
+            store_load: view.cluster.stores.values().map(|store| store.spec.load).collect(),
+            host_weight: view.cluster.hosts.values().map(|host| host.weight).collect(),
             hosts: Vec::new(),
             weights: view.policy().weights.filter(|weights| weights.survivor > 0 || weights.masters > 0),
         };

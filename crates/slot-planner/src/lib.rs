@@ -18,6 +18,7 @@ mod handed;
 pub mod layout;
 mod leads;
 mod leave;
+mod ledger;
 mod lines;
 mod live;
 mod loss;

@@ -41,6 +41,9 @@ pub(crate) fn changes(view: &View<'_>, spec: &FleetSpec) -> Result<Vec<String>, 
         if now.spread != wanted.spread {
             say(format!("no two copies in one {}, was {}", wanted.spread, now.spread));
         }
+        if now.load != wanted.load {
+            say(format!("load {}, was {}", wanted.load, now.load));
+        }
         if now.never != wanted.never {
             let hosts: Vec<&HostName> = wanted.never.iter().collect();
             say(if hosts.is_empty() { "no pin".into() } else { format!("never on {}", sheet::names(&hosts)) });

@@ -99,6 +99,7 @@ struct Spot<'a> {
     name: &'a HostName,
     at: &'a Domain,
     slots: BTreeMap<u16, u64>,
+    weight: u16,
     state: State,
 }
 
@@ -111,6 +112,8 @@ pub(crate) struct Sketch<'a> {
     view: &'a View<'a>,
     /// How the aims are weighed, if they are.
     weights: Option<Weights>,
+    /// The cluster file that is applied: what it says of loads is in force.
+    file: Option<&'a FleetSpec>,
     stores: Vec<(&'a StoreName, &'a StoreSpec, Stance)>,
 }
 
@@ -122,6 +125,7 @@ impl<'a> Sketch<'a> {
             name,
             at: &host.at,
             slots: host.slots.iter().map(|(number, slot)| (*number, slot.size_bytes)).collect(),
+            weight: host.weight,
             state: if view.takes_copies(name).is_ok() && !barred.contains(name) {
                 State::Active
             } else {
@@ -143,15 +147,15 @@ impl<'a> Sketch<'a> {
             let usable = !view.cluster.hosts.contains_key(name) || view.takes_copies(name).is_ok();
             let state = if usable { State::Active } else { State::Draining };
             let slots = spec.slots.iter().map(|(number, slot)| (*number, slot.size_bytes)).collect();
-            spots.insert(name, Spot { name, at: &spec.at, slots, state });
+            spots.insert(name, Spot { name, at: &spec.at, slots, weight: spec.weight, state });
         }
-        Self { weights: file.policy.weights, ..Self::with(view, spots.into_values().collect()) }
+        Self { weights: file.policy.weights, file: Some(file), ..Self::with(view, spots.into_values().collect()) }
     }
 
     fn with(view: &'a View<'a>, spots: Vec<Spot<'a>>) -> Self {
         let number = (0..).zip(&spots).map(|(number, spot)| (spot.name, number)).collect();
         let taken = view.used_slots().into_keys().chain(&view.inputs.busy_slots).collect();
-        Self { spots, number, taken, view, weights: view.policy().weights, stores: Vec::new() }
+        Self { spots, number, taken, view, weights: view.policy().weights, file: None, stores: Vec::new() }
     }
 
     /// Adds a store. Stores are added in the order of their names, new ones after those that are there.
@@ -202,7 +206,7 @@ impl<'a> Sketch<'a> {
             let level = if spec.spread == Spread::Host { HOST } else { RACK };
             // Where the file says no sizes, every copy counts as much as any other.
             let size = spec.size_bytes.max(1);
-            placed.push((layout::Store { size, load: 1, copies, level }, hosts));
+            placed.push((layout::Store { size, load: self.load(name, spec), copies, level }, hosts));
         }
         // What is taken by anything the engine does not see is no room.
         for ((host, free), counted) in fleet.hosts.iter_mut().zip(&free).zip(&counted) {
@@ -216,10 +220,15 @@ impl<'a> Sketch<'a> {
         let layout = Layout::of(&mut fleet, placed.iter().map(|(store, hosts)| (*store, hosts.as_slice())));
         let hosts = self.spots.iter().map(|spot| spot.name).collect();
         let stores = self.stores.iter().map(|(name, ..)| *name).collect();
-        let weights = self.weights;
-        let mut chart = Chart { hosts, stores, fleet, layout, free, spare, takes, slot_of, lost, never_on, weights };
+        let (weights, has_loads) = (self.weights, !fleet.is_ordinary());
+        let mut chart =
+            Chart { hosts, stores, fleet, layout, free, spare, takes, slot_of, lost, never_on, weights, has_loads };
         chart.set_largest();
         chart
+    }
+
+    fn load(&self, name: &StoreName, spec: &StoreSpec) -> u32 {
+        self.file.and_then(|file| file.stores.get(name)).unwrap_or(spec).load.into()
     }
 
     fn hosts(&self) -> Vec<layout::Host> {
@@ -233,8 +242,9 @@ impl<'a> Sketch<'a> {
                 domains.push(*paths.entry(&path[..path.len().saturating_sub(level)]).or_insert(next));
             }
             let bytes = spot.slots.values().fold(0u64, |sum, size| sum.saturating_add(*size));
+            let weight = layout::ORDINARY * u32::from(spot.weight);
             let host = layout::Host::new(bytes, 0).within(&domains);
-            hosts.push(layout::Host { state: spot.state, ..host });
+            hosts.push(layout::Host { state: spot.state, weight, ..host });
         }
         hosts
     }
@@ -289,6 +299,8 @@ pub(crate) struct Chart<'a> {
     never_on: BTreeSet<Arrival>,
     /// How the aims are weighed, if they are.
     weights: Option<Weights>,
+    /// Whether loads or weights are declared, so that numbers of masters do not say all.
+    has_loads: bool,
 }
 
 /// Takes bytes off what a disk has to spare.

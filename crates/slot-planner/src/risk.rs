@@ -13,15 +13,17 @@ use slot_types::cluster::*;
 use slot_types::engine::EngineStatus;
 use slot_types::evidence::Evidence;
 use slot_types::ids::*;
-use slot_types::view::{Fullest, Loss, Losses, Lost, Move, Stop};
+use slot_types::view::{Fullest, LoadThen, Loss, Losses, Lost, Move, Stop};
 use std::cell::OnceCell;
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The fleet at one moment, to ask of several losses what each would do.
 pub struct WhatIf<'a> {
     view: View<'a>,
     on: BTreeMap<&'a HostName, BTreeSet<&'a StoreName>>,
-    masters: BTreeMap<HostName, u32>,
+    led: BTreeMap<HostName, Led>,
+    has_loads: bool,
     served: BTreeSet<&'a StoreName>,
     /// Counted once a loss leaves a choice.
     leads: OnceCell<Leads<'a>>,
@@ -53,8 +55,7 @@ impl<'a> WhatIf<'a> {
                 served.insert(name);
             }
         }
-        let masters = view.masters();
-        Self { view, on, masters, served, leads: OnceCell::new() }
+        Self { view, on, led: cluster.led(), has_loads: cluster.has_loads(), served, leads: OnceCell::new() }
     }
 
     /// Each host's loss and each rack's, in numbers, without the coordinators on them.
@@ -179,8 +180,8 @@ impl<'a> WhatIf<'a> {
 
     /// Chooses for all lost masters together, as one sheet would.
     fn choose(&self, gone: &BTreeSet<&'a HostName>, ways: Vec<(&'a StoreName, SlotId, Vec<SlotId>)>, loss: &mut Loss) {
-        let mut load = self.masters.clone();
-        load.retain(|host, _| !gone.contains(host));
+        let left = self.led.iter().filter(|(host, _)| !gone.contains(host));
+        let mut load: BTreeMap<HostName, u32> = left.map(|(host, led)| (host.clone(), led.masters)).collect();
         let open: Vec<leads::Open<'_>> = ways.iter().map(|(name, _, options)| (*name, &options[..])).collect();
         let chosen = leads::only_choice(&open, &mut load).unwrap_or_else(|| {
             let leads = self.leads.get_or_init(|| Leads::of(&self.view));
@@ -191,14 +192,7 @@ impl<'a> WhatIf<'a> {
             let behind = status.and_then(|s| s.behind);
             loss.moves.push(Move { store: (*name).clone(), from: from.clone(), to, behind });
         }
-        if !loss.moves.is_empty() {
-            let fullest = load.iter().max_by_key(|(host, n)| (**n, std::cmp::Reverse(*host)));
-            loss.fullest = fullest.map(|(host, after)| Fullest {
-                host: host.clone(),
-                before: self.masters.get(host).copied().unwrap_or(0),
-                after: *after,
-            });
-        }
+        loss.fullest = self.fullest(gone, &loss.moves);
         let touched: BTreeSet<&StoreName> =
             gone.iter().filter_map(|host| self.on.get(host)).flatten().copied().collect();
         let stopped = |name: &StoreName| loss.stops.iter().any(|s| s.store == *name);
@@ -211,5 +205,28 @@ impl<'a> WhatIf<'a> {
             self.served.iter().filter(|name| !touched.contains(*name) || (!stopped(name) && !master_lost(name)));
         let served = still.count() + touched.iter().filter(|name| moved(name)).count();
         loss.served = u32::try_from(served).unwrap_or(u32::MAX);
+    }
+
+    /// The survivor that bears most once these masters have moved; of equals the first.
+    fn fullest(&self, gone: &BTreeSet<&'a HostName>, moves: &[Move]) -> Option<Fullest> {
+        if moves.is_empty() {
+            return None;
+        }
+        let cluster = self.view.cluster;
+        let mut then: BTreeMap<&HostName, Led> = self.led.iter().map(|(host, led)| (host, *led)).collect();
+        then.retain(|host, _| !gone.contains(host));
+        for one in moves {
+            let load = cluster.stores.get(&one.store).map_or(1, |store| store.spec.load);
+            then.entry(&one.to.host).or_default().add(load);
+        }
+        let (host, now) = then.iter().max_by_key(|(host, led)| (cluster.level(host, **led), Reverse(**host)))?;
+        let was = self.led.get(*host).copied().unwrap_or_default();
+        let load = LoadThen { before_milli: cluster.level(host, was), after_milli: cluster.level(host, *now) };
+        Some(Fullest {
+            host: (*host).clone(),
+            before: was.masters,
+            after: now.masters,
+            load: self.has_loads.then_some(load),
+        })
     }
 }

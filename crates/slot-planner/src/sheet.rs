@@ -4,6 +4,7 @@
 
 use crate::Draft;
 use crate::forecast::Forecast;
+use crate::ledger::Ledger;
 use crate::view::View;
 use slot_types::cluster::*;
 use slot_types::ids::*;
@@ -27,37 +28,33 @@ pub(crate) fn count(n: usize, one: &str, many: &str) -> String {
 }
 
 /// `imap5 +3  imap6 +2`, the fullest host before and after, and how busy the tasks written so far would make those that gain.
-pub(crate) fn where_to(
-    view: &View<'_>,
-    before: &BTreeMap<HostName, u32>,
-    after: &BTreeMap<HostName, u32>,
-    draft: &mut Draft,
-) {
-    let gains: Vec<String> = after
+pub(crate) fn where_to(view: &View<'_>, file: Option<&FleetSpec>, draft: &mut Draft) {
+    let ledger = Ledger::of(view, file, draft.tasks.iter());
+    let gains: Vec<String> = ledger
+        .after
         .iter()
         .filter_map(|(host, now)| {
-            let then = before.get(host).copied().unwrap_or(0);
-            (*now > then).then(|| format!("{host} +{}", now - then))
+            let then = ledger.before.get(host).copied().unwrap_or_default().masters;
+            (now.masters > then).then(|| format!("{host} +{}", now.masters - then))
         })
         .collect();
-    let most = |load: &BTreeMap<HostName, u32>| load.values().copied().max().unwrap_or(0);
-    let fullest = after.iter().max_by_key(|(host, n)| (**n, std::cmp::Reverse((*host).clone())));
-    let Some((host, _)) = fullest.filter(|_| !gains.is_empty()) else { return };
+    let Some((host, now)) = ledger.fullest(&ledger.after).filter(|_| !gains.is_empty()) else { return };
+    let was = ledger.fullest(&ledger.before);
+    let mut masters = format!("{} -> {} masters", was.map_or(0, |(_, was)| was.masters), now.masters);
+    if ledger.is_declared() {
+        let (was, now) = (was.map_or(0, |(host, was)| ledger.level(host, was)), ledger.level(host, now));
+        masters += &format!(", declared load {} -> {}", level_text(was), level_text(now));
+    }
     let forecast = Forecast::of(view, &draft.tasks);
     let load = forecast.words(host).map_or_else(String::new, |words| format!(", load {words}"));
     draft.note("WHERE TO", gains.join("  "));
-    draft.note("WHERE TO", format!("fullest host {} -> {} masters ({host}{load})", most(before), most(after)));
+    draft.note("WHERE TO", format!("fullest host {masters} ({host}{load})"));
     forecast.lines(host).into_iter().for_each(|line| draft.note("WHERE TO", line));
 }
 
 /// The notes of a failover: who takes over, what has one live copy afterwards, and that there is no undo.
-pub(crate) fn after(
-    view: &View<'_>,
-    before: &BTreeMap<HostName, u32>,
-    load: &BTreeMap<HostName, u32>,
-    draft: &mut Draft,
-) {
-    where_to(view, before, load, draft);
+pub(crate) fn after(view: &View<'_>, draft: &mut Draft) {
+    where_to(view, None, draft);
     let mut single: Vec<&StoreName> = Vec::new();
     let mut groups: BTreeMap<LossClass, Vec<&StoreName>> = BTreeMap::new();
     for task in &draft.tasks {

@@ -33,8 +33,6 @@ pub(crate) fn plan(view: &View<'_>, wanted: &Reverse) -> Result<Draft, Refusal> 
             _ => not_started.push(name),
         }
     }
-    let before = view.masters();
-    let mut load = before.clone();
     let mut kept = Vec::new();
     for (turn, (name, to)) in wanted.masters.iter().enumerate() {
         let Some(store) = view.cluster.stores.get(name).filter(|store| store.master.as_ref() != Some(to)) else {
@@ -49,9 +47,6 @@ pub(crate) fn plan(view: &View<'_>, wanted: &Reverse) -> Result<Draft, Refusal> 
             Ok(from) if follows && is_settled(view, name, store) && store.possible_masters.is_empty() => {
                 let after = first.get(&to.host).into_iter().chain(last.get(name)).copied().collect();
                 last.insert(name, draft.push(hand_over(view, name, store, from, to, after, turn)));
-                let count = load.entry(from.host.clone()).or_default();
-                *count = count.saturating_sub(1);
-                *load.entry(to.host.clone()).or_default() += 1;
             }
             _ => kept.push(name),
         }
@@ -59,7 +54,7 @@ pub(crate) fn plan(view: &View<'_>, wanted: &Reverse) -> Result<Draft, Refusal> 
     if draft.tasks.is_empty() {
         return Err(Refusal::NothingToDo(Nothing::Undone(wanted.plan)));
     }
-    sheet::where_to(view, &before, &load, &mut draft);
+    sheet::where_to(view, None, &mut draft);
     if !not_started.is_empty() {
         let text = format!("not started now, their store is in no state for it: {}", sheet::names(&not_started));
         draft.note("NOT POSSIBLE", text);

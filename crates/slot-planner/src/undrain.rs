@@ -28,8 +28,6 @@ pub(crate) fn plan(view: &View<'_>, host: &HostName) -> Result<Draft, Refusal> {
     let first = draft.push(host_state(host, HostState::Active, Vec::new()));
     let mut left: Vec<&StoreName> = Vec::new();
     let mut kept: Vec<&StoreName> = Vec::new();
-    let before = view.masters();
-    let mut load = before.clone();
     let mut turn = 0;
     for (name, store) in &view.cluster.stores {
         // A host may hold a retired copy of a store beside the one that took its place (R11).
@@ -60,7 +58,6 @@ pub(crate) fn plan(view: &View<'_>, host: &HostName) -> Result<Draft, Refusal> {
                     handed = true;
                     ready_after = draft.push(hand_over(view, name, store, from, slot, vec![ready_after], turn));
                     turn += 1;
-                    move_one(&mut load, &from.host, host);
                 }
                 _ => kept.push(name),
             }
@@ -69,7 +66,7 @@ pub(crate) fn plan(view: &View<'_>, host: &HostName) -> Result<Draft, Refusal> {
     if known.declared == HostState::Active && draft.tasks.len() == 1 {
         return Err(Refusal::NothingToDo(Nothing::Active(host.clone())));
     }
-    sheet::where_to(view, &before, &load, &mut draft);
+    sheet::where_to(view, None, &mut draft);
     if !left.is_empty() {
         let text = format!("not started now, their store is in no state for it: {}", sheet::names(&left));
         draft.note("NOT POSSIBLE", text);
@@ -79,13 +76,6 @@ pub(crate) fn plan(view: &View<'_>, host: &HostName) -> Result<Draft, Refusal> {
     }
     draft.note("WAY BACK", format!("slotctl drain host {host}"));
     Ok(draft)
-}
-
-fn move_one(load: &mut std::collections::BTreeMap<HostName, u32>, from: &HostName, to: &HostName) {
-    if let Some(count) = load.get_mut(from) {
-        *count = count.saturating_sub(1);
-    }
-    *load.entry(to.clone()).or_default() += 1;
 }
 
 fn may_undrain<'a>(view: &View<'a>, host: &HostName) -> Result<&'a Host, Refusal> {

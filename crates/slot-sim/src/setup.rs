@@ -34,7 +34,7 @@ pub fn fleet(hosts: u8, stores: u8) -> FleetSpec {
     let host_spec = |n: u8| {
         let slot = |s: u8| (u16::from(s), SlotSpec { size_bytes: 1 << 30, address: address(n, s, 7430) });
         let at = Domain(vec!["site".into(), format!("r{n}")]);
-        HostSpec { at, address: address(n, 250, 7420), slots: (1..=4).map(slot).collect(), fence: None }
+        HostSpec { at, address: address(n, 250, 7420), slots: (1..=4).map(slot).collect(), weight: 1, fence: None }
     };
     let store = StoreSpec {
         engine: EngineKind::Journal,
@@ -43,6 +43,7 @@ pub fn fleet(hosts: u8, stores: u8) -> FleetSpec {
         spread: Spread::Rack,
         sync_copies: 0,
         never: std::collections::BTreeSet::new(),
+        load: 1,
     };
     FleetSpec {
         unused: std::collections::BTreeSet::new(),

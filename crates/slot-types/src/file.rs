@@ -35,6 +35,8 @@ pub const SLOTS_MAX: u16 = 200;
 pub const STORES_MAX: usize = 20_000;
 /// The most copies of one store: more than there are sensible domains, small enough for every message.
 pub const COPIES_MAX: u8 = 16;
+/// The highest load of a store and weight of a host.
+pub const SHARE_MAX: u16 = 1_000;
 /// The longest cluster file, in bytes: the largest fleet written without ranges stays below it.
 pub const FILE_BYTES_MAX: usize = 8 << 20;
 /// Where a coordinator listens when the file names no port.
@@ -158,9 +160,11 @@ fn read_host(
         (kind.span(), FileProblem::UnknownKind { host: name.to_string(), kind: kind.get_ref().clone() })
     })?;
     let slots = read_slots(described, name, number, taken, unused)?;
+    let weight = entry.field(|h| h.weight.as_ref()).or(described.weight.as_ref());
+    let weight = weight.map_or(Ok(1), |weight| raw::bounded(weight, "weight", 1, SHARE_MAX))?;
     let written = entry.field(|h| h.fence.as_ref()).or(described.fence.as_ref());
     let fence = written.map(|written| fence::read(written, &raw.fence_options, number)).transpose()?;
-    Ok(HostSpec { at, address: parsed, slots, fence })
+    Ok(HostSpec { at, address: parsed, slots, weight, fence })
 }
 
 fn read_slots(
@@ -232,9 +236,10 @@ fn read_store(
         None => 0,
         Some(sync) => raw::bounded(sync, "sync_copies", 0, copies - 1)?,
     };
+    let load = entry.field(|s| s.load.as_ref()).map_or(Ok(1), |load| raw::bounded(load, "load", 1, SHARE_MAX))?;
     let never = match entry.field(|s| s.pin.as_ref()) {
         None => BTreeSet::new(),
         Some(pin) => raw::pin(pin, hosts)?,
     };
-    Ok(StoreSpec { engine, copies, size_bytes, spread, sync_copies, never })
+    Ok(StoreSpec { engine, copies, size_bytes, spread, sync_copies, never, load })
 }

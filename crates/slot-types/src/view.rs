@@ -206,6 +206,10 @@ pub struct HostLine {
     pub state: HostState,
     /// Masters on it.
     pub masters: u32,
+    /// What they weigh together, by the cluster file.
+    pub masters_load: u64,
+    /// The share of masters' load that it is meant to carry beside others.
+    pub weight: u16,
     /// Replicas on it.
     pub replicas: u32,
     /// Its slots with no copy.
@@ -309,6 +313,8 @@ pub struct HostView {
     pub declared: HostState,
     /// Where its agent listens.
     pub address: SocketAddr,
+    /// The share of masters' load that it is meant to carry beside others.
+    pub weight: u16,
     /// The admitted disk; `None` until its agent is first seen.
     pub incarnation: Option<Incarnation>,
     /// Its latest boot; `None` until its agent is first seen.

@@ -327,3 +327,34 @@ fn faults_of_engines_pins_rates_and_alarms_are_shown_at_their_place() {
         assert!(error.line > 3, "{to}: {error}");
     }
 }
+
+#[test]
+fn a_load_is_of_a_store_and_a_weight_of_a_kind_or_a_host() {
+    let text = |kind: &str, hosts: &str, stores: &str| {
+        format!(
+            "{HEAD}[hosts]\n{TWO}\n{hosts}\n{KIND}{kind}\n[stores]\n\
+             \"s[1-3]\" = {{ engine = \"journal\", copies = 2, spread = \"rack\"{stores} }}\n"
+        )
+    };
+    let weight = |text: &str, name: &str| parse(text, "f").unwrap().hosts[&host(name)].weight;
+    let load = |text: &str, name: &str| parse(text, "f").unwrap().stores[&store(name)].load;
+    let plain = text("", "", "");
+    assert_eq!((weight(&plain, "imap1"), load(&plain, "s1")), (1, 1));
+    let declared = text("weight = 4", "imap2 = { weight = 1000 }", ", load = 3") + "s2 = { load = 1000 }\n";
+    assert_eq!((weight(&declared, "imap1"), weight(&declared, "imap2")), (4, 1_000));
+    assert_eq!((load(&declared, "s1"), load(&declared, "s2")), (3, 1_000));
+    for (wrong, field) in [
+        (text("weight = 0", "", ""), "weight"),
+        (text("", "imap2 = { weight = 1001 }", ""), "weight"),
+        (text("", "", ", load = 0"), "load"),
+        (text("", "", ", load = 1001"), "load"),
+        (text("", "", ", load = -1"), "load"),
+    ] {
+        let problem = fault(&wrong).problem;
+        assert!(
+            matches!(problem, FileProblem::OutOfBounds { what, min: 1, max: 1_000, .. } if what == field),
+            "{problem}"
+        );
+    }
+    assert!(parse(&text("weight = 1.5", "", ""), "f").is_err(), "whole numbers only");
+}

@@ -22,6 +22,7 @@ pub(super) fn host() -> Host {
         back_by: None,
         device: Device::default(),
         reboots: Vec::new(),
+        weight: 1,
         version: 1,
     }
 }

@@ -11,6 +11,10 @@ use std::collections::BTreeSet;
 fn apply(world: &mut World, line: &StoreSpec) {
     let mut file = fleet();
     file.stores.insert(store(1), line.clone());
+    apply_file(world, file);
+}
+
+fn apply_file(world: &mut World, file: FleetSpec) {
     let fleet = Task {
         kind: TaskKind::Fleet,
         store: None,
@@ -35,7 +39,8 @@ fn copies_size_spread_and_pin_change_and_what_was_planned_before_is_void() {
     let task = hand_over(&world, 1, &from, &to);
     let earlier = world.plan(Intent::FailOverSlot { slot: from, to: None }, vec![task]);
     let earlier = world.record(&earlier);
-    let wanted = StoreSpec { copies: 2, size_bytes: 5, spread: Spread::Host, never: [host(4)].into(), ..line() };
+    let wanted =
+        StoreSpec { copies: 2, size_bytes: 5, spread: Spread::Host, never: [host(4)].into(), load: 7, ..line() };
     apply(&mut world, &wanted);
     assert_eq!(world.store(1).spec, wanted);
     assert!(world.approve(earlier, "ben").is_err(), "R14: it was planned for the line before");
@@ -56,6 +61,21 @@ fn what_the_copies_do_not_allow_stays_as_it_was() {
     ] {
         apply(&mut world, &other);
         assert_eq!(world.store(1).spec, line(), "{other:?}");
+    }
+}
+
+#[test]
+fn a_weight_changes_with_the_file_and_the_host_is_another_one_then() {
+    let mut world = World::with_store();
+    let before = world.state.cluster.as_ref().unwrap().hosts.clone();
+    let mut file = fleet();
+    file.stores.insert(store(1), line());
+    file.hosts.get_mut(&host(2)).unwrap().weight = 4;
+    for _ in 0..2 {
+        apply_file(&mut world, file.clone());
+        let now = &world.state.cluster.as_ref().unwrap().hosts;
+        assert_eq!((now[&host(2)].weight, now[&host(2)].version), (4, before[&host(2)].version + 1), "R14, and once");
+        assert_eq!(now[&host(1)], before[&host(1)]);
     }
 }
 

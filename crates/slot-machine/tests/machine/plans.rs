@@ -28,6 +28,7 @@ pub fn spec(copies: usize) -> StoreSpec {
         spread: Spread::Rack,
         sync_copies: 0,
         never: std::collections::BTreeSet::new(),
+        load: 1,
     }
 }
 pub fn task(n: u8, epoch: Epoch, kind: TaskKind, steps: Vec<Step>) -> Task {

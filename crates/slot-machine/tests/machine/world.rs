@@ -446,7 +446,13 @@ pub fn fleet() -> FleetSpec {
         let slots = (1..=2).map(|n| (n, SlotSpec { size_bytes: 1 << 30, address: address(h, n) })).collect();
         (
             host(h),
-            HostSpec { at: Domain(vec!["ny".into(), format!("r{h}")]), address: address(h, 100), slots, fence: None },
+            HostSpec {
+                at: Domain(vec!["ny".into(), format!("r{h}")]),
+                address: address(h, 100),
+                slots,
+                weight: 1,
+                fence: None,
+            },
         )
     });
     FleetSpec {

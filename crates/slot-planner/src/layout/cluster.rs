@@ -9,7 +9,7 @@
 use super::model::*;
 use crate::Inputs;
 use crate::view::View;
-use slot_types::cluster::{Cluster, CopyState, Domain, Host as Declared, HostState, Spread};
+use slot_types::cluster::{Cluster, CopyState, Domain, Host as Declared, HostState, Spread, StoreSpec};
 use slot_types::evidence::Evidence;
 use slot_types::ids::*;
 use slot_types::plan::{Plan, Task, TaskKind};
@@ -60,7 +60,8 @@ pub fn named(cluster: &Cluster, evidence: &Evidence, inputs: &Inputs) -> Named {
             Spread::Host => HOST,
             Spread::Rack => RACK,
         };
-        rows.push((Store { size: store.spec.size_bytes, load: 1, copies: store.spec.copies, level }, at));
+        let StoreSpec { size_bytes: size, load, copies, .. } = store.spec;
+        rows.push((Store { size, load: load.into(), copies, level }, at));
     }
     let mut fleet = Fleet::default();
     let taken = view.used_slots();
@@ -68,6 +69,7 @@ pub fn named(cluster: &Cluster, evidence: &Evidence, inputs: &Inputs) -> Named {
         let used = |slot: &SlotId| taken.get(slot).map_or(0, |store| cluster.stores[*store].spec.size_bytes);
         let mut there = Host::new(0, 0).within(&levels(&racks, host));
         there.state = state(&view, name);
+        there.weight = ORDINARY * u32::from(host.weight);
         there.largest = 0;
         for (slot, spec) in host.slots.iter().map(|(n, spec)| (SlotId::new(name.clone(), *n), spec)) {
             if counted.contains(&slot) {

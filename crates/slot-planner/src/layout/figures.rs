@@ -42,6 +42,8 @@ pub struct Figures {
     pub masters_min: u32,
     /// Load of the masters of the active host with the most.
     pub load_max: u64,
+    /// And of the one with the least.
+    pub load_min: u64,
     /// No layout has less.
     pub load_bound: u64,
     /// All masters' load over all active weight.
@@ -72,7 +74,7 @@ pub struct Survivors {
 }
 
 /// A load per ordinary host, in thousandths.
-pub(super) fn per_ordinary(load: u64, weight: u32) -> u64 {
+pub(crate) fn per_ordinary(load: u64, weight: u32) -> u64 {
     (load * 1_000_000).div_ceil(u64::from(weight.max(1)))
 }
 
@@ -161,6 +163,7 @@ pub fn figures(fleet: &Fleet, layout: &Layout) -> Figures {
         let rest = active.iter().filter(move |host| Some(**host as usize) != heaviest);
         least_level(rest.map(|host| fleet.hosts[*host as usize].weight), load)
     };
+    let own = |host: usize| per_ordinary(tally.load[host], fleet.hosts[host].weight);
     let (worst_loss, worst_survivor) = worst(fleet, layout, &tally, &active);
     let bytes: u128 = tally.bytes.iter().map(|bytes| u128::from(*bytes)).sum();
     let room: u128 = hosts().map(|host| u128::from(fleet.hosts[host].bytes)).sum();
@@ -172,7 +175,8 @@ pub fn figures(fleet: &Fleet, layout: &Layout) -> Figures {
         hosts: u32::try_from(active.len()).unwrap_or(u32::MAX),
         masters_max: hosts().map(|host| tally.masters[host]).max().unwrap_or(0),
         masters_min: hosts().map(|host| tally.masters[host]).min().unwrap_or(0),
-        load_max: hosts().map(|host| per_ordinary(tally.load[host], fleet.hosts[host].weight)).max().unwrap_or(0),
+        load_max: hosts().map(own).max().unwrap_or(0),
+        load_min: hosts().map(own).min().unwrap_or(0),
         load_bound,
         load_mean: (load * 1_000_000).checked_div(weight).unwrap_or(0),
         worst_survivor,

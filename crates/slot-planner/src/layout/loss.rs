@@ -1,10 +1,11 @@
 //! What a loss does: of one host, of a rack, of any two hosts, for every one of them.
 //!
 //! What always holds: everything is counted from the layout; a store's master goes to a copy that is left, and where several are
-//! left to the one whose host is least loaded then, of equals the first; a store of which nothing is left stops. Where a store has
+//! left to the one whose host then bears least for its weight, of equals the first; a store of which nothing is left stops. Where a store has
 //! one copy left this is what [`survivors`](super::survivors) says; where it has more, that one also exchanges heirs along chains,
 //! so it is never worse: here every loss of a fleet is looked at, there one.
 
+use super::figures::per_ordinary;
 use super::model::*;
 
 /// A host with the load that it would have.
@@ -14,7 +15,12 @@ pub struct Fullest {
     pub host: u32,
     /// Load of its masters.
     pub load: u64,
+    /// The same per ordinary host, in thousandths: what is compared.
+    pub level: u64,
 }
+
+/// No host is left.
+const NOBODY: Fullest = Fullest { host: NOWHERE, load: 0, level: 0 };
 
 /// What one loss does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +89,8 @@ impl<'a> Losses<'a> {
     pub fn of(fleet: &'a Fleet, layout: &'a Layout) -> Losses<'a> {
         let tally = Tally::of(fleet, layout);
         let mut order: Vec<u32> = fleet.active().collect();
-        order.sort_unstable_by_key(|host| (std::cmp::Reverse(tally.load[*host as usize]), *host));
+        let level = |host: u32| per_ordinary(tally.load[host as usize], fleet.hosts[host as usize].weight);
+        order.sort_by_cached_key(|host| (std::cmp::Reverse(level(*host)), *host));
         Losses {
             fleet,
             layout,
@@ -99,7 +106,7 @@ impl<'a> Losses<'a> {
     /// The loss of these hosts at once.
     pub fn of_hosts(&mut self, hosts: &[u32]) -> Loss {
         self.take_down(hosts);
-        let mut loss = Loss { fullest: Fullest { host: NOWHERE, load: 0 }, stopped: 0, on_one_copy: 0, moved: 0 };
+        let mut loss = Loss { fullest: NOBODY, stopped: 0, on_one_copy: 0, moved: 0 };
         for (turn, host) in (1..).zip(hosts) {
             for place in 0..self.index.on(*host).len() {
                 let store = self.index.on(*host)[place];
@@ -117,7 +124,7 @@ impl<'a> Losses<'a> {
     pub fn layout_without(&mut self, hosts: &[u32]) -> Layout {
         let mut placed = self.layout.clone();
         self.take_down(hosts);
-        let mut loss = Loss { fullest: Fullest { host: NOWHERE, load: 0 }, stopped: 0, on_one_copy: 0, moved: 0 };
+        let mut loss = Loss { fullest: NOBODY, stopped: 0, on_one_copy: 0, moved: 0 };
         for (turn, host) in (1..).zip(hosts) {
             for place in 0..self.index.on(*host).len() {
                 let store = self.index.on(*host)[place];
@@ -179,21 +186,27 @@ impl<'a> Losses<'a> {
         if master == NOWHERE || !self.is_lost(master) {
             return None;
         }
-        let heir = left().min_by_key(|host| (!self.fleet.hosts[*host as usize].is_active(), self.load[*host as usize]));
+        let load = u64::from(self.fleet.stores[store as usize].load);
+        let heir = left().min_by_key(|host| (!self.fleet.hosts[*host as usize].is_active(), self.level(*host, load)));
         heir.inspect(|heir| {
-            self.load[*heir as usize] += u64::from(self.fleet.stores[store as usize].load);
+            self.load[*heir as usize] += load;
             self.changed.push(*heir);
             loss.moved += 1;
         })
     }
 
+    /// What a host would bear with so much more.
+    fn level(&self, host: u32, more: u64) -> u64 {
+        per_ordinary(self.load[host as usize] + more, self.fleet.hosts[host as usize].weight)
+    }
+
     fn fullest(&self) -> Fullest {
-        let here = |host: u32| Fullest { host, load: self.load[host as usize] };
+        let here = |host: u32| Fullest { host, load: self.load[host as usize], level: self.level(host, 0) };
         let untouched = self.order.iter().find(|host| !self.is_lost(**host)).map(|host| here(*host));
-        let mut fullest = untouched.unwrap_or(Fullest { host: NOWHERE, load: 0 });
+        let mut fullest = untouched.unwrap_or(NOBODY);
         for next in self.changed.iter().map(|host| here(*host)) {
             let active = self.fleet.hosts[next.host as usize].is_active();
-            if active && (next.load > fullest.load || (next.load == fullest.load && next.host < fullest.host)) {
+            if active && (next.level > fullest.level || (next.level == fullest.level && next.host < fullest.host)) {
                 fullest = next;
             }
         }
@@ -239,5 +252,5 @@ impl<'a> Losses<'a> {
 
 /// What makes one loss worse than another.
 pub fn severity(loss: &Loss) -> (u32, u64, u32) {
-    (loss.stopped, loss.fullest.load, loss.on_one_copy)
+    (loss.stopped, loss.fullest.level, loss.on_one_copy)
 }

@@ -14,6 +14,9 @@ pub const HOST: u8 = 0;
 /// Spread level: two copies may not share the innermost domain, `site/rack` as a whole.
 pub const RACK: u8 = 1;
 
+/// The weight of an ordinary host.
+pub const ORDINARY: u32 = 1_000;
+
 /// What may be on a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum State {
@@ -51,7 +54,7 @@ pub struct Host {
     pub slots: u32,
     /// Bytes that a copy which comes may have at most: of its largest slot.
     pub largest: u64,
-    /// Its share of masters, relative to the others'; 1000 is ordinary.
+    /// Its share of masters, relative to the others'; [`ORDINARY`] is ordinary.
     pub weight: u32,
     /// What may be on it.
     pub state: State,
@@ -60,7 +63,7 @@ pub struct Host {
 impl Host {
     /// An active host of ordinary weight, in no named domain.
     pub fn new(bytes: u64, slots: u32) -> Host {
-        Host { domain: [NOWHERE; LEVELS], bytes, slots, largest: u64::MAX, weight: 1000, state: State::Active }
+        Host { domain: [NOWHERE; LEVELS], bytes, slots, largest: u64::MAX, weight: ORDINARY, state: State::Active }
     }
     /// In these domains, innermost first.
     pub fn within(mut self, domains: &[u32]) -> Host {
@@ -111,6 +114,10 @@ pub struct Fleet {
 }
 
 impl Fleet {
+    /// Whether every host and every store is ordinary, so that loads are numbers of masters.
+    pub fn is_ordinary(&self) -> bool {
+        self.hosts.iter().all(|host| host.weight == ORDINARY) && self.stores.iter().all(|store| store.load == 1)
+    }
     /// The places of a store's copies in a layout.
     #[inline]
     pub fn range(&self, store: u32) -> std::ops::Range<usize> {

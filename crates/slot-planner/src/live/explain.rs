@@ -284,7 +284,8 @@ impl<'c, 'a> Judge<'c, 'a> {
                     _ => Vec::new(),
                 };
                 effect.sort_unstable();
-                effect.insert(0, *to);
+                // Only what weighs alike stands for each other.
+                effect.splice(0..0, [*to, fleet.stores[store as usize].load]);
                 all.push((effect, (store, nth)));
             }
         }
@@ -316,16 +317,23 @@ fn can_take(view: &View<'_>, chart: &Chart<'_>, store: u32, (from, to): (u32, u3
 /// In what a host is worse than the best one.
 fn worse(chart: &Chart<'_>, here: &Rank, best: &Rank) -> String {
     let other = chart.host(best.host);
-    let masters = |level: u64| level.div_ceil(1000);
+    let masters = |level: u64| match chart.has_loads {
+        true => format!("a declared load of {}", level_text(level)),
+        false => format!("{} masters", level.div_ceil(ONE_STORE)),
+    };
+    let alone = |level: u64| match chart.has_loads {
+        true => level_text(level),
+        false => level.div_ceil(ONE_STORE).to_string(),
+    };
     let tenths = |ppm: u64| format!("{}.{}%", ppm / 10_000, ppm / 1_000 % 10);
     if here.weighed != best.weighed {
         let (here, there) = (here.weighed.div_ceil(1000), best.weighed.div_ceil(1000));
         format!("by the weights of the cluster file it comes to {here}; {other} comes to {there}")
     } else if here.survivor != best.survivor {
-        let (here, there) = (masters(here.survivor), masters(best.survivor));
-        format!("a host's loss could leave {here} masters on one host; with {other} it is {there}")
+        let (here, there) = (masters(here.survivor), alone(best.survivor));
+        format!("a host's loss could leave {here} on one host; with {other} it is {there}")
     } else if here.masters != best.masters {
-        format!("it would have {} masters, {other} would have {}", masters(here.masters), masters(best.masters))
+        format!("it would have {}, {other} would have {}", masters(here.masters), alone(best.masters))
     } else if here.fill != best.fill {
         format!("it would be {} full, {other} would be {}", tenths(here.fill), tenths(best.fill))
     } else {

@@ -5,10 +5,8 @@
 
 use crate::layout::room::not_survivable;
 use crate::layout::{Figures, Fleet, LEVELS, Layout, NOWHERE, RACK, Wish, figures};
-use slot_types::cluster::{Policy, Weights};
+use slot_types::cluster::{ONE_STORE, Policy, Weights};
 
-/// One store on an ordinary host, as figures count load.
-const ONE_STORE: u64 = 1_000;
 /// One per cent, as figures count bytes.
 const ONE_PER_CENT: u64 = 10_000;
 
@@ -60,7 +58,7 @@ impl Standing {
     fn in_order(&self, copied: u64) -> Merit {
         let Standing { figures, domains, .. } = self;
         let bytes = figures.bytes_max_ppm.max(Wish::default().bytes_ppm);
-        let least = u64::from(u32::MAX - figures.masters_min);
+        let least = u64::MAX - figures.load_min;
         let (broken, domains) = (figures.violations.total(), *domains as u64);
         Merit([broken, domains, figures.worst_survivor, figures.load_max, least, bytes, copied])
     }

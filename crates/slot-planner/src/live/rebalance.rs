@@ -361,8 +361,7 @@ fn way<'a>(
 }
 
 fn draft<'a>(view: &'a View<'a>, made: &Made<'a>, first: &Standing) -> Draft {
-    let mut sheet = Sheet { view, draft: Draft::default(), last: BTreeMap::new(), load: view.masters(), turn: 0 };
-    let before = sheet.load.clone();
+    let mut sheet = Sheet { view, draft: Draft::default(), last: BTreeMap::new(), turn: 0 };
     let (mut copies, mut bytes) = (0usize, 0u64);
     for way in &made.ways {
         let is_built = matches!((&way.hand_over, &way.copy), (Some((_, to)), Some((_, built))) if to == built);
@@ -379,9 +378,9 @@ fn draft<'a>(view: &'a View<'a>, made: &Made<'a>, first: &Standing) -> Draft {
         }
         (copies, bytes) = (copies + 1, bytes.saturating_add(way.bytes()));
     }
-    let Sheet { view, mut draft, load, .. } = sheet;
-    sheet::where_to(view, &before, &load, &mut draft);
-    note_figures(first, &made.after, &mut draft);
+    let Sheet { view, mut draft, .. } = sheet;
+    sheet::where_to(view, None, &mut draft);
+    note_figures(first, &made.after, view.cluster.has_loads(), &mut draft);
     if copies > 0 {
         let moved = sheet::count(copies, "copy moves", "copies move");
         let waves = sheet::count(made.waves.min(copies), "wave", "waves");
@@ -395,7 +394,6 @@ struct Sheet<'a> {
     view: &'a View<'a>,
     draft: Draft,
     last: BTreeMap<&'a StoreName, u16>,
-    load: BTreeMap<HostName, u32>,
     turn: usize,
 }
 
@@ -410,27 +408,25 @@ impl<'a> Sheet<'a> {
         let (view, turn) = (self.view, self.turn);
         self.chain(way, |after| hand_over(view, way.name, way.store, from, to, after, turn));
         self.turn += 1;
-        *self.load.entry(to.host.clone()).or_default() += 1;
-        if let Some(count) = self.load.get_mut(&from.host) {
-            *count = count.saturating_sub(1);
-        }
     }
 }
 
 /// The fleet before the plan and after it.
-fn note_figures(first: &Standing, last: &Standing, draft: &mut Draft) {
-    let masters = |level: u64| level.div_ceil(1000);
+fn note_figures(first: &Standing, last: &Standing, has_loads: bool, draft: &mut Draft) {
     let per_cent = |ppm: u64| ppm.div_ceil(10_000);
     let (before, after) = (&first.figures, &last.figures);
-    draft.note(
-        "EVENNESS",
-        format!(
-            "after the loss of any one host the fullest has at most {} -> {} masters (no layout: {})",
-            masters(before.worst_survivor),
-            masters(after.worst_survivor),
-            masters(after.worst_survivor_bound)
-        ),
-    );
+    let levels = [before.worst_survivor, after.worst_survivor, after.worst_survivor_bound];
+    let text = match has_loads {
+        true => {
+            let [before, after, least] = levels.map(level_text);
+            format!("{before} -> {after} of declared load (no layout: {least})")
+        }
+        false => {
+            let [before, after, least] = levels.map(|level| level.div_ceil(ONE_STORE));
+            format!("{before} -> {after} masters (no layout: {least})")
+        }
+    };
+    draft.note("EVENNESS", format!("after the loss of any one host the fullest has at most {text}"));
     draft.note(
         "EVENNESS",
         format!(

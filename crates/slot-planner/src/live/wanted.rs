@@ -59,7 +59,7 @@ impl Wanted<'_> {
         fleet
     }
 
-    /// How many copies and masters the filled hosts lack.
+    /// How many copies, and what load of masters, the filled hosts lack.
     pub fn lacks(&self, chart: &Chart<'_>, layout: &Layout) -> u64 {
         let filled = self.filled(chart);
         if filled.is_empty() {
@@ -67,12 +67,15 @@ impl Wanted<'_> {
         }
         let fleet = &chart.fleet;
         let tally = Tally::without_pairs(fleet, layout);
-        let lack = |counts: &[u32]| -> u64 {
-            let all = counts.iter().map(|count| u64::from(*count)).sum();
-            let of = |host: &u32| u64::from(share(fleet, *host, all).saturating_sub(counts[*host as usize]));
-            filled.iter().map(of).sum()
+        let copies: Vec<u64> = tally.slots.iter().map(|copies| u64::from(*copies)).collect();
+        let lack = |counts: &[u64], share: &dyn Fn(u32, u64) -> u64| -> u64 {
+            let all = counts.iter().sum();
+            filled.iter().map(|host| share(*host, all).saturating_sub(counts[*host as usize])).sum()
         };
-        lack(&tally.slots) + lack(&tally.masters)
+        let by_bytes = |host: u32, all: u64| u64::from(share(fleet, host, all));
+        let by_weight = |host: u32, all: u64| share_of_load(fleet, host, all);
+        let is_weighed = fleet.hosts.windows(2).any(|two| two[0].weight != two[1].weight);
+        lack(&copies, &by_bytes) + lack(&tally.load, if is_weighed { &by_weight } else { &by_bytes })
     }
 
     /// What a fleet is worth with so much lacking and so many bytes copied.
@@ -91,4 +94,11 @@ fn share(fleet: &Fleet, host: u32, all: u64) -> u32 {
     let whole: u128 = fleet.active().map(bytes).sum();
     let share = (u128::from(all) * bytes(host)).div_ceil(whole.max(1));
     u32::try_from(share).unwrap_or(u32::MAX)
+}
+
+/// Of so much load in all, what a host of its weight is meant to carry.
+fn share_of_load(fleet: &Fleet, host: u32, all: u64) -> u64 {
+    let weight = |host: u32| u128::from(fleet.hosts[host as usize].weight);
+    let whole: u128 = fleet.active().map(weight).sum();
+    u64::try_from((u128::from(all) * weight(host)).div_ceil(whole.max(1))).unwrap_or(u64::MAX)
 }

@@ -1,17 +1,24 @@
-//! What the fullest host leads at least, tried one way after the other: the judges' own count.
+//! What the fullest host bears at least, tried one way after the other: the judges' own count.
 //!
 //! What always holds: no code of the planner's is used.
 
-/// The least that the fullest host leads, over every way to give each of these masters one of its heirs.
-pub fn least_fullest(heirs: &[&[usize]], load: &mut [usize]) -> usize {
-    let Some((first, rest)) = heirs.split_first() else { return load.iter().copied().max().unwrap_or(0) };
+/// What a load comes to on a host of this weight, in thousandths.
+pub fn level(load: usize, weight: usize) -> usize {
+    (load * 1_000).div_ceil(weight)
+}
+
+/// The least that the fullest host bears, over every way to give each of these masters, which weigh so much, one of its heirs.
+pub fn least_fullest(heirs: &[(usize, &[usize])], load: &mut [usize], weight: &[usize]) -> usize {
+    let Some(((master, first), rest)) = heirs.split_first() else {
+        return load.iter().zip(weight).map(|(load, weight)| level(*load, *weight)).max().unwrap_or(0);
+    };
     if first.is_empty() {
-        return least_fullest(rest, load);
+        return least_fullest(rest, load, weight);
     }
     let tried = first.iter().map(|host| {
-        load[*host] += 1;
-        let fullest = least_fullest(rest, load);
-        load[*host] -= 1;
+        load[*host] += master;
+        let fullest = least_fullest(rest, load, weight);
+        load[*host] -= master;
         fullest
     });
     tried.min().unwrap_or(0)

@@ -85,7 +85,9 @@ fn a_changed_line_is_shown_and_what_is_not_in_force_is_said() {
     let same = world.plan(apply(spec.clone())).unwrap_err().to_string();
     assert!(same.contains("not in force: policy alarm"), "{same}");
     let line = spec.stores.get_mut(&store(1)).unwrap();
-    (line.copies, line.size_bytes) = (3, 50);
+    (line.copies, line.size_bytes, line.load) = (3, 50, 5);
+    spec.hosts.get_mut(&host(2)).unwrap().weight = 4;
+    let line = spec.stores.get_mut(&store(1)).unwrap();
     let on: BTreeSet<HostName> = world.cluster.stores[&store(1)].copies.keys().map(|slot| slot.host.clone()).collect();
     let other = world.cluster.hosts.keys().find(|host| !on.contains(*host)).unwrap().clone();
     line.never = BTreeSet::from([other.clone()]);
@@ -94,12 +96,15 @@ fn a_changed_line_is_shown_and_what_is_not_in_force_is_said() {
     assert!(said("CHANGES", "store1: 3 copies wanted, was 2; slotctl rebuild all makes it so"), "{:?}", plan.notes);
     assert!(said("CHANGES", "store1: 50 B reserved on each slot, was 100 B"));
     assert!(said("CHANGES", &format!("store1: never on {other}")));
+    assert!(said("CHANGES", "store1: load 5, was 1"));
+    assert!(said("CHANGES", "imap2 has weight 4, was 1"));
     assert!(said("NOT IN FORCE", "policy alarm"));
     // R14: the yes is to this change of this store as it is now.
     assert!(
         plan.facts.contains_key(&EntityRef::Store(store(1))) && !plan.facts.contains_key(&EntityRef::Store(store(2)))
     );
     world.store_mut(&store(1)).spec = spec.stores[&store(1)].clone();
+    world.host_mut(&host(2)).weight = 4;
     let again = world.plan(apply(spec));
     assert!(matches!(again, Err(Refusal::NothingToDo(_))), "{again:?}");
 }

@@ -1,6 +1,7 @@
 //! The planner as its callers see it: a small fleet, an intent, and the plan or the refusal that comes of it.
 
 mod copies;
+mod declared;
 mod disks;
 mod estimate;
 mod explain;

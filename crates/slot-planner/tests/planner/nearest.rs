@@ -5,6 +5,7 @@
 
 mod made;
 
+use crate::random::declared;
 use crate::world::*;
 use made::*;
 use proptest::prelude::*;
@@ -179,8 +180,10 @@ proptest! {
         sizes in proptest::collection::vec(1u64..1000, 8),
         upsets in proptest::collection::vec((0u8..8, 0usize..6, 0usize..8), 0..4),
         looked_at in 0usize..8,
+        declared in declared(),
     ) {
         let mut world = World::running(hosts, 12, stores, copies);
+        declared.iter().for_each(|declared| world.declare(declared));
         if racks {
             in_racks(&mut world, hosts);
         }
@@ -382,13 +385,18 @@ proptest! {
         stores in 3usize..8,
         trimmed in 0usize..6,
         more in 0usize..3,
+        declared in declared(),
     ) {
         let mut world = World::running(hosts, 8, stores, 2);
+        declared.iter().for_each(|declared| world.declare(declared));
         upset_host(&mut world, 7, &host(trimmed % hosts + 1), &store(1));
-        let file = FleetSpec {
-            hosts: file(hosts, 8, 0, 2).hosts,
-            ..file(hosts, 8, stores + more, 2)
-        };
+        let mut file = file(hosts, 8, stores + more, 2);
+        for (name, known) in &world.cluster.hosts {
+            file.hosts.get_mut(name).unwrap().weight = known.weight;
+        }
+        for (name, known) in &world.cluster.stores {
+            file.stores.get_mut(name).unwrap().load = known.spec.load;
+        }
         let asked = if more == 0 { Intent::EmptyHost(host(2)) } else { Intent::Apply(Box::new(file)) };
         let Ok(plan) = world.plan(asked) else { return Ok(()) };
         let plan = plan.plan();

@@ -32,6 +32,8 @@ pub enum Upset {
     Unwhole(usize, usize, bool),
     Retired(usize, usize),
     Wanted(usize, u8),
+    Load(usize, u16),
+    Weight(usize, u16),
     AllowUnfenced,
 }
 
@@ -56,9 +58,17 @@ pub fn upset() -> impl Strategy<Value = Upset> {
         (n.clone(), n.clone(), n.clone()).prop_map(|(s, c, x)| Upset::Loss(s, c, x)),
         (n.clone(), n.clone(), any::<bool>()).prop_map(|(s, c, g)| Upset::Unwhole(s, c, g)),
         (n.clone(), n.clone()).prop_map(|(s, c)| Upset::Retired(s, c)),
-        (n, 1u8..4).prop_map(|(s, n)| Upset::Wanted(s, n)),
+        (n.clone(), 1u8..4).prop_map(|(s, n)| Upset::Wanted(s, n)),
+        (n.clone(), 1u16..9).prop_map(|(s, load)| Upset::Load(s, load)),
+        (n, 1u16..5).prop_map(|(h, weight)| Upset::Weight(h, weight)),
         Just(Upset::AllowUnfenced),
     ]
+}
+
+/// Loads of stores and weights of hosts, as [`World::declare`] takes them; in half of the cases none.
+pub fn declared() -> impl Strategy<Value = Option<(Vec<u16>, Vec<u16>)>> {
+    let (loads, weights) = (prop::collection::vec(1u16..6, 8), prop::collection::vec(1u16..4, 7));
+    prop::option::of((loads, weights))
 }
 
 pub fn apply(world: &mut World, upset: &Upset) {
@@ -122,6 +132,8 @@ pub fn apply(world: &mut World, upset: &Upset) {
             world.cluster.loss_cases.insert(LossCaseId(*x as u64), case);
         }
         Upset::Unwhole(..) | Upset::Retired(..) | Upset::Wanted(..) => copies(world, upset),
+        Upset::Load(s, load) => world.store_mut(&name(s)).spec.load = *load,
+        Upset::Weight(h, weight) => world.host_mut(&pick_host(h)).weight = *weight,
         Upset::AllowUnfenced => world.cluster.policy.allow_unfenced = true,
     }
 }

@@ -260,7 +260,8 @@ fn quality(world: &World) -> (usize, u64, u64, u64, u64) {
     let names: Vec<&HostName> = world.cluster.hosts.keys().collect();
     for (rack, host) in (0..).zip(world.cluster.hosts.values()) {
         let bytes = host.slots.values().map(|slot| slot.size_bytes).sum();
-        fleet.hosts.push(layout::Host::new(bytes, u32::try_from(host.slots.len()).unwrap()).within(&[rack]));
+        let there = layout::Host::new(bytes, u32::try_from(host.slots.len()).unwrap()).within(&[rack]);
+        fleet.hosts.push(layout::Host { weight: layout::ORDINARY * u32::from(host.weight), ..there });
     }
     let number = |slot: &SlotId| u32::try_from(names.binary_search(&&slot.host).unwrap()).unwrap();
     let stores = world.cluster.stores.values().map(|store| {
@@ -268,12 +269,12 @@ fn quality(world: &World) -> (usize, u64, u64, u64, u64) {
         let others = store.copies.keys().filter(|slot| *slot != master);
         let hosts: Vec<u32> = std::iter::once(master).chain(others).map(number).collect();
         let (size, copies) = (store.spec.size_bytes.max(1), u8::try_from(hosts.len()).unwrap());
-        (layout::Store { size, load: 1, copies, level: RACK }, hosts)
+        (layout::Store { size, load: store.spec.load.into(), copies, level: RACK }, hosts)
     });
     let stores: Vec<(layout::Store, Vec<u32>)> = stores.collect();
     let layout = Layout::of(&mut fleet, stores.iter().map(|(store, hosts)| (*store, hosts.as_slice())));
     let found = figures(&fleet, &layout);
-    let least = u64::from(u32::MAX - found.masters_min);
+    let least = u64::MAX - found.load_min;
     let domains = not_survivable(&fleet, &layout, RACK).len();
     (domains, found.worst_survivor, found.load_max, least, found.bytes_max_ppm.max(1_010_000))
 }

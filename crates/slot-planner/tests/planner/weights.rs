@@ -3,15 +3,40 @@
 //! What always holds: the judge counts masters, survivors, racks and bytes from where copies are, and adds them up as the file weighs
 //! them; it asks nothing of the planner. There is room everywhere, so a rack could be lost unless a store lives in it alone.
 
-use crate::fullest::least_fullest;
+use crate::fullest::{least_fullest, level};
 use crate::world::*;
 use slot_types::cluster::*;
 use slot_types::ids::*;
 use slot_types::plan::{Budget, Intent, Plan, Scope, TaskKind};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// By store: its size, and the numbers of its copies' hosts, the master's first.
-type Fleet = BTreeMap<StoreName, (u64, Vec<usize>)>;
+/// A store: its size, what its master weighs, and the numbers of its copies' hosts, the master's first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Placed {
+    size: u64,
+    load: usize,
+    on: Vec<usize>,
+}
+type Fleet = BTreeMap<StoreName, Placed>;
+
+/// The numbers of hosts, and the weights of all.
+struct Hosts {
+    numbers: Vec<usize>,
+    weights: Vec<usize>,
+}
+
+impl Hosts {
+    /// All but the first few.
+    fn of(world: &World, first: usize) -> Hosts {
+        Hosts { numbers: (first..world.cluster.hosts.len()).collect(), weights: world.weights()[1..].to_vec() }
+    }
+    fn iter(&self) -> std::slice::Iter<'_, usize> {
+        self.numbers.iter()
+    }
+    fn len(&self) -> usize {
+        self.numbers.len()
+    }
+}
 
 const WEIGHTS: [&str; 5] = ["domain", "survivor", "masters", "bytes", "moved"];
 
@@ -41,7 +66,8 @@ fn number(host: &HostName) -> usize {
     host.as_str().trim_start_matches("imap").parse::<usize>().unwrap() - 1
 }
 
-/// Some hosts, two in each rack, and stores of two or three copies that ask for different hosts.
+/// Some hosts, two in each rack, and stores of two or three copies that ask for different hosts; in every third fleet of two, and
+/// with declared loads and weights.
 fn small(seed: u64, least: usize) -> World {
     let mut dice = Dice(seed);
     let hosts = least + dice.below(3);
@@ -53,7 +79,7 @@ fn small(seed: u64, least: usize) -> World {
     let mut used = vec![0u16; hosts + 1];
     for n in 1..=3 + dice.below(8) {
         let mut left: Vec<usize> = (1..=hosts).collect();
-        let copies = 2 + dice.below(2);
+        let copies = 2 + dice.below(2) * usize::from(seed % 3 != 1);
         let on: Vec<usize> = (0..copies).map(|_| left.remove(dice.below(left.len()))).collect();
         let slots: Vec<SlotId> = on
             .into_iter()
@@ -66,6 +92,10 @@ fn small(seed: u64, least: usize) -> World {
         let spec = StoreSpec { copies: copies as u8, size_bytes, spread: Spread::Host, ..spec.clone() };
         world.add_store(&store(n), &spec, &slots);
     }
+    if seed % 3 == 1 {
+        let mut draws = |below| (0..8).map(|_| 1 + dice.below(below) as u16).collect();
+        world.declare(&(draws(5), draws(3)));
+    }
     world.see_all();
     world
 }
@@ -74,38 +104,38 @@ fn fleet(world: &World) -> Fleet {
     let of = |(name, store): (&StoreName, &Store)| {
         let master = store.master.clone().unwrap();
         let others = store.copies.keys().filter(|slot| **slot != master).map(|slot| number(&slot.host));
-        (name.clone(), (store.spec.size_bytes, std::iter::once(number(&master.host)).chain(others).collect()))
+        let on = std::iter::once(number(&master.host)).chain(others).collect();
+        (name.clone(), Placed { size: store.spec.size_bytes, load: store.spec.load.into(), on })
     };
     world.cluster.stores.iter().map(of).collect()
 }
 
-/// What a fleet on these hosts comes to, in thousandths of a weight.
-fn sum(hosts: &[usize], fleet: &Fleet, weights: &Weights) -> u64 {
-    let top = hosts.iter().max().unwrap() + 1;
+/// What a fleet on these hosts comes to, in thousandths of a weight; what no layout of it can avoid included.
+fn sum(hosts: &Hosts, fleet: &Fleet, weights: &Weights) -> u64 {
+    let top = hosts.weights.len();
     let (mut load, mut bytes) = (vec![0; top], vec![0u64; top]);
-    for (size, on) in fleet.values() {
-        load[on[0]] += 1;
+    for Placed { size, load: master, on } in fleet.values() {
+        load[on[0]] += master;
         on.iter().for_each(|host| bytes[*host] += size);
     }
     let after = hosts.iter().map(|lost| {
-        let led = fleet.values().filter(|(_, on)| on[0] == *lost);
-        let heirs: Vec<&[usize]> = led.map(|(_, on)| &on[1..]).collect();
+        let led = fleet.values().filter(|placed| placed.on[0] == *lost);
+        let heirs: Vec<(usize, &[usize])> = led.map(|placed| (placed.load, &placed.on[1..])).collect();
         let mut left = load.clone();
         left[*lost] = 0;
-        least_fullest(&heirs, &mut left)
+        least_fullest(&heirs, &mut left, &hosts.weights)
     });
-    let most = *load.iter().max().unwrap();
-    let (most, worst) = (most as u64, after.max().unwrap().max(most) as u64);
-    let (all, count) = (fleet.len() as u64, hosts.len() as u64);
+    let most = load.iter().zip(&hosts.weights).map(|(load, weight)| level(*load, *weight)).max().unwrap();
+    let worst = after.max().unwrap().max(most);
     let room: u64 = bytes.iter().sum();
-    let fullest = (bytes.iter().max().unwrap() * count * 1_000_000).div_ceil(room);
+    let fullest = (bytes.iter().max().unwrap() * hosts.len() as u64 * 1_000_000).div_ceil(room);
     let rack = |host: &usize| host / 2;
     let lives_in = |on: &[usize]| Some(rack(&on[0])).filter(|first| on.iter().all(|host| rack(host) == *first));
-    let racks: BTreeSet<usize> = fleet.values().filter_map(|(_, on)| lives_in(on)).collect();
+    let racks: BTreeSet<usize> = fleet.values().filter_map(|placed| lives_in(&placed.on)).collect();
     let parts = [
         (weights.domain, 1_000 * racks.len() as u64),
-        (weights.survivor, 1_000 * (worst - all.div_ceil(count - 1))),
-        (weights.masters, 1_000 * (most - all.div_ceil(count))),
+        (weights.survivor, worst as u64),
+        (weights.masters, most as u64),
         (weights.bytes, (fullest - 1_000_000) / 10),
     ];
     parts.iter().map(|(weight, units)| u64::from(*weight) * units).sum()
@@ -125,12 +155,12 @@ fn moved(world: &World, slot: &SlotId, weights: &Weights) -> (usize, BTreeMap<us
     world.cluster.policy.weights = Some(*weights);
     let plan = world.plan(Intent::MoveCopy { slot: slot.clone(), to: None }).unwrap();
     let (name, to) = built(plan.plan()).remove(0);
-    let (hosts, now) = ((0..world.cluster.hosts.len()).collect::<Vec<_>>(), fleet(&world));
-    let at = now[&name].1.iter().position(|host| *host == number(&slot.host)).unwrap();
-    let others = hosts.iter().filter(|host| !now[&name].1.contains(host));
+    let (hosts, now) = (Hosts::of(&world, 0), fleet(&world));
+    let at = now[&name].on.iter().position(|host| *host == number(&slot.host)).unwrap();
+    let others = hosts.iter().filter(|host| !now[&name].on.contains(host));
     let weighed = others.map(|host| {
         let mut then = now.clone();
-        then.get_mut(&name).unwrap().1[at] = *host;
+        then.get_mut(&name).unwrap().on[at] = *host;
         (*host, sum(&hosts, &then, weights))
     });
     (to, weighed.collect())
@@ -181,16 +211,16 @@ fn copies_that_leave_or_were_lost_go_where_the_weights_say() {
         };
         let Ok(plan) = world.plan(intent) else { continue };
         let first = usize::from(seed % 2 == 0);
-        let hosts: Vec<usize> = (first..world.cluster.hosts.len()).collect();
+        let hosts = Hosts::of(&world, first);
         let mut then = world.clone();
         then.complete(plan.plan());
         let now = fleet(&then);
         for (name, to) in built(plan.plan()) {
             copies += 1;
-            let at = now[&name].1.iter().position(|host| *host == to).unwrap();
-            for host in hosts.iter().filter(|host| !now[&name].1.contains(host)) {
+            let at = now[&name].on.iter().position(|host| *host == to).unwrap();
+            for host in hosts.iter().filter(|host| !now[&name].on.contains(host)) {
                 let mut other = now.clone();
-                other.get_mut(&name).unwrap().1[at] = *host;
+                other.get_mut(&name).unwrap().on[at] = *host;
                 let (here, there) = (sum(&hosts, &now, &weights), sum(&hosts, &other, &weights));
                 assert!(here <= there, "seed {seed}, {name} on {to}: {here}, on {host}: {there}");
             }
@@ -208,10 +238,13 @@ fn a_new_store_goes_where_the_weights_say() {
         for (one, this) in WEIGHTS.into_iter().flat_map(|one| [(one, 0), (one, 400)]) {
             let mut world = small(seed, 4);
             let weights = weights(one, this, 10);
-            let hosts: Vec<usize> = (0..world.cluster.hosts.len()).collect();
+            let hosts = Hosts::of(&world, 0);
             let mut file = file(hosts.len(), 24, 1, 2);
             let spec = StoreSpec { size_bytes: 300, spread: Spread::Host, ..file.stores[&store(1)].clone() };
-            file.hosts.iter_mut().for_each(|(name, spec)| spec.at = world.cluster.hosts[name].at.clone());
+            for (name, line) in &mut file.hosts {
+                let known = &world.cluster.hosts[name];
+                (line.at, line.weight) = (known.at.clone(), known.weight);
+            }
             file.stores = world.cluster.stores.iter().map(|(name, store)| (name.clone(), store.spec.clone())).collect();
             file.stores.insert(store(99), spec);
             file.policy.weights = Some(weights);
@@ -219,13 +252,13 @@ fn a_new_store_goes_where_the_weights_say() {
             let plan = world.plan(Intent::Apply(Box::new(file))).unwrap();
             world.complete(plan.plan());
             let now = fleet(&world);
-            let on = &now[&store(99)].1;
+            let on = &now[&store(99)].on;
             let mut least = u64::MAX;
             for (master, replica) in
                 hosts.iter().flat_map(|a| hosts.iter().map(move |b| (*a, *b))).filter(|(a, b)| a != b)
             {
                 let mut then = before.clone();
-                then.insert(store(99), (300, vec![master, replica]));
+                then.insert(store(99), Placed { size: 300, load: 1, on: vec![master, replica] });
                 least = least.min(sum(&hosts, &then, &weights));
             }
             assert_eq!(sum(&hosts, &now, &weights), least, "seed {seed}, by {weights:?}: {on:?}");
@@ -240,7 +273,7 @@ fn a_new_store_goes_where_the_weights_say() {
 /// Carries plans out until there is none; then no single move onto these hosts weighs less.
 fn evened(mut world: World, intent: &Intent, onto: &BTreeSet<usize>, weights: &Weights) -> Fleet {
     world.cluster.policy.weights = Some(*weights);
-    let hosts: Vec<usize> = (0..world.cluster.hosts.len()).collect();
+    let hosts = Hosts::of(&world, 0);
     let start = sum(&hosts, &fleet(&world), weights);
     for plans in 0.. {
         assert!(plans < 16, "{intent}: it goes on and on");
@@ -250,13 +283,13 @@ fn evened(mut world: World, intent: &Intent, onto: &BTreeSet<usize>, weights: &W
         assert!(sum(&hosts, &fleet(&world), weights) <= before, "{intent}: a plan that weighs more");
     }
     let now = fleet(&world);
-    let held = |fleet: &Fleet, host: usize| fleet.values().filter(|(_, on)| on.contains(&host)).count();
-    let share = now.values().map(|(_, on)| on.len()).sum::<usize>().div_ceil(hosts.len());
+    let held = |fleet: &Fleet, host: usize| fleet.values().filter(|placed| placed.on.contains(&host)).count();
+    let share = now.values().map(|placed| placed.on.len()).sum::<usize>().div_ceil(hosts.len());
     let here = sum(&hosts, &now, weights);
-    for (name, (_, on)) in &now {
+    for (name, Placed { on, .. }) in &now {
         for (nth, host) in (0..on.len()).flat_map(|nth| onto.iter().map(move |host| (nth, *host))) {
             let mut then = now.clone();
-            let copies = &mut then.get_mut(name).unwrap().1;
+            let copies = &mut then.get_mut(name).unwrap().on;
             match on.iter().position(|other| *other == host) {
                 // It has the copy: it leads.
                 Some(at) => copies.swap(0, at),

@@ -41,6 +41,7 @@ pub fn file(hosts: usize, slots: u16, stores: usize, copies: u8) -> FleetSpec {
         slots: (1..=slots)
             .map(|s| (s, SlotSpec { size_bytes: 1000, address: format!("10.20.{n}.{s}:7430").parse().unwrap() }))
             .collect(),
+        weight: 1,
         fence: None,
     };
     let spec = StoreSpec {
@@ -50,6 +51,7 @@ pub fn file(hosts: usize, slots: u16, stores: usize, copies: u8) -> FleetSpec {
         spread: Spread::Rack,
         sync_copies: 0,
         never: std::collections::BTreeSet::new(),
+        load: 1,
     };
     FleetSpec {
         unused: std::collections::BTreeSet::new(),
@@ -130,6 +132,7 @@ impl World {
                 back_by: None,
                 device: slot_types::fence::Device { spec: spec.fence.clone(), ..Default::default() },
                 reboots: Vec::new(),
+                weight: spec.weight,
                 version: 10 + u64::from(number),
             };
             self.cluster.hosts.entry(name.clone()).or_insert(known);
@@ -168,6 +171,18 @@ impl World {
             version: 40,
         };
         self.cluster.stores.insert(name.clone(), known);
+    }
+
+    /// Declares loads of stores and weights of hosts, in the order of their names; the draws are used over and over.
+    pub fn declare(&mut self, (loads, weights): &(Vec<u16>, Vec<u16>)) {
+        self.cluster.stores.values_mut().zip(loads.iter().cycle()).for_each(|(store, load)| store.spec.load = *load);
+        self.cluster.hosts.values_mut().zip(weights.iter().cycle()).for_each(|(host, weight)| host.weight = *weight);
+    }
+
+    /// The weights of hosts imap1, imap2 and so on; the number 0 is nobody's.
+    pub fn weights(&self) -> Vec<usize> {
+        let of = |n| self.cluster.hosts.get(&host(n)).map_or(1, |host| host.weight.into());
+        (0..=self.cluster.hosts.len()).map(of).collect()
     }
 
     /// Everything is seen as the cluster says it is, half a second ago.
@@ -262,8 +277,11 @@ impl World {
                         self.add_hosts(file);
                         for (name, spec) in &file.hosts {
                             let host = self.host_mut(name);
-                            (host.at, host.address) = (spec.at.clone(), spec.address);
+                            (host.at, host.address, host.weight) = (spec.at.clone(), spec.address, spec.weight);
                             host.slots.extend(spec.slots.clone());
+                        }
+                        for (name, line) in &file.stores {
+                            self.cluster.stores.entry(name.clone()).and_modify(|known| known.spec = line.clone());
                         }
                     }
                 }

@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 
 /// The same from the definition, with nothing kept between two losses.
 fn slowly(fleet: &Fleet, layout: &Layout, lost: &[u32]) -> Loss {
+    // In thousandths of a store of load 1 on a host of weight 1,000.
+    let level = |host: u32, load: u64| (load * 1_000_000).div_ceil(u64::from(fleet.hosts[host as usize].weight));
     let mut load: BTreeMap<u32, u64> =
         fleet.active().filter(|host| !lost.contains(host)).map(|host| (host, 0)).collect();
     let stores = || (0..).zip(&fleet.stores).map(|(number, store)| (layout.copies(fleet, number), store));
@@ -30,22 +32,34 @@ fn slowly(fleet: &Fleet, layout: &Layout, lost: &[u32]) -> Loss {
         stopped += u32::from(left.is_empty());
         on_one_copy += u32::from(hit && left.len() == 1);
         if lost.contains(&copies[0])
-            && let Some(heir) = left.iter().min_by_key(|host| load[*host])
+            && let Some(heir) =
+                left.iter().min_by_key(|host| level(**host, load[*host] + u64::from(fleet.stores[store].load)))
         {
             *load.get_mut(heir).unwrap() += u64::from(fleet.stores[store].load);
             moved += 1;
         }
     }
-    let (host, load) = load.iter().map(|(h, l)| (*h, *l)).max_by_key(|(h, l)| (*l, std::cmp::Reverse(*h))).unwrap();
-    Loss { fullest: slot_planner::layout::loss::Fullest { host, load }, stopped, on_one_copy, moved }
+    let most = |(host, load): (&u32, &u64)| (level(*host, *load), std::cmp::Reverse(*host));
+    let (host, load) = load.iter().max_by_key(|one| most(*one)).map(|(host, load)| (*host, *load)).unwrap();
+    let level = level(host, load);
+    Loss { fullest: slot_planner::layout::loss::Fullest { host, load, level }, stopped, on_one_copy, moved }
 }
 
 fn any_fleet() -> impl Strategy<Value = (Fleet, Layout)> {
     let store = prop::sample::subsequence((0u32..6).collect::<Vec<_>>(), 1..4).prop_shuffle();
-    prop::collection::vec(store, 1..24).prop_map(|stores| {
-        let stores: Vec<(u64, u8, &[u32])> = stores.iter().map(|at| (1, HOST, at.as_slice())).collect();
-        fleet(&[(0, 99, 99), (0, 99, 99), (1, 99, 99), (1, 99, 99), (2, 99, 99), (2, 99, 99)], &stores)
-    })
+    let stores = prop::collection::vec(store, 1..24);
+    (stores, any::<bool>(), prop::collection::vec(1u32..6, 24), prop::collection::vec(1u32..4, 6)).prop_map(
+        |(stores, declared, loads, weights)| {
+            let stores: Vec<(u64, u8, &[u32])> = stores.iter().map(|at| (1, HOST, at.as_slice())).collect();
+            let hosts = [(0, 99, 99), (0, 99, 99), (1, 99, 99), (1, 99, 99), (2, 99, 99), (2, 99, 99)];
+            let (mut fleet, layout) = fleet(&hosts, &stores);
+            if declared {
+                fleet.stores.iter_mut().zip(loads).for_each(|(store, load)| store.load = load);
+                fleet.hosts.iter_mut().zip(weights).for_each(|(host, weight)| host.weight = weight * ORDINARY);
+            }
+            (fleet, layout)
+        },
+    )
 }
 
 proptest! {

@@ -131,6 +131,7 @@ mod tests {
             back_by: None,
             device: slot_types::fence::Device::default(),
             reboots: Vec::new(),
+            weight: 1,
             version: 1,
         };
         cluster.hosts.insert(host(), known);

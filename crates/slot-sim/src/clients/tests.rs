@@ -45,6 +45,7 @@ impl Toy {
             spread: Spread::Host,
             sync_copies: 0,
             never: std::collections::BTreeSet::new(),
+            load: 1,
         };
         let store_state = Store {
             spec,

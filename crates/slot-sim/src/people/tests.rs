@@ -32,6 +32,7 @@ fn spec() -> StoreSpec {
         spread: Spread::Host,
         sync_copies: 0,
         never: std::collections::BTreeSet::new(),
+        load: 1,
     }
 }
 
@@ -75,6 +76,7 @@ impl Toy {
                 back_by: None,
                 device: slot_types::fence::Device::default(),
                 reboots: Vec::new(),
+                weight: 1,
                 version: 1,
             };
             cluster.hosts.insert(host(n), known);

@@ -19,6 +19,7 @@ fn cluster(master: Option<SlotId>, n: u64) -> Cluster {
         spread: Spread::Host,
         sync_copies: 0,
         never: std::collections::BTreeSet::new(),
+        load: 1,
     };
     let made = Store {
         spec,

@@ -23,6 +23,8 @@ pub struct StoreSpec {
     pub sync_copies: u8,
     /// Hosts that never hold a copy of it.
     pub never: BTreeSet<HostName>,
+    /// What its master weighs beside others; 1 is ordinary. Declared, never measured.
+    pub load: u16,
 }
 
 /// What two copies of a store may not share.

@@ -43,6 +43,7 @@ pub(crate) struct RawHost {
     pub(crate) at: Option<Spanned<String>>,
     pub(crate) address: Option<Spanned<String>>,
     pub(crate) kind: Option<Spanned<String>>,
+    pub(crate) weight: Option<Spanned<i64>>,
     pub(crate) fence: Option<RawFence>,
 }
 
@@ -51,6 +52,7 @@ pub(crate) struct RawHost {
 pub(crate) struct RawKind {
     pub(crate) slots: Spanned<i64>,
     pub(crate) slot: RawSlot,
+    pub(crate) weight: Option<Spanned<i64>>,
     pub(crate) fence: Option<RawFence>,
 }
 
@@ -69,6 +71,7 @@ pub(crate) struct RawStore {
     pub(crate) copies: Option<Spanned<i64>>,
     pub(crate) spread: Option<Spanned<String>>,
     pub(crate) size: Option<Spanned<String>>,
+    pub(crate) load: Option<Spanned<i64>>,
     pub(crate) sync_copies: Option<Spanned<i64>>,
     pub(crate) pin: Option<Spanned<String>>,
 }

@@ -100,6 +100,8 @@ pub struct StoreLine {
     pub live: Seen<u32>,
     /// Copies the cluster file asks for.
     pub copies: u8,
+    /// What its master weighs beside others, by the cluster file.
+    pub load: u16,
     /// The slots of its other copies.
     pub others: Vec<SlotId>,
     /// Of its replicas: the furthest behind, in records.

@@ -3,7 +3,7 @@
 //! What always holds: nothing here is a plan and nothing is promised; it is the planner's own choice on what is seen at one
 //! moment, so it changes with what is seen.
 
-use crate::cluster::{Cluster, Domain, Host};
+use crate::cluster::{Cluster, Domain, Host, ONE_STORE};
 use crate::evidence::Seen;
 use crate::ids::*;
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -71,6 +71,24 @@ pub struct Fullest {
     pub before: u32,
     /// Masters it would have.
     pub after: u32,
+    /// What they weigh; `None` where the cluster file declares neither loads nor weights.
+    pub load: Option<LoadThen>,
+}
+
+impl Fullest {
+    /// What losses are compared by: the load over the host's weight, in thousandths.
+    fn level(&self) -> u64 {
+        self.load.map_or(u64::from(self.after) * ONE_STORE, |load| load.after_milli)
+    }
+}
+
+/// The declared load of a host's masters over its weight, before and after, in thousandths of an ordinary master on an ordinary host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub struct LoadThen {
+    /// Of what it has.
+    pub before_milli: u64,
+    /// Of what it would have.
+    pub after_milli: u64,
 }
 
 /// Where one lost master would go.
@@ -116,7 +134,7 @@ pub struct Loss {
     pub short: Vec<StoreName>,
     /// Stores with a copy there that have no live copy already.
     pub down_already: Vec<StoreName>,
-    /// The host with the most masters afterwards; `None` when no master moves.
+    /// The host with the most masters afterwards, by declared load where there is any; `None` when no master moves.
     pub fullest: Option<Fullest>,
     /// Stores that are served afterwards.
     pub served: u32,
@@ -164,7 +182,7 @@ pub struct LossLine {
     pub single: u32,
     /// Stores that would refuse writes (R24).
     pub short: u32,
-    /// The host with the most masters afterwards; `None` when no master moves.
+    /// The host with the most masters afterwards, by declared load where there is any; `None` when no master moves.
     pub fullest: Option<Fullest>,
     /// Stores that are served afterwards.
     pub served: u32,
@@ -177,7 +195,7 @@ pub struct LossLine {
 impl LossLine {
     /// The worse of two losses compares higher: stores that stop, then those that refuse writes, then the fullest survivor.
     pub fn severity(&self) -> impl Ord + use<> {
-        let fullest = self.fullest.as_ref().map_or(0, |f| f.after);
+        let fullest = self.fullest.as_ref().map_or(0, Fullest::level);
         (self.stops, self.short, fullest, self.masters, self.single, Reverse(self.lost.clone()))
     }
 

@@ -41,6 +41,8 @@ pub struct Full {
     pub host: String,
     /// Load of its masters.
     pub load: u64,
+    /// The same over its weight, 1 being ordinary: what is compared.
+    pub load_over_weight: f64,
 }
 
 /// Any two hosts at once.
@@ -72,14 +74,18 @@ pub struct PairRow {
 impl Risk {
     /// The worst of some losses; of equals the first.
     pub fn worst(rows: &[LossRow]) -> Option<&LossRow> {
-        let load = |row: &LossRow| row.fullest.as_ref().map_or(0, |full| full.load);
-        rows.iter().rev().max_by_key(|row| (row.stops, load(row), row.single))
+        let load = |row: &LossRow| row.fullest.as_ref().map_or(0.0, |full| full.load_over_weight);
+        let worse = |a: &LossRow, b: &LossRow| {
+            (a.stops.cmp(&b.stops)).then(load(a).total_cmp(&load(b))).then(a.single.cmp(&b.single))
+        };
+        rows.iter().rev().max_by(|a, b| worse(a, b))
     }
 }
 
 fn fullest(loaded: &Loaded, loss: &Loss) -> Option<Full> {
     let full = loss.fullest;
-    (full.host != NOWHERE).then(|| Full { host: loaded.host(full.host).to_owned(), load: full.load })
+    let load_over_weight = full.level as f64 / 1e3;
+    (full.host != NOWHERE).then(|| Full { host: loaded.host(full.host).to_owned(), load: full.load, load_over_weight })
 }
 
 /// Looks at every single loss, and at every pair.

@@ -26,7 +26,11 @@ fn stop(n: u32) -> String {
 }
 
 fn full(fullest: Option<&Full>) -> String {
-    fullest.map_or("-".into(), |full| format!("{} on {}", full.load, full.host))
+    let over = |full: &Full| match full.load_over_weight == full.load as f64 {
+        true => String::new(),
+        false => format!(", {} over its weight", full.load_over_weight),
+    };
+    fullest.map_or("-".into(), |full| format!("{} on {}{}", full.load, full.host, over(full)))
 }
 
 fn loss(stops: u32, moves: u32, single: u32, fullest: Option<&Full>) -> Vec<String> {

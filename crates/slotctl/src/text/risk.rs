@@ -4,6 +4,7 @@
 
 use super::layout::*;
 use crate::asks::Pairs;
+use slot_types::cluster::level_text;
 use slot_types::evidence::Seen;
 use slot_types::ids::{HostName, StoreName};
 use slot_types::view::*;
@@ -34,7 +35,7 @@ pub fn table(view: &RisksView, pairs: &Pairs, confirmed: Option<bool>) -> String
             line.stops.to_string(),
             line.short.to_string(),
             line.single.to_string(),
-            line.fullest.as_ref().map_or("-".into(), |f| format!("{} on {}", f.after, f.host)),
+            line.fullest.as_ref().map_or("-".into(), |f| format!("{} on {}{}", f.after, f.host, load(f))),
             coordinators.join(" "),
         ]);
     }
@@ -95,12 +96,21 @@ fn summary(line: &LossLine) -> Vec<String> {
     parts
 }
 
-/// `23 on imap7 (+15 %)`.
+/// `, load 31.5`, where loads are declared.
+fn load(fullest: &Fullest) -> String {
+    fullest.load.map_or_else(String::new, |load| format!(", load {}", level_text(load.after_milli)))
+}
+
+/// `23 on imap7 (+15 %)`; where loads are declared it is these that grow: `23 on imap7, load 31.5 (+26 %)`.
 fn growth(fullest: &Fullest) -> String {
-    let Fullest { host, before, after } = fullest;
+    let (before, after) = match fullest.load {
+        Some(load) => (load.before_milli, load.after_milli),
+        None => (fullest.before.into(), fullest.after.into()),
+    };
+    let there = format!("{} on {}{}", fullest.after, fullest.host, load(fullest));
     match before {
-        0 => format!("{after} on {host}"),
-        _ => format!("{after} on {host} (+{} %)", u64::from(after.saturating_sub(*before)) * 100 / u64::from(*before)),
+        0 => there,
+        _ => format!("{there} (+{} %)", after.saturating_sub(before) * 100 / before),
     }
 }
 

@@ -20,7 +20,9 @@ pub fn host(view: &HostView) -> String {
         (Seen::Known { age_ms, .. }, true) => format!("SILENT for {}", span(*age_ms)),
         (Seen::Unknown { reason }, _) => format!("NEVER SEEN: {reason}"),
     };
-    let mut text = join(&format!("{}   ", view.host), &[view.declared.to_string(), seen, format!("at {}", view.at)]);
+    let mut what = vec![view.declared.to_string(), seen, format!("at {}", view.at)];
+    what.extend((view.weight != 1).then(|| format!("weight {}", view.weight)));
+    let mut text = join(&format!("{}   ", view.host), &what);
     text.push('\n');
     text += &format!("agent        {}\n", view.address);
     let or_unseen = |value: Option<String>| value.unwrap_or_else(|| "not seen yet".into());
@@ -195,6 +197,9 @@ pub fn store(view: &StoreView) -> String {
         format!("{} each", bytes(spec.size_bytes)),
         format!("acknowledged after {}", count(u64::from(spec.sync_copies), "replica")),
     ];
+    if spec.load != 1 {
+        asked.push(format!("load {}", spec.load));
+    }
     if !spec.never.is_empty() {
         asked.push(format!("never on {}", spec.never.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")));
     }

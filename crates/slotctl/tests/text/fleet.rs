@@ -16,6 +16,7 @@ fn store_line(n: u16) -> StoreLine {
         served: known(true, 0),
         live: known(2, 0),
         copies: 2,
+        load: 1,
         others: vec![slot(7, n)],
         worst_lag_records: known(0, 900),
         oldest_stamp_ms: known(95_000, 900),

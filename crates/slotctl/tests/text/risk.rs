@@ -2,6 +2,7 @@
 
 use super::fixtures::*;
 use slot_types::cluster::Domain;
+use slot_types::evidence::Seen;
 use slot_types::ids::*;
 use slot_types::view::*;
 use slotctl::asks::{Full, PairRow, Pairs};
@@ -34,7 +35,7 @@ pub fn risks_view() -> RisksView {
 }
 
 pub fn pairs() -> Pairs {
-    let full = Full { host: "imap9".into(), load: 31 };
+    let full = Full { host: "imap9".into(), load: 31, load_over_weight: 31.0 };
     let hosts = ["imap3".to_owned(), "imap7".to_owned()];
     Pairs {
         looked_at: 66,
@@ -64,7 +65,7 @@ pub fn risk_view() -> RiskView {
                 single: vec![store(4), store(17), store(23)],
                 short: vec![store(23)],
                 down_already: vec![store(90)],
-                fullest: Some(Fullest { host: host(5), before: 20, after: 22 }),
+                fullest: Some(Fullest { host: host(5), before: 20, after: 22, load: None }),
                 served: 237,
                 stores: 240,
             },
@@ -73,6 +74,51 @@ pub fn risk_view() -> RiskView {
         coordinators: vec![CoordinatorName::new("c1").unwrap()],
         voters: 3,
     }
+}
+
+/// As if the cluster file declared loads: the fullest host bears so many times its masters.
+fn bears(fullest: &mut Option<Fullest>, times_tenths: u64) {
+    if let Some(full) = fullest {
+        let milli = |masters: u32| u64::from(masters) * 100 * times_tenths;
+        full.load = Some(LoadThen { before_milli: milli(full.before), after_milli: milli(full.after) + 250 });
+    }
+}
+
+pub fn risks_with_loads() -> RisksView {
+    let mut view = risks_view();
+    let Seen::Known { value: losses, .. } = &mut view.losses else { panic!("they are known") };
+    (13..).zip(losses.hosts.iter_mut().chain(&mut losses.racks)).for_each(|(n, line)| bears(&mut line.fullest, n));
+    view
+}
+
+pub fn risk_with_loads() -> RiskView {
+    let mut view = risk_view();
+    let Seen::Known { value: loss, .. } = &mut view.loss else { panic!("it is known") };
+    bears(&mut loss.fullest, 15);
+    view
+}
+
+pub fn status_with_loads() -> StatusView {
+    let mut view = quiet();
+    if let Seen::Known { value, .. } = &mut view.worst_losses {
+        value.iter_mut().for_each(|line| bears(&mut line.fullest, 12));
+    }
+    if let Seen::Known { value: PairLoss { worst: Some(worst), .. }, .. } = &mut view.worst_pair {
+        bears(&mut worst.fullest, 14);
+    }
+    view
+}
+
+#[test]
+fn a_table_with_declared_loads() {
+    golden!(text::risk::table(&risks_with_loads(), &pairs(), Some(true)));
+}
+
+#[test]
+fn one_loss_with_declared_loads() {
+    golden!(text::risk::one(&risk_with_loads(), &Lost::Domain(rack(1))));
+    let text = text::status::status(&status_with_loads(), true);
+    assert!(text.contains(", load "), "{text}");
 }
 
 #[test]
@@ -89,7 +135,7 @@ fn one_loss() {
 fn a_loss_that_hurts_nobody() {
     let mut view = risk_view();
     view.coordinators = Vec::new();
-    let slot_types::evidence::Seen::Known { value: loss, .. } = &mut view.loss else { panic!("it is known") };
+    let Seen::Known { value: loss, .. } = &mut view.loss else { panic!("it is known") };
     *loss = Loss {
         lost: Lost::Host(host(4)),
         hosts: vec![host(4)],

@@ -149,7 +149,7 @@ fn documents(schema: Schema) -> Vec<Document> {
     };
     match schema {
         Schema::Status => {
-            vec![looked_at(View::Status(Box::new(quiet()))), looked_at(View::Status(Box::new(trouble())))]
+            [quiet(), trouble(), super::risk::status_with_loads()].map(|v| looked_at(View::Status(Box::new(v)))).into()
         }
         Schema::Hosts => vec![json::hosts(&trouble(), true)],
         Schema::Stores => vec![looked_at(View::Stores(super::fleet::stores_view()))],
@@ -166,11 +166,14 @@ fn documents(schema: Schema) -> Vec<Document> {
             let unknown = RisksView { losses: unknown("only the leader hears agents"), ..super::risk::risks_view() };
             let no_pairs = Pairs { looked_at: 0, worst: None, not_looked: Some("too many".into()) };
             let known = json::risks(&super::risk::risks_view(), &super::risk::pairs(), Some(true));
-            vec![known, json::risks(&unknown, &no_pairs, None)]
+            let loads = json::risks(&super::risk::risks_with_loads(), &super::risk::pairs(), Some(true));
+            vec![known, loads, json::risks(&unknown, &no_pairs, None)]
         }
         Schema::Risk => {
             let unknown = RiskView { loss: unknown("only the leader hears agents"), ..super::risk::risk_view() };
-            [super::risk::risk_view(), unknown].map(|v| looked_at(View::Risk(Box::new(v)))).into()
+            [super::risk::risk_view(), super::risk::risk_with_loads(), unknown]
+                .map(|v| looked_at(View::Risk(Box::new(v))))
+                .into()
         }
         Schema::Evidence => [super::evidence::evidence_view(), super::evidence::off_view()]
             .map(|v| looked_at(View::Evidence(Box::new(v))))

@@ -58,6 +58,7 @@ impl Fleet<'_> {
             served: self.seen_by_leader(self.served(store)),
             live: self.seen_by_leader(u32::try_from(self.live_copies(store)).unwrap_or(u32::MAX)),
             copies: store.spec.copies,
+            load: store.spec.load,
             others: store.copies.keys().filter(|slot| Some(*slot) != store.master.as_ref()).cloned().collect(),
             worst_lag_records: self.worst_of_replicas(store, |s| s.behind, "a replica does not know"),
             oldest_stamp_ms: self.worst_of_replicas(store, |s| s.verified_ms, "a replica was never verified"),

@@ -280,6 +280,7 @@ impl<'a> Fleet<'a> {
             at: host.at.clone(),
             declared: host.declared,
             address: host.address,
+            weight: host.weight,
             incarnation: host.incarnation,
             boot: host.boot,
             seen: self.seen(name),

@@ -80,10 +80,12 @@ impl Fleet<'_> {
     }
 
     /// Masters by host, as committed.
-    fn masters(&self) -> BTreeMap<&HostName, u32> {
-        let mut masters: BTreeMap<&HostName, u32> = self.cluster.hosts.keys().map(|h| (h, 0)).collect();
-        for slot in self.cluster.stores.values().filter_map(|s| s.master.as_ref()) {
-            *masters.entry(&slot.host).or_default() += 1;
+    fn masters(&self) -> BTreeMap<&HostName, Led> {
+        let mut masters: BTreeMap<&HostName, Led> = BTreeMap::new();
+        for store in self.cluster.stores.values() {
+            if let Some(slot) = &store.master {
+                masters.entry(&slot.host).or_default().add(store.spec.load);
+            }
         }
         masters
     }
@@ -93,16 +95,19 @@ impl Fleet<'_> {
         self.cluster.hosts.iter().map(|(name, host)| self.host_line(name, host, &masters)).collect()
     }
 
-    fn host_line(&self, name: &HostName, host: &Host, masters: &BTreeMap<&HostName, u32>) -> HostLine {
+    fn host_line(&self, name: &HostName, host: &Host, masters: &BTreeMap<&HostName, Led>) -> HostLine {
         let slots = || host.slots.keys().map(|n| SlotId::new(name.clone(), *n));
         let replicas = slots().filter(|s| self.on.get(s).is_some_and(|(_, _, c)| c.role == Role::Replica)).count();
         let free = slots().filter(|s| !self.on.contains_key(s)).count();
         let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let led = masters.get(name).copied().unwrap_or_default();
         HostLine {
             host: name.clone(),
             at: host.at.clone(),
             state: host.declared,
-            masters: masters.get(name).copied().unwrap_or(0),
+            masters: led.masters,
+            masters_load: led.load,
+            weight: host.weight,
             replicas: number(replicas),
             free: number(free),
             worst_lag_records: self.worst_lag(slots()),

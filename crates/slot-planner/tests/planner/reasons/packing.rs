@@ -165,8 +165,13 @@ fn rebuilt(world: &World, more: &[u8]) -> Result<(), TestCaseError> {
 fn applied(world: &World, new: &[(u64, u8, bool)]) -> Result<(), TestCaseError> {
     let mut file = file(1, 1, 1, 1);
     let spec = file.stores[&store(1)].clone();
-    let spec_of =
-        |host: &Host| HostSpec { at: host.at.clone(), address: host.address, slots: host.slots.clone(), fence: None };
+    let spec_of = |host: &Host| HostSpec {
+        at: host.at.clone(),
+        address: host.address,
+        slots: host.slots.clone(),
+        weight: host.weight,
+        fence: None,
+    };
     file.hosts = world.cluster.hosts.iter().map(|(name, host)| (name.clone(), spec_of(host))).collect();
     file.stores = world.cluster.stores.iter().map(|(name, store)| (name.clone(), store.spec.clone())).collect();
     file.policy = world.cluster.policy.clone();

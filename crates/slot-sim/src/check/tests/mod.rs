@@ -187,6 +187,7 @@ fn state(n: u64, master: Option<&str>, pending: Option<&str>, tasks: Vec<Task>) 
             back_by: None,
             device: slot_types::fence::Device::default(),
             reboots: Vec::new(),
+            weight: 1,
             version: 1,
         };
         cluster.hosts.insert(HostName::new(name).unwrap(), host);
@@ -205,6 +206,7 @@ fn state(n: u64, master: Option<&str>, pending: Option<&str>, tasks: Vec<Task>) 
         spread: Spread::Rack,
         sync_copies: 0,
         never: std::collections::BTreeSet::new(),
+        load: 1,
     };
     let made = Store {
         spec,
