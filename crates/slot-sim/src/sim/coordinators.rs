@@ -321,8 +321,8 @@ impl Sim {
             Effect::Look { look, host, looks, budget_ms } => self.look(id, life, look, &host, &looks, budget_ms),
             Effect::Study { number, study } => {
                 let after = match self.studies.within(0, 19) {
-                    0 => self.studies.within(500, 5_000),
-                    1..5 => self.studies.within(5, 300),
+                    0..2 => self.studies.within(500, 8_000),
+                    2..6 => self.studies.within(5, 300),
                     _ => self.studies.within(0, 4),
                 };
                 let studied = coordinator::Event::Studied { number, found: Ok(study.answer()) };
