@@ -10,8 +10,12 @@ use crate::offline::{Loaded, htools};
 use crate::text::layout::{bytes, count, span};
 use serde::Serialize;
 use slot_planner::layout::*;
-use std::io::Write;
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
 
+/// So many bytes are written at once.
+const OUT_BYTES: usize = 1 << 16;
 /// So many of the copies that fit nowhere are named.
 const NAMES_MAX: usize = 100;
 
@@ -203,14 +207,7 @@ fn stats(operation: &'static str, loaded: &Loaded, goal: &Goal, checked: &Checke
 fn write(loaded: &Loaded, checked: &Checked, files: &Files, stats: &Stats) -> Result<(), Failure> {
     let outcome = checked.outcome();
     if let Some(path) = &files.out {
-        let mut text = Vec::with_capacity(loaded.fleet.stores.len() * 40);
-        let data = path.extension().is_some_and(|ending| ending == "data");
-        let written = if data {
-            htools::write_data(loaded, &outcome.layout, &mut text)
-        } else {
-            htools::write_csv(loaded, &loaded.fleet, &outcome.layout, &mut text)
-        };
-        written.and_then(|()| std::fs::write(path, &text)).map_err(|error| unwritable(path, &error))?;
+        write_layout(loaded, &outcome.layout, path).map_err(|error| unwritable(path, &error))?;
     }
     if let Some(path) = &files.json {
         std::fs::write(path, format!("{}\n", json::offline(stats))).map_err(|error| unwritable(path, &error))?;
@@ -228,6 +225,17 @@ fn write(loaded: &Loaded, checked: &Checked, files: &Files, stats: &Stats) -> Re
         std::fs::write(path, text).map_err(|error| unwritable(path, &error))?;
     }
     Ok(())
+}
+
+/// Writes where the copies are: as the file that was read if it is to be one of those, and as a table if not.
+fn write_layout(loaded: &Loaded, layout: &Layout, path: &Path) -> io::Result<()> {
+    let mut out = BufWriter::with_capacity(OUT_BYTES, File::create(path)?);
+    if path.extension().is_some_and(|ending| ending == "data") {
+        htools::write_data(loaded, layout, &mut out)?;
+    } else {
+        htools::write_csv(loaded, &loaded.fleet, layout, &mut out)?;
+    }
+    out.flush()
 }
 
 fn text(stats: &Stats) -> String {
