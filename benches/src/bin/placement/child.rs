@@ -15,8 +15,10 @@ const MEASURE: &str = r#"
 import json, os, pty, select, signal, subprocess, sys, time
 out, limit, command = sys.argv[1], float(sys.argv[2]), sys.argv[3:]
 terminal, end = pty.openpty()
-# Not forked: what Python itself uses until the program runs would be counted as the program's.
-child = subprocess.Popen(command, stdin=end, stdout=end, stderr=end, start_new_session=True).pid
+# Not forked: what Python itself uses until the program runs would be counted as the program's. Kept: an object that is given up
+# asks for the end of a program that is over already, and what it used is then told to nobody.
+program = subprocess.Popen(command, stdin=end, stdout=end, stderr=end, start_new_session=True)
+child = program.pid
 os.close(end)
 end, late = time.monotonic() + limit, False
 with open(out, 'wb') as log:
