@@ -48,6 +48,7 @@ pub mod refine;
 mod replay;
 pub mod room;
 mod rules;
+mod shared;
 mod solve;
 pub mod whatif;
 
@@ -57,4 +58,5 @@ pub use model::{Fleet, HOST, Host, LEVELS, Layout, NOWHERE, ORDINARY, RACK, Stat
 pub use pairs::Pairs;
 pub use replay::{Checked, Fault, Wrong, check, replay};
 pub use rules::{Rule, WhyNotHere, may_hold};
+pub use shared::Shared;
 pub use solve::solve;

@@ -15,15 +15,16 @@ pub mod offline;
 pub mod since;
 pub mod text;
 
-use crate::args::{Cli, Output};
+use crate::args::{Cli, Command, Output};
 use crate::console::Console;
 use crate::failure::{Exit, Failure};
 use clap::Parser;
 use std::ffi::OsString;
 use std::io::{self, Write};
 
-/// Parses the arguments, runs the command and says how it ended. Never panics on any input.
-pub async fn main(arguments: Vec<OsString>) -> Exit {
+/// Parses the arguments, runs the command and says how it ended. Never panics on any input. What dials nobody is done without the
+/// threads that dialling takes: a plan from a file is over sooner than these have started.
+pub fn main(arguments: Vec<OsString>) -> Exit {
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
@@ -37,12 +38,31 @@ pub async fn main(arguments: Vec<OsString>) -> Exit {
         }
     };
     let mut console = Console::of_process(cli.global.output == Output::Json);
-    run(cli, &mut console).await
+    if let Command::Offline(what) = cli.command {
+        return told(commands::offline::offline(what, &mut console), &mut console);
+    }
+    match tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build() {
+        Ok(runtime) => {
+            let exit = runtime.block_on(run(cli, &mut console));
+            // A question on the terminal may still be waited for by its thread; nobody needs its answer now.
+            runtime.shutdown_background();
+            exit
+        }
+        Err(error) => {
+            let next = "try again; this machine is short of threads or memory";
+            told(Err(Failure::new("start", "slotctl", error.to_string(), next)), &mut console)
+        }
+    }
 }
 
 /// Runs a parsed command on this console.
 pub async fn run(cli: Cli, console: &mut Console) -> Exit {
-    let exit = match commands::dispatch(cli, console).await {
+    told(commands::dispatch(cli, console).await, console)
+}
+
+/// How a command ended, with its failure told.
+fn told(ended: Result<Exit, Failure>, console: &mut Console) -> Exit {
+    let exit = match ended {
         Ok(exit) => exit,
         Err(failure) => {
             console.failure(&failure);

@@ -89,6 +89,12 @@ pub(super) fn least_level(weights: impl Iterator<Item = u32> + Clone, load: u64)
     if sum == 0 {
         return 0;
     }
+    let first = weights.clone().next().unwrap_or(1);
+    if weights.clone().all(|weight| weight == first) {
+        // Of hosts that are alike each has the same whole number.
+        let each = load.div_ceil(weights.count() as u64);
+        return per_ordinary(each, first);
+    }
     let (mut low, mut high) = (load * 1_000_000 / sum, load * 1_000_000);
     while low < high {
         let level = low + (high - low) / 2;
@@ -119,34 +125,57 @@ fn least_of_parts(fleet: &Fleet, layout: &Layout, weights: impl Iterator<Item = 
 
 /// Counts what is broken.
 pub fn violations(fleet: &Fleet, layout: &Layout) -> Violations {
-    count(fleet, layout, &Tally::without_pairs(fleet, layout))
+    count(fleet, layout, &Tally::without_pairs(fleet, layout)).0
 }
 
-fn count(fleet: &Fleet, layout: &Layout, tally: &Tally) -> Violations {
-    let mut broken = Violations::default();
+/// What is broken, and the load of all stores but those that are lost: new ones will have a master too.
+fn count(fleet: &Fleet, layout: &Layout, tally: &Tally) -> (Violations, u64) {
+    let (mut broken, mut served) = (Violations::default(), 0);
     for (number, store) in (0..).zip(&fleet.stores) {
         let copies = layout.copies(fleet, number);
-        for (nth, &host) in copies.iter().enumerate() {
-            let state = if host == NOWHERE { State::Down } else { fleet.hosts[host as usize].state };
-            match state {
-                State::Down | State::Retired => broken.missing += u64::from(nth < usize::from(store.copies)),
-                State::Leaving => broken.to_leave += 1,
-                State::Active | State::Draining | State::Stopped => {}
-            }
-            broken.masters += u64::from(nth == 0 && state != State::Active);
-            if host == NOWHERE {
-                continue;
-            }
-            broken.excluded += u64::from(fleet.is_excluded(number, host));
-            let later = copies[nth + 1..].iter().filter(|other| **other != NOWHERE);
-            broken.domains += later.filter(|other| fleet.share(store.level, host, **other)).count() as u64;
+        of_store(fleet, number, copies, &mut broken);
+        served += if fleet.is_lost_at(copies) { 0 } else { u64::from(store.load) };
+    }
+    (broken.bytes, broken.slots) = over_room(fleet, &tally.bytes, &tally.slots);
+    (broken, served)
+}
+
+/// Adds what one store breaks, its copies being on these hosts.
+#[inline]
+pub(super) fn of_store(fleet: &Fleet, number: u32, copies: &[u32], broken: &mut Violations) {
+    let store = &fleet.stores[number as usize];
+    let is_fine = |host: &u32| *host != NOWHERE && fleet.hosts[*host as usize].is_active();
+    // Most have two copies, of which nothing is to be said.
+    if let &[one, other] = copies
+        && fleet.exclusions.is_empty()
+        && copies.iter().all(is_fine)
+    {
+        broken.domains += u64::from(fleet.share(store.level, one, other));
+        return;
+    }
+    for (nth, &host) in copies.iter().enumerate() {
+        let state = if host == NOWHERE { State::Down } else { fleet.hosts[host as usize].state };
+        match state {
+            State::Down | State::Retired => broken.missing += u64::from(nth < usize::from(store.copies)),
+            State::Leaving => broken.to_leave += 1,
+            State::Active | State::Draining | State::Stopped => {}
         }
+        broken.masters += u64::from(nth == 0 && state != State::Active);
+        if host == NOWHERE {
+            continue;
+        }
+        broken.excluded += u64::from(fleet.is_excluded(number, host));
+        let later = copies[nth + 1..].iter().filter(|other| **other != NOWHERE);
+        broken.domains += later.filter(|other| fleet.share(store.level, host, **other)).count() as u64;
     }
-    for (number, host) in fleet.hosts.iter().enumerate().filter(|(_, host)| host.is_readable()) {
-        broken.bytes += u64::from(tally.bytes[number] > host.bytes);
-        broken.slots += u64::from(tally.slots[number] > host.slots);
-    }
-    broken
+}
+
+/// Hosts with more bytes than they may hold, and hosts with more copies than slots.
+pub(super) fn over_room(fleet: &Fleet, bytes: &[u64], slots: &[u32]) -> (u64, u64) {
+    let readable = || fleet.hosts.iter().enumerate().filter(|(_, host)| host.is_readable());
+    let over_bytes = readable().filter(|(number, host)| bytes[*number] > host.bytes).count();
+    let over_slots = readable().filter(|(number, host)| slots[*number] > host.slots).count();
+    (over_bytes as u64, over_slots as u64)
 }
 
 /// How good a layout is.
@@ -155,7 +184,7 @@ pub fn figures(fleet: &Fleet, layout: &Layout) -> Figures {
     let active: Vec<u32> = fleet.active().collect();
     let hosts = || active.iter().map(|host| *host as usize);
     let weights = hosts().map(|host| fleet.hosts[host].weight);
-    let load = served(fleet, layout);
+    let (violations, load) = count(fleet, layout, &tally);
     let weight: u64 = weights.clone().map(u64::from).sum();
     let load_bound = least_level(weights.clone(), load).max(least_of_parts(fleet, layout, weights.clone()));
     let without_heaviest = {
@@ -183,20 +212,14 @@ pub fn figures(fleet: &Fleet, layout: &Layout) -> Figures {
         worst_loss,
         worst_survivor_bound: load_bound.max(without_heaviest),
         bytes_max_ppm: u64::try_from(hosts().map(over_share).max().unwrap_or(0)).unwrap_or(u64::MAX),
-        violations: count(fleet, layout, &tally),
+        violations,
     }
-}
-
-/// The load of all stores but those that are lost: new ones will have a master too.
-fn served(fleet: &Fleet, layout: &Layout) -> u64 {
-    let stores = (0..).zip(&fleet.stores);
-    stores.filter(|(number, _)| !fleet.is_lost(*number, layout)).map(|(_, store)| u64::from(store.load)).sum()
 }
 
 /// The loss of one active host after which a survivor has the most, and what it then has.
 fn worst(fleet: &Fleet, layout: &Layout, tally: &Tally, active: &[u32]) -> (u32, u64) {
     let mut taking = Taking::new(fleet, tally);
-    let by_master = ByMaster::of(fleet, layout);
+    let heirs = Heirs::of(fleet, layout);
     // A host that loses nobody's masters is the worst survivor by itself: the two with the most say which.
     let own = |host: u32| per_ordinary(tally.load[host as usize], fleet.hosts[host as usize].weight);
     let first = active.iter().copied().max_by_key(|host| (own(*host), std::cmp::Reverse(*host)));
@@ -204,7 +227,8 @@ fn worst(fleet: &Fleet, layout: &Layout, tally: &Tally, active: &[u32]) -> (u32,
     let mut worst = (NOWHERE, 0);
     for &lost in active {
         let rest = if Some(lost) == first { second } else { first.map_or(0, own) };
-        let taken = taking.lose(fleet, layout, by_master.of_host(lost), |host| host == lost, |_, _| {});
+        heirs.sole_of(lost).iter().for_each(|(heir, load)| taking.take(*load, *heir));
+        let taken = taking.lose(fleet, layout, heirs.open.of_host(lost), |host| host == lost, |_, _| {});
         let then = rest.max(taken);
         if then > worst.1 {
             worst = (lost, then);
@@ -246,8 +270,11 @@ pub(super) struct ByMaster {
 
 impl ByMaster {
     pub fn of(fleet: &Fleet, layout: &Layout) -> ByMaster {
+        ByMaster::of_those(fleet, layout, |_| true)
+    }
+    fn of_those(fleet: &Fleet, layout: &Layout, which: impl Fn(u32) -> bool + Copy) -> ByMaster {
         let mut first = vec![0u32; fleet.hosts.len() + 1];
-        let numbers = 0..u32::try_from(fleet.stores.len()).unwrap_or(u32::MAX);
+        let numbers = (0..u32::try_from(fleet.stores.len()).unwrap_or(u32::MAX)).filter(|store| which(*store));
         let placed = numbers.map(|s| (s, layout.master(fleet, s))).filter(|(_, host)| *host != NOWHERE);
         for (_, host) in placed.clone() {
             first[host as usize + 1] += 1;
@@ -267,6 +294,48 @@ impl ByMaster {
             Some(&[from, to]) => &self.stores[from as usize..to as usize],
             _ => &[],
         }
+    }
+}
+
+/// Who takes the masters of each host that is lost alone. Of most stores it is settled: they have one other copy.
+struct Heirs {
+    /// By the host that is lost, who takes which load; side by side, since all of it is walked.
+    first: Vec<u32>,
+    sole: Vec<(u32, u32)>,
+    /// Stores with more than one copy that could be master then.
+    open: ByMaster,
+}
+
+impl Heirs {
+    fn of(fleet: &Fleet, layout: &Layout) -> Heirs {
+        let choices = |store: u32| {
+            let master = layout.master(fleet, store);
+            Taking::choices(fleet, layout, store, move |host| host == master)
+        };
+        let sole = |store: u32| {
+            let mut choices = choices(store);
+            choices.next().filter(|_| choices.next().is_none())
+        };
+        let settled = || {
+            let stores =
+                (0..).zip(&fleet.stores).map(|(number, store)| (number, layout.master(fleet, number), store.load));
+            let placed = stores.filter(|(_, master, _)| *master != NOWHERE);
+            placed.filter_map(|(number, master, load)| sole(number).map(|heir| (master, heir, load)))
+        };
+        let mut first = vec![0u32; fleet.hosts.len() + 1];
+        settled().for_each(|(master, ..)| first[master as usize + 1] += 1);
+        (0..fleet.hosts.len()).for_each(|host| first[host + 1] += first[host]);
+        let (mut next, mut by_master) = (first.clone(), vec![(NOWHERE, 0); first[fleet.hosts.len()] as usize]);
+        for (master, heir, load) in settled() {
+            by_master[next[master as usize] as usize] = (heir, load);
+            next[master as usize] += 1;
+        }
+        let open =
+            ByMaster::of_those(fleet, layout, |store| fleet.range(store).len() > 2 && choices(store).nth(1).is_some());
+        Heirs { first, sole: by_master, open }
+    }
+    fn sole_of(&self, lost: u32) -> &[(u32, u32)] {
+        &self.sole[self.first[lost as usize] as usize..self.first[lost as usize + 1] as usize]
     }
 }
 
@@ -314,7 +383,7 @@ impl<'a> Taking<'a> {
             let mut choices = Taking::choices(fleet, layout, store, gone);
             match (choices.next(), choices.next()) {
                 (Some(only), None) => {
-                    self.take(fleet, store, only);
+                    self.take(fleet.stores[store as usize].load, only);
                     told(store, only);
                 }
                 (Some(first), Some(_)) => free.push((store, first)),
@@ -325,27 +394,33 @@ impl<'a> Taking<'a> {
             let load = u64::from(fleet.stores[*store as usize].load);
             let choices = Taking::choices(fleet, layout, *store, gone);
             *taker = choices.min_by_key(|host| (self.level(*host, load), *host)).unwrap_or(*taker);
-            self.take(fleet, *store, *taker);
+            self.take(fleet.stores[*store as usize].load, *taker);
         }
         while let Some((nth, to)) = self.exchange(fleet, layout, &free, gone) {
             self.pass_on(fleet, &mut free[nth], to);
         }
         while self.relieve(fleet, layout, &mut free, gone) {}
         free.iter().for_each(|(store, taker)| told(*store, *taker));
-        let worst = self.touched.iter().map(|host| self.level(*host, 0)).max().unwrap_or(0);
+        // Several times for who takes several: only the first time is anything extra.
+        let mut worst = 0;
         for host in self.touched.drain(..) {
+            let load = self.before.load[host as usize] + self.extra[host as usize];
+            let weight = self.weights[host as usize];
+            if u128::from(load * 1_000_000) > u128::from(worst) * u128::from(weight.max(1)) {
+                worst = per_ordinary(load, weight);
+            }
             self.extra[host as usize] = 0;
         }
         worst
     }
-    fn take(&mut self, fleet: &Fleet, store: u32, host: u32) {
-        self.extra[host as usize] += u64::from(fleet.stores[store as usize].load);
+    fn take(&mut self, load: u32, host: u32) {
+        self.extra[host as usize] += u64::from(load);
         self.touched.push(host);
     }
     /// One store goes to another of its choices. Answers whose it was.
     fn pass_on(&mut self, fleet: &Fleet, (store, taker): &mut (u32, u32), to: u32) -> u32 {
         self.extra[*taker as usize] -= u64::from(fleet.stores[*store as usize].load);
-        self.take(fleet, *store, to);
+        self.take(fleet.stores[*store as usize].load, to);
         std::mem::replace(taker, to)
     }
     /// Makes the fullest of those who took less full, by a shortest chain: each host of it passes one store on to the next. Answers

@@ -4,6 +4,7 @@
 //! a [`Tally`] can be counted from the layout again.
 
 use super::pairs::Pairs;
+use super::shared::Shared;
 
 /// A copy that is nowhere: of a new store, or lost with its host.
 pub const NOWHERE: u32 = u32::MAX;
@@ -101,9 +102,9 @@ pub struct Fleet {
     /// By number.
     pub hosts: Vec<Host>,
     /// By number.
-    pub stores: Vec<Store>,
+    pub stores: Shared<Store>,
     /// Where each store's copies begin in a layout, and after the last store their count. Kept by [`Layout::of`].
-    pub first: Vec<u32>,
+    pub first: Shared<u32>,
     /// (store, host): a copy that is there stays there. Sorted.
     pub pins: Vec<(u32, u32)>,
     /// (store, host): no copy may be built there. Sorted.
@@ -160,8 +161,14 @@ impl Fleet {
     }
     /// Whether no copy of those on these hosts can be read: there is nothing to build another from. A new store is made empty.
     pub fn is_lost_at(&self, hosts: &[u32]) -> bool {
-        let mut held = hosts.iter().filter(|host| **host != NOWHERE).peekable();
-        held.peek().is_some() && !held.any(|host| self.hosts[*host as usize].is_readable())
+        let mut held = false;
+        for host in hosts.iter().filter(|host| **host != NOWHERE) {
+            if self.hosts[*host as usize].is_readable() {
+                return false;
+            }
+            held = true;
+        }
+        held
     }
     /// Whether no copy of a store can be read.
     pub fn is_lost(&self, store: u32, layout: &Layout) -> bool {
@@ -183,14 +190,21 @@ pub struct Layout {
 impl Layout {
     /// Adds stores to a fleet, each with the hosts of its copies, the master first. What a store asks for and is not given
     /// is [`NOWHERE`].
-    pub fn of<'a>(fleet: &mut Fleet, stores: impl IntoIterator<Item = (Store, &'a [u32])>) -> Layout {
-        let mut layout = Layout::default();
-        fleet.first.push(0);
+    pub fn of<H: AsRef<[u32]>>(fleet: &mut Fleet, stores: impl IntoIterator<Item = (Store, H)>) -> Layout {
+        let stores = stores.into_iter();
+        let (least, most) = stores.size_hint();
+        let most = most.unwrap_or(least);
+        let mut layout = Layout { at: Vec::with_capacity(2 * most) };
+        let (kept, first) = (&mut *fleet.stores, &mut *fleet.first);
+        kept.reserve_exact(most);
+        first.reserve_exact(most + 1);
+        first.push(0);
         for (store, hosts) in stores {
-            let wanted = usize::from(store.copies).max(hosts.len());
-            layout.at.extend((0..wanted).map(|n| hosts.get(n).copied().unwrap_or(NOWHERE)));
-            fleet.stores.push(store);
-            fleet.first.push(u32::try_from(layout.at.len()).expect("fewer copies than a number can name"));
+            let hosts = hosts.as_ref();
+            layout.at.extend_from_slice(hosts);
+            layout.at.extend(std::iter::repeat_n(NOWHERE, usize::from(store.copies).saturating_sub(hosts.len())));
+            kept.push(store);
+            first.push(u32::try_from(layout.at.len()).expect("fewer copies than a number can name"));
         }
         layout
     }

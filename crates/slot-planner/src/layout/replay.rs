@@ -2,10 +2,11 @@
 //! after each.
 //!
 //! What always holds: nothing here comes from the solver: rooms, domains and copies are counted from the layout before, host
-//! by host. Waves are checked as they run: all builds of a wave are on their hosts before any of its drops. Nothing but [`check`]
+//! by host, and every store of the promised end is held against what the moves came to. What no move named and is the same at the
+//! end breaks at the end what it broke before, so it is counted once. Waves are checked as they run: all builds of a wave are on their hosts before any of its drops. Nothing but [`check`]
 //! makes a [`Checked`] outcome, and nothing else is written to a file or shown as a plan.
 
-use super::figures::violations;
+use super::figures::{Violations, of_store, over_room};
 use super::goal::{Goal, Move, Outcome};
 use super::model::*;
 use super::rules::Rule;
@@ -110,6 +111,7 @@ pub fn replay(fleet: &Fleet, before: &Layout, outcome: &Outcome) -> Result<(), F
         return fault(end, Wrong::Wave);
     }
     let mut yard = Yard::of(fleet, before);
+    let full_before = over_room(fleet, &yard.bytes, &yard.slots);
     for (nth, (one, wave)) in outcome.moves.iter().zip(&outcome.waves).enumerate() {
         let last = nth.checked_sub(1).map(|last| outcome.waves[last]);
         if last.is_some_and(|last| last > *wave) {
@@ -120,18 +122,12 @@ pub fn replay(fleet: &Fleet, before: &Layout, outcome: &Outcome) -> Result<(), F
         }
         yard.carry_out(*one).map_err(|what| Fault { nth, what })?;
     }
-    let same = (0..yard.stores()).all(|store| {
-        let (mut is, mut was) = (yard.at[store as usize].clone(), outcome.layout.copies(fleet, store).to_vec());
-        was.retain(|host| *host != NOWHERE);
-        let masters = is.first() == was.first();
-        is.sort_unstable();
-        was.sort_unstable();
-        masters && is == was
-    });
-    if !same {
+    yard.drop_waiting();
+    let Some((mut was, mut is)) = yard.broken_before_and_after(&outcome.layout) else {
         return fault(end, Wrong::OtherEnd);
-    }
-    let (was, is) = (violations(fleet, before), violations(fleet, &outcome.layout));
+    };
+    (was.bytes, was.slots) = full_before;
+    (is.bytes, is.slots) = over_room(fleet, &yard.bytes, &yard.slots);
     let worse = is.domains > was.domains
         || is.bytes > was.bytes
         || is.slots > was.slots
@@ -145,8 +141,11 @@ pub fn replay(fleet: &Fleet, before: &Layout, outcome: &Outcome) -> Result<(), F
 /// The layout while moves are carried out.
 struct Yard<'a> {
     fleet: &'a Fleet,
-    /// Copies by store, the master first.
-    at: Vec<Vec<u32>>,
+    before: &'a Layout,
+    /// Which of the opened stores each store is, and one more; 0 where it is as it was.
+    nth: Vec<u32>,
+    /// The copies of stores that a move named, the master first.
+    opened: Vec<Vec<u32>>,
     bytes: Vec<u64>,
     slots: Vec<u32>,
     /// (host, bytes) of copies that this wave drops: they are there until it ends.
@@ -154,21 +153,48 @@ struct Yard<'a> {
 }
 
 impl<'a> Yard<'a> {
-    fn of(fleet: &'a Fleet, layout: &Layout) -> Yard<'a> {
+    fn of(fleet: &'a Fleet, before: &'a Layout) -> Yard<'a> {
         let (mut bytes, mut slots) = (vec![0; fleet.hosts.len()], vec![0; fleet.hosts.len()]);
-        let mut at = Vec::with_capacity(fleet.stores.len());
         for (number, store) in (0..).zip(&fleet.stores) {
-            let copies: Vec<u32> = layout.copies(fleet, number).iter().copied().filter(|h| *h != NOWHERE).collect();
-            for host in &copies {
+            for host in before.copies(fleet, number).iter().filter(|host| **host != NOWHERE) {
                 bytes[*host as usize] += store.size;
                 slots[*host as usize] += 1;
             }
-            at.push(copies);
         }
-        Yard { fleet, at, bytes, slots, waiting: Vec::new() }
+        Yard { fleet, before, nth: vec![0; fleet.stores.len()], opened: Vec::new(), bytes, slots, waiting: Vec::new() }
     }
     fn stores(&self) -> u32 {
-        u32::try_from(self.at.len()).unwrap_or(u32::MAX)
+        u32::try_from(self.nth.len()).unwrap_or(u32::MAX)
+    }
+    /// A store's copies, as they are now; none that is nowhere.
+    fn open(&mut self, store: u32) -> &mut Vec<u32> {
+        if self.nth[store as usize] == 0 {
+            self.opened.push(somewhere(self.before.copies(self.fleet, store)));
+            self.nth[store as usize] = self.opened.len() as u32;
+        }
+        &mut self.opened[self.nth[store as usize] as usize - 1]
+    }
+    /// What stores broke before and what they break now, those left out that are the same in both; [`None`] if a store is not as
+    /// promised, its master first.
+    fn broken_before_and_after(&self, promised: &Layout) -> Option<(Violations, Violations)> {
+        let (mut broken_before, mut broken_after) = (Violations::default(), Violations::default());
+        for (store, opened) in (0..).zip(&self.nth) {
+            let (was, is) = (self.before.copies(self.fleet, store), promised.copies(self.fleet, store));
+            if *opened == 0 && was == is {
+                continue;
+            }
+            let mut now = opened.checked_sub(1).map_or_else(|| somewhere(was), |nth| self.opened[nth as usize].clone());
+            let mut then = somewhere(is);
+            let same_master = now.first() == then.first();
+            now.sort_unstable();
+            then.sort_unstable();
+            if !same_master || now != then {
+                return None;
+            }
+            of_store(self.fleet, store, was, &mut broken_before);
+            of_store(self.fleet, store, is, &mut broken_after);
+        }
+        Some((broken_before, broken_after))
     }
     fn drop_waiting(&mut self) {
         for (host, size) in self.waiting.drain(..) {
@@ -176,8 +202,9 @@ impl<'a> Yard<'a> {
             self.slots[host as usize] -= 1;
         }
     }
-    fn live(&self, store: u32) -> usize {
-        self.at[store as usize].iter().filter(|host| self.fleet.hosts[**host as usize].is_readable()).count()
+    fn live(&mut self, store: u32) -> usize {
+        let fleet = self.fleet;
+        self.open(store).iter().filter(|host| fleet.hosts[**host as usize].is_readable()).count()
     }
     fn carry_out(&mut self, one: Move) -> Result<(), Wrong> {
         let hosts = u32::try_from(self.fleet.hosts.len()).unwrap_or(u32::MAX);
@@ -187,26 +214,28 @@ impl<'a> Yard<'a> {
         }
         let spec = self.fleet.stores[one.store as usize];
         let live_before = self.live(one.store);
-        let master_before = self.at[one.store as usize].first().copied();
+        let master_before = self.open(one.store).first().copied();
         if one.from == NOWHERE && one.to == NOWHERE && (one.master == NOWHERE || Some(one.master) == master_before) {
             return Err(Wrong::Nonsense);
         }
         if one.to != NOWHERE {
             self.build(one, spec)?;
         }
-        if one.master != NOWHERE && self.at[one.store as usize].first() != Some(&one.master) {
-            let copies = &mut self.at[one.store as usize];
+        if one.master != NOWHERE && self.open(one.store).first() != Some(&one.master) {
+            let fleet = self.fleet;
+            let copies = self.open(one.store);
             let nth = copies.iter().position(|host| *host == one.master).ok_or(Wrong::Master)?;
-            let is_active = self.fleet.hosts[one.master as usize].is_active();
-            if !is_active || !self.fleet.may_become_master(one.store, one.master) {
+            let is_active = fleet.hosts[one.master as usize].is_active();
+            if !is_active || !fleet.may_become_master(one.store, one.master) {
                 return Err(Wrong::Master);
             }
             copies.swap(0, nth);
         }
         if one.from != NOWHERE {
-            let copies = &mut self.at[one.store as usize];
+            let fleet = self.fleet;
+            let copies = self.open(one.store);
             let nth = copies.iter().position(|host| *host == one.from).ok_or(Wrong::Nonsense)?;
-            if self.fleet.is_pinned(one.store, one.from) {
+            if fleet.is_pinned(one.store, one.from) {
                 return Err(Wrong::Drops(Rule::Pinned));
             }
             if nth == 0 && copies.len() > 1 {
@@ -221,23 +250,24 @@ impl<'a> Yard<'a> {
         Ok(())
     }
     fn build(&mut self, one: Move, spec: Store) -> Result<(), Wrong> {
-        let host = &self.fleet.hosts[one.to as usize];
-        let copies = &mut self.at[one.store as usize];
+        let fleet = self.fleet;
+        let host = &fleet.hosts[one.to as usize];
+        let copies = self.open(one.store);
         if !host.is_active() {
             return Err(Wrong::BuildsThere(Rule::Hosts));
         }
-        if self.fleet.is_excluded(one.store, one.to) {
+        if fleet.is_excluded(one.store, one.to) {
             return Err(Wrong::BuildsThere(Rule::Excluded));
         }
         if copies.contains(&one.to) {
             return Err(Wrong::SharesDomain);
         }
         let stays = |other: &&u32| **other != one.from;
-        if copies.iter().filter(stays).any(|other| self.fleet.share(spec.level, *other, one.to)) {
+        if copies.iter().filter(stays).any(|other| fleet.share(spec.level, *other, one.to)) {
             return Err(Wrong::SharesDomain);
         }
         // A new store has nothing to read yet: its first copy is made empty.
-        if !copies.is_empty() && !copies.iter().any(|h| self.fleet.hosts[*h as usize].is_readable()) {
+        if !copies.is_empty() && !copies.iter().any(|h| fleet.hosts[*h as usize].is_readable()) {
             return Err(Wrong::NoSource);
         }
         let (bytes, slots) = (&mut self.bytes[one.to as usize], &mut self.slots[one.to as usize]);
@@ -249,7 +279,12 @@ impl<'a> Yard<'a> {
         if *slots > host.slots {
             return Err(Wrong::Slots);
         }
-        copies.push(one.to);
+        self.open(one.store).push(one.to);
         Ok(())
     }
+}
+
+/// The hosts of a store's copies without those that are nowhere, in the same order.
+fn somewhere(copies: &[u32]) -> Vec<u32> {
+    copies.iter().copied().filter(|host| *host != NOWHERE).collect()
 }

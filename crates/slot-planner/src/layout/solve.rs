@@ -313,10 +313,11 @@ impl Scope {
     /// What is still on drained hosts and has to leave them: (store, bytes).
     fn undrained(&self, fleet: &Fleet, before: &Layout, layout: &Layout) -> Vec<(u32, u64)> {
         let mut found = Vec::new();
-        for store in 0..fleet.stores.len() as u32 {
+        let stores = if self.drained.is_empty() { 0 } else { fleet.stores.len() as u32 };
+        for store in 0..stores {
             let must = |host: u32| self.is_drained(host) && !fleet.may_stay(host) && !fleet.is_pinned(store, host);
             let left = layout.copies(fleet, store).iter().filter(|host| must(**host)).count();
-            if !fleet.is_lost(store, before) {
+            if left > 0 && !fleet.is_lost(store, before) {
                 found.extend((0..left).map(|_| (store, fleet.stores[store as usize].size)));
             }
         }

@@ -74,7 +74,7 @@ pub fn after(fleet: &Fleet, layout: &Layout, change: &Change) -> After {
         }
         Change::Resize { host, bytes } => then.hosts[*host as usize].bytes = *bytes,
         Change::Grow { per_mille } => {
-            for store in &mut then.stores {
+            for store in then.stores.iter_mut() {
                 let more = u128::from(store.size) * u128::from(*per_mille) / 1000;
                 store.size = store.size.saturating_add(u64::try_from(more).unwrap_or(u64::MAX));
             }

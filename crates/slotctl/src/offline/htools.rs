@@ -5,6 +5,7 @@
 //! primaries, secondaries, and the free memory and disk of nodes alone. Memory is not a rule here: only disk is.
 
 use super::Loaded;
+use memchr::{memchr, memchr_iter, memmem};
 use slot_planner::layout::*;
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -14,12 +15,15 @@ const MIB: u64 = 1 << 20;
 /// Copies on one node are bounded by disk alone.
 const SLOTS: u32 = u32::MAX;
 
+/// A line of the text: from, to, and the length of the name that it begins with.
+type Line = (u32, u32, u16);
+
 /// The text of a file, and where its stores' lines are.
 #[derive(Debug)]
 pub struct Source {
     text: String,
-    /// Each store's line: from, to, and the length of its name, in the order of names.
-    stores: Vec<(u32, u32, u16)>,
+    /// Each store's line, in the order of names.
+    stores: Vec<Line>,
     /// Where groups, nodes, instances and cluster tags begin, and where the tags end.
     sections: [usize; 5],
 }
@@ -99,34 +103,64 @@ pub fn parse(text: String) -> Result<Loaded, Unreadable> {
         fleet.hosts.push(host);
     }
     let names = Names::of(&rows);
-    let mut lines: Vec<Instance> = Vec::with_capacity((tags - instances) / 70);
-    let name = |one: &Instance| &text[one.line.0 as usize..one.line.0 as usize + usize::from(one.line.2)];
-    let (mut from, mut in_order) = (instances, true);
-    for (line, row) in text[instances..tags].split('\n').enumerate() {
-        if !row.is_empty() {
-            let read = Instance::of(row, from, &names);
-            let read = read.map_err(|what| Unreadable::Line { section: "instances", line: line + 1, what })?;
-            in_order = in_order && lines.last().is_none_or(|last| name(last) < name(&read));
-            lines.push(read);
-        }
-        from += row.len() + 1;
-    }
-    if !in_order {
-        lines.sort_by(|a, b| name(a).cmp(name(b)));
-        if let Some(two) = lines.windows(2).find(|two| name(&two[0]) == name(&two[1])) {
-            let line = text[instances..two[1].line.0 as usize].matches('\n').count() + 1;
-            let what = "an instance of this name is there already";
-            return Err(Unreadable::Line { section: "instances", line, what });
-        }
-    }
     // Two copies in one rack are what the tag of the file forbids.
     let level = if places.is_empty() { HOST } else { RACK };
-    let store = |one: &Instance| Store { size: one.disk * MIB, load: 1, copies: one.copies, level };
-    let layout = Layout::of(&mut fleet, lines.iter().map(|one| (store(one), &one.at[..usize::from(one.copies)])));
-    let stores = lines.iter().map(|one| one.line).collect();
+    let (layout, stores) = read_instances(&text, (instances, tags), &names, level, &mut fleet)?;
     let hosts = rows.iter().map(|row| row.name.to_owned()).collect();
     let racks = places.iter().map(|place| (*place).to_owned()).collect();
     Ok(Loaded { fleet, layout, hosts, racks, source: super::Source::Htools(Source { stores, sections, text }) })
+}
+
+/// Reads the lines of instances into a fleet, in the order of their names; answers where the copies are, and each store's line.
+fn read_instances(
+    text: &str,
+    (begin, end): (usize, usize),
+    names: &Names,
+    level: u8,
+    fleet: &mut Fleet,
+) -> Result<(Layout, Vec<Line>), Unreadable> {
+    let bytes = text.as_bytes();
+    let most = memchr_iter(b'\n', &bytes[begin..end]).count() + 1;
+    let mut lines: Vec<Line> = Vec::with_capacity(most);
+    let name = |line: &Line| &bytes[line.0 as usize..line.0 as usize + usize::from(line.2)];
+    let (mut from, mut in_order, mut refused) = (begin, true, None);
+    let row = |nth: usize| {
+        let to = memchr(b'\n', bytes.get(from..end)?).map_or(end, |length| from + length);
+        let row = std::mem::replace(&mut from, to + 1)..to;
+        if row.is_empty() {
+            return Some(None);
+        }
+        match Instance::of(&text[row.clone()], row.start, names) {
+            Ok(one) => {
+                in_order = in_order && lines.last().is_none_or(|last| name(last) < name(&one.line));
+                lines.push(one.line);
+                Some(Some((Store { size: one.disk * MIB, load: 1, copies: one.copies, level }, one)))
+            }
+            Err(what) => {
+                refused = Some(Unreadable::Line { section: "instances", line: nth + 1, what });
+                None
+            }
+        }
+    };
+    let layout = Layout::of(fleet, (0..most).map_while(row).flatten());
+    if let Some(refused) = refused {
+        return Err(refused);
+    }
+    if in_order {
+        return Ok((layout, lines));
+    }
+    let mut order: Vec<u32> = (0..lines.len() as u32).collect();
+    order.sort_by_key(|nth| name(&lines[*nth as usize]));
+    let names = |two: &[u32]| [name(&lines[two[0] as usize]), name(&lines[two[1] as usize])];
+    if let Some(two) = order.windows(2).find(|two| names(two)[0] == names(two)[1]) {
+        let line = memchr_iter(b'\n', &bytes[begin..lines[two[1] as usize].0 as usize]).count() + 1;
+        return Err(Unreadable::Line { section: "instances", line, what: "an instance of this name is there already" });
+    }
+    let mut sorted = Fleet { hosts: std::mem::take(&mut fleet.hosts), ..Fleet::default() };
+    let row = |nth: &u32| (fleet.stores[*nth as usize], layout.copies(fleet, *nth));
+    let layout = Layout::of(&mut sorted, order.iter().map(row));
+    *fleet = sorted;
+    Ok((layout, order.iter().map(|nth| lines[*nth as usize]).collect()))
 }
 
 /// Where groups, nodes, instances and cluster tags begin, and where the tags end.
@@ -134,25 +168,14 @@ fn sections(text: &str) -> Result<[usize; 5], Unreadable> {
     let mut starts = [0; 5];
     let mut at = 0;
     for (nth, start) in starts.iter_mut().enumerate().skip(1) {
-        match empty_line(&text[at..]) {
-            Some(after) => at += after,
+        match memmem::find(&text.as_bytes()[at..], b"\n\n") {
+            Some(empty) => at += empty + 2,
             None if nth < 3 => return Err(Unreadable::Sections(nth)),
             None => at = text.len(),
         }
         *start = at;
     }
     Ok(starts)
-}
-
-/// Where what comes after the first empty line begins. Line by line: a search for two line ends looks at every byte for longer.
-fn empty_line(text: &str) -> Option<usize> {
-    let mut at = 0;
-    loop {
-        at += text[at..].find('\n')? + 1;
-        if text.as_bytes().get(at) == Some(&b'\n') {
-            return Some(at + 1);
-        }
-    }
 }
 
 struct Node<'a> {
@@ -176,10 +199,16 @@ impl<'a> Node<'a> {
 }
 
 struct Instance {
-    line: (u32, u32, u16),
+    line: Line,
     copies: u8,
     disk: u64,
     at: [u32; 2],
+}
+
+impl AsRef<[u32]> for Instance {
+    fn as_ref(&self) -> &[u32] {
+        &self.at[..usize::from(self.copies)]
+    }
 }
 
 impl Instance {
@@ -202,21 +231,36 @@ impl Instance {
     }
 }
 
-/// The first fields of a row, if it has so many. They are short, so byte by byte is fastest.
+/// The first fields of a row, if it has so many. They are short, so bars are looked for in eight bytes at once.
 fn first_fields<const N: usize>(row: &str) -> Option<[&str; N]> {
-    let mut fields = [""; N];
-    let mut from = 0;
-    let mut ends = row.bytes().zip(0..).filter(|(byte, _)| *byte == b'|').map(|(_, at)| at);
-    for (nth, field) in fields.iter_mut().enumerate() {
-        let to = match ends.next() {
-            Some(to) => to,
-            None if nth + 1 == N => row.len(),
-            None => return None,
-        };
-        *field = &row[from..to];
-        from = to + 1;
+    let (mut fields, mut nth, mut from) = ([""; N], 0, 0);
+    let (words, rest) = row.as_bytes().as_chunks::<8>();
+    let bars = words.iter().map(|word| bars(u64::from_le_bytes(*word))).chain(rest.chunks(8).map(|rest| {
+        let mut word = [0; 8];
+        word[..rest.len()].copy_from_slice(rest);
+        bars(u64::from_le_bytes(word))
+    }));
+    for (word, mut bars) in bars.enumerate() {
+        while bars != 0 {
+            let to = 8 * word + bars.trailing_zeros() as usize / 8;
+            fields[nth] = &row[from..to];
+            (nth, from) = (nth + 1, to + 1);
+            if nth == N {
+                return Some(fields);
+            }
+            bars &= bars - 1;
+        }
     }
-    Some(fields)
+    fields[nth] = &row[from..];
+    (nth + 1 == N).then_some(fields)
+}
+
+/// The highest bit of each byte that is a bar.
+#[inline]
+fn bars(word: u64) -> u64 {
+    const LOW: u64 = 0x7F7F_7F7F_7F7F_7F7F;
+    let other = word ^ u64::from_le_bytes([b'|'; 8]);
+    !(((other & LOW) + LOW) | other | LOW)
 }
 
 /// Numbers of hosts by name: hashed, since a large file names hosts half a million times.
@@ -246,10 +290,23 @@ impl Names {
     fn name(&self, number: u32) -> &str {
         &self.names[self.ends[number as usize]..self.ends[number as usize + 1]]
     }
+    /// The cell where a name's search begins, and what else its hash says. Eight bytes at a time: the last eight may be some of
+    /// those before once more.
+    #[inline]
     fn start(&self, name: &str) -> (usize, u32) {
-        let hash = name
-            .bytes()
-            .fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
+        // Both halves of a product by the golden ratio: names differ in their last bytes, and the low half alone mixes upwards.
+        let mixed = |hash: u64, word: u64| {
+            let product = u128::from(hash ^ word) * 0x9E37_79B9_7F4A_7C15;
+            product as u64 ^ (product >> 64) as u64
+        };
+        let bytes = name.as_bytes();
+        let hash = match bytes.last_chunk::<8>() {
+            Some(last) => {
+                let words = bytes.as_chunks::<8>().0.iter().chain([last]);
+                words.fold(bytes.len() as u64, |hash, word| mixed(hash, u64::from_le_bytes(*word)))
+            }
+            None => mixed(bytes.len() as u64, bytes.iter().fold(0, |word, byte| word << 8 | u64::from(*byte))),
+        };
         ((hash ^ (hash >> 32)) as usize & (self.cells.len() - 1), (hash >> 32) as u32)
     }
     fn get(&self, name: &str) -> Option<u32> {
@@ -267,15 +324,18 @@ impl Names {
 
 /// Writes where the copies are as `store,primary,secondary`, with as many secondaries as there are.
 pub fn write_csv(loaded: &Loaded, fleet: &Fleet, layout: &Layout, out: &mut impl Write) -> io::Result<()> {
+    let mut line: Vec<u8> = Vec::new();
     for store in 0..fleet.stores.len() as u32 {
         let copies = layout.copies(fleet, store);
-        out.write_all(loaded.store(store).as_bytes())?;
+        line.clear();
+        line.extend_from_slice(loaded.store(store).as_bytes());
         for nth in 0..copies.len().max(2) {
             let name = copies.get(nth).filter(|h| **h != NOWHERE).map_or("", |h| &loaded.hosts[*h as usize]);
-            out.write_all(b",")?;
-            out.write_all(name.as_bytes())?;
+            line.push(b',');
+            line.extend_from_slice(name.as_bytes());
         }
-        out.write_all(b"\n")?;
+        line.push(b'\n');
+        out.write_all(&line)?;
     }
     Ok(())
 }

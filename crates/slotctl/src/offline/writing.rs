@@ -4,10 +4,13 @@
 //! all are. Only an ordinary file is replaced, and never the file that is read; where a symbolic link leads to one, that one is.
 
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
+
+/// So many bytes are written at once.
+const OUT_BYTES: usize = 1 << 16;
 
 /// Why a file can't be written.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +77,16 @@ impl Writing {
 
     /// One more file; it has its name when all have.
     pub fn put(&mut self, path: &Path, text: &[u8], readers: Readers) -> Result<(), Unwritable> {
+        self.put_with(path, readers, |out| out.write_all(text))
+    }
+
+    /// The same, of what is written bit by bit.
+    pub fn put_with(
+        &mut self,
+        path: &Path,
+        readers: Readers,
+        write: impl FnOnce(&mut BufWriter<&mut NamedTempFile>) -> io::Result<()>,
+    ) -> Result<(), Unwritable> {
         let put = || {
             let place = place(path)?;
             let mode = match (readers, fs::metadata(&place)) {
@@ -84,7 +97,10 @@ impl Writing {
             let mut builder = tempfile::Builder::new();
             builder.prefix(".slotctl-").suffix(".unfinished").permissions(Permissions::from_mode(mode));
             let mut file = builder.tempfile_in(folder(&place))?;
-            file.write_all(text)?;
+            let mut out = BufWriter::with_capacity(OUT_BYTES, &mut file);
+            write(&mut out)?;
+            out.flush()?;
+            drop(out);
             file.as_file().sync_all()?;
             Ok((place, file))
         };

@@ -58,20 +58,20 @@ pub(super) struct Aims {
 
 impl Aims {
     pub fn of(fleet: &Fleet, before: &Layout, wish: &Wish, first: &Figures) -> Aims {
-        let mut bytes: u128 = 0;
+        let (mut bytes, mut load, mut least) = (0u128, 0u64, None);
         for (number, store) in (0..).zip(&fleet.stores) {
-            bytes += before.copies(fleet, number).len() as u128 * u128::from(store.size);
+            bytes += fleet.range(number).len() as u128 * u128::from(store.size);
+            load += u64::from(store.load);
+            least = Some(least.map_or(store.load, |least: u32| least.min(store.load)));
         }
         let share_of =
             |what: u128, part: u128, whole: u128| u64::try_from(what * part / whole.max(1)).unwrap_or(u64::MAX);
         let room: u128 = fleet.active().map(|h| u128::from(fleet.hosts[h as usize].bytes)).sum();
         let weights = || fleet.active().map(|h| fleet.hosts[h as usize].weight);
-        let load: u64 = fleet.stores.iter().map(|s| u64::from(s.load)).sum();
         let level = least_level(weights().collect::<Vec<_>>().into_iter(), load);
         let heaviest = weights().max().unwrap_or(1000);
         // One store above the level is the least a host with a replica can go to (docs/placement.md).
-        let step =
-            fleet.stores.iter().map(|s| u64::from(s.load)).min().unwrap_or(1) * 1_000_000 / u64::from(heaviest.max(1));
+        let step = u64::from(least.unwrap_or(1)) * 1_000_000 / u64::from(heaviest.max(1));
         let mut aims = Aims {
             bytes: Vec::new(),
             copies: Vec::new(),
@@ -135,18 +135,34 @@ impl Aims {
     /// How far a layout is from these aims.
     pub fn short(&self, fleet: &Fleet, layout: &Layout, figures: &Figures) -> Short {
         let tally = Tally::without_pairs(fleet, layout);
-        let active = || fleet.active().map(|host| host as usize);
+        let bytes = fleet.active().map(|host| tally.bytes[host as usize].saturating_sub(self.bytes[host as usize]));
         Short {
-            violations: figures.violations.total(),
             exposed: apart::exposed(fleet, layout),
-            survivor: figures.worst_survivor.saturating_sub(self.survivor),
-            load: active().map(|host| tally.load[host].saturating_sub(self.load[host])).sum(),
-            bytes: active().map(|host| tally.bytes[host].saturating_sub(self.bytes[host])).sum(),
+            bytes: bytes.sum(),
+            ..self.short_by_load(fleet, &tally.load, figures)
         }
     }
     /// The same where copies that are on a host may stay there: how even they are is no reason for anything.
     pub fn short_of_masters(&self, fleet: &Fleet, layout: &Layout, figures: &Figures) -> Short {
-        Short { exposed: 0, bytes: 0, ..self.short(fleet, layout, figures) }
+        // By a loop of its own: this is asked again and again where nothing but a few copies moved.
+        let mut load = vec![0; fleet.hosts.len()];
+        for (number, store) in (0..).zip(&fleet.stores) {
+            let master = layout.master(fleet, number);
+            if master != NOWHERE {
+                load[master as usize] += u64::from(store.load);
+            }
+        }
+        self.short_by_load(fleet, &load, figures)
+    }
+    fn short_by_load(&self, fleet: &Fleet, load: &[u64], figures: &Figures) -> Short {
+        let over = fleet.active().map(|host| load[host as usize].saturating_sub(self.load[host as usize]));
+        Short {
+            violations: figures.violations.total(),
+            exposed: 0,
+            survivor: figures.worst_survivor.saturating_sub(self.survivor),
+            load: over.sum(),
+            bytes: 0,
+        }
     }
     /// The same with the worst survivor as it was reached, where that is above its level, and no host's load brought below what it has.
     pub fn as_reached(&self, reached: &Figures) -> Aims {

@@ -33,34 +33,43 @@ impl<'a> Board<'a> {
     /// With the stores that hosts share counted for all pairs, or for those alone with a host that keeps another copy of what
     /// has to leave or is nowhere: nothing else is ever asked where nothing else moves.
     pub fn of(fleet: &'a Fleet, before: &'a Layout, aims: &'a Aims, all_pairs: bool) -> Board<'a> {
-        let hosts = fleet.hosts.len();
         let watched = if all_pairs { None } else { beside_homeless(fleet, before) };
         let pairs = if watched.is_some() { 0 } else { before.at.len() };
+        let tally = Tally::without_pairs(fleet, before);
         let mut board = Board {
             fleet,
             aims,
             origin: &before.at,
-            at: vec![NOWHERE; before.at.len()],
+            at: before.at.clone(),
             owner: Vec::with_capacity(before.at.len()),
-            bytes: vec![0; hosts],
-            slots: vec![0; hosts],
-            load: vec![0; hosts],
+            bytes: tally.bytes,
+            slots: tally.slots,
+            load: tally.load,
             shared: Pairs::for_copies(pairs),
             led: (all_pairs && !refine::is_small(fleet)).then(|| Pairs::for_copies(pairs)),
             watched: watched.unwrap_or_default(),
         };
-        for (number, store) in (0..).zip(&fleet.stores) {
+        for number in 0..fleet.stores.len() as u32 {
             let range = fleet.range(number);
-            board.owner.extend(range.clone().map(|_| number));
-            let master = before.at[range.start];
-            if master != NOWHERE {
-                board.load[master as usize] += u64::from(store.load);
-            }
-            for copy in range.filter(|copy| before.at[*copy] != NOWHERE) {
-                board.put(copy as u32, before.at[copy]);
+            board.owner.extend(std::iter::repeat_n(number, range.len()));
+            for copy in range.clone() {
+                for other in range.start..copy {
+                    board.share((copy as u32, before.at[copy]), (other as u32, before.at[other]));
+                }
             }
         }
         board
+    }
+    /// Counts that two copies of a store are on these hosts.
+    fn share(&mut self, (copy, host): (u32, u32), (other, with): (u32, u32)) {
+        let is_pair = host != NOWHERE && with != NOWHERE && with != host;
+        if is_pair && self.is_counted(with, host) {
+            self.shared.add(with.min(host), with.max(host), 1);
+            let leads = self.leads((copy, host), (other, with));
+            if let (Some((leader, other)), Some(led)) = (leads, &mut self.led) {
+                led.add(leader, other, 1);
+            }
+        }
     }
     pub fn store(&self, copy: u32) -> &'a Store {
         &self.fleet.stores[self.owner[copy as usize] as usize]
@@ -77,14 +86,7 @@ impl<'a> Board<'a> {
     pub fn put(&mut self, copy: u32, host: u32) {
         let range = self.fleet.range(self.owner[copy as usize]);
         for other in range.filter(|other| *other != copy as usize) {
-            let with = self.at[other];
-            if with != NOWHERE && with != host && self.is_counted(with, host) {
-                self.shared.add(with.min(host), with.max(host), 1);
-                let leads = self.leads((copy, host), (other as u32, with));
-                if let (Some((leader, other)), Some(led)) = (leads, &mut self.led) {
-                    led.add(leader, other, 1);
-                }
-            }
+            self.share((copy, host), (other as u32, self.at[other]));
         }
         self.at[copy as usize] = host;
         self.bytes[host as usize] += self.size(copy);
@@ -162,12 +164,13 @@ impl<'a> Board<'a> {
         let mut found = Vec::new();
         for copy in 0..self.at.len() as u32 {
             let host = self.at[copy as usize];
-            if self.is_lost(self.owner[copy as usize]) || !about(host) {
+            let is_homeless = host == NOWHERE || !self.fleet.may_stay(host);
+            if !is_homeless || !about(host) || self.is_lost(self.owner[copy as usize]) {
                 continue;
             }
             if host == NOWHERE {
                 found.push(copy);
-            } else if !self.fleet.may_stay(host) && !self.is_pinned(copy) {
+            } else if !self.is_pinned(copy) {
                 self.lift(copy);
                 found.push(copy);
             }

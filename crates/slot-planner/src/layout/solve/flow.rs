@@ -61,12 +61,11 @@ struct Flow {
 
 /// The copy that leads, by store; [`None`] where this choice does not apply. `was` is each store's master before.
 pub(super) fn leads(fleet: &Fleet, at: &[u32], was: &[u32], aims: &Aims) -> Option<Vec<u32>> {
-    let (mut lead, ends) = fixed(fleet, at, was)?;
-    let led = lead.iter().filter(|copy| **copy != NOWHERE).count() + ends.len();
     let shares: u64 = fleet.active().map(|host| aims.load[host as usize]).sum();
-    if shares != led as u64 {
+    if shares != fleet.stores.len() as u64 {
         return None;
     }
+    let (mut lead, ends) = fixed(fleet, at, was)?;
     let mut flow = Flow::of(fleet, at, was, aims, &lead, &ends);
     flow.level();
     flow.give_out(fleet, at, was, &ends, &mut lead);

@@ -116,10 +116,21 @@ impl Yard {
         let size = board.size(copy);
         let room = |host: u32| board.fleet.hosts[host as usize].bytes;
         let hosts = (0..self.open.len() as u32).filter(|host| self.open[*host as usize]);
-        let fits = hosts.filter(|host| board.bytes[*host as usize] + size <= room(*host) && board.may(copy, *host));
-        let fill =
-            |host: u32| u128::from(board.bytes[host as usize] + size) * 1_000_000 / u128::from(room(host).max(1));
-        fits.min_by_key(|host| (!board.thin(copy, *host), fill(*host), *host))
+        let fits = hosts.filter(|host| board.bytes[*host as usize] + size <= room(*host));
+        let fill = |host: u32| parts_of(board.bytes[host as usize] + size, room(host).max(1));
+        // Of those that stay thin and of the others; what cannot be the best of its kind is not looked at further.
+        let (mut thin, mut thick): (Option<(u128, u32)>, Option<(u128, u32)>) = (None, None);
+        for key in fits.map(|host| (fill(host), host)) {
+            if thin.is_some_and(|best| best < key) || !board.may(copy, key.1) {
+                continue;
+            }
+            if board.thin(copy, key.1) {
+                thin = Some(key);
+            } else if thick.is_none_or(|best| key < best) {
+                thick = Some(key);
+            }
+        }
+        thin.or(thick).map(|(_, host)| host)
     }
     /// A host that has the room once one of the copies that already move is moved on from it.
     fn exchange(&mut self, board: &mut Board<'_>, copy: u32) -> Option<u32> {
@@ -145,5 +156,13 @@ impl Yard {
             board.put(other, host);
         }
         None
+    }
+}
+
+/// So many millionths of what there is room for. Long division is for what is too large for the short one.
+fn parts_of(bytes: u64, room: u64) -> u128 {
+    match bytes.checked_mul(1_000_000) {
+        Some(parts) => u128::from(parts / room),
+        None => u128::from(bytes) * 1_000_000 / u128::from(room),
     }
 }

@@ -19,11 +19,13 @@ pub(super) struct Roles<'a> {
     /// The host of each store's master before.
     pub was: Vec<u32>,
     pub at: Vec<u32>,
-    pub owner: Vec<u32>,
-    pub by_host: ByHost,
     /// The copy that is master, by store.
     pub lead: Vec<u32>,
     pub load: Vec<u64>,
+    /// Whether what follows is counted: where masters are even and spread thin already, nobody asks for it.
+    counted: bool,
+    pub owner: Vec<u32>,
+    pub by_host: ByHost,
     /// (host, other): load of the first one's masters with a copy on the other.
     pairs: Pairs,
     /// What no pair of each host has been above: most hosts need no look at their pairs.
@@ -69,19 +71,18 @@ impl<'a> Roles<'a> {
         }
         for store in 0..fleet.stores.len() as u32 {
             let range = fleet.range(store);
-            range.clone().for_each(|copy| roles.owner[copy] = store);
             roles.lead.push(range.start as u32);
             match roles.active(roles.at[range.start]) {
                 true => roles.book(store, range.start as u32),
                 false => roles.lost.push(store),
             }
         }
+        roles.count();
         roles.calm().then(|| roles.finish())
     }
     /// Begins with masters that were chosen elsewhere.
     fn lead_from(&mut self, lead: &[u32]) {
         for (store, copy) in (0..).zip(lead) {
-            self.fleet.range(store).for_each(|copy| self.owner[copy] = store);
             self.lead.push(*copy);
             self.book(store, *copy);
         }
@@ -92,11 +93,12 @@ impl<'a> Roles<'a> {
             fleet,
             aims,
             was: (0..fleet.stores.len() as u32).map(|store| before.master(fleet, store)).collect(),
-            owner: vec![0; layout.at.len()],
-            by_host: ByHost::of(&layout.at, hosts),
             lead: Vec::with_capacity(fleet.stores.len()),
             load: vec![0; hosts],
-            pairs: Pairs::for_copies(layout.at.len()),
+            counted: false,
+            owner: Vec::new(),
+            by_host: ByHost::of(&[], 0),
+            pairs: Pairs::for_copies(0),
             most: vec![0; hosts],
             slack: 0,
             seen: vec![0; hosts],
@@ -116,10 +118,9 @@ impl<'a> Roles<'a> {
     fn begin(&mut self) {
         let mut open: Vec<u32> = Vec::new();
         for store in 0..self.fleet.stores.len() as u32 {
-            let range = self.fleet.range(store);
-            range.clone().for_each(|copy| self.owner[copy] = store);
+            let mut range = self.fleet.range(store);
             let stays = |host: u32| self.active(host) || host != NOWHERE && self.fleet.keeps_master(store);
-            let same = range.clone().find(|copy| self.at[*copy] == self.was[store as usize] && stays(self.at[*copy]));
+            let same = range.find(|copy| self.at[*copy] == self.was[store as usize] && stays(self.at[*copy]));
             self.lead.push(same.map_or(NOWHERE, |copy| copy as u32));
             if let Some(copy) = same {
                 self.book(store, copy as u32);
@@ -159,6 +160,12 @@ impl<'a> Roles<'a> {
     fn book(&mut self, store: u32, copy: u32) {
         let (host, load) = (self.at[copy as usize], self.load_of(store));
         self.load[host as usize] += u64::from(load);
+        if self.counted {
+            self.book_pairs(store, copy);
+        }
+    }
+    fn book_pairs(&mut self, store: u32, copy: u32) {
+        let (host, load) = (self.at[copy as usize], self.load_of(store));
         for other in self.fleet.range(store).filter(|other| *other != copy as usize) {
             if self.at[other] != NOWHERE {
                 let then = self.pairs.add(host, self.at[other], load);
@@ -166,10 +173,58 @@ impl<'a> Roles<'a> {
             }
         }
     }
+    /// Counts what hosts share, and whose copies are on which.
+    fn count(&mut self) {
+        if std::mem::replace(&mut self.counted, true) {
+            return;
+        }
+        self.pairs = Pairs::for_copies(self.at.len());
+        self.by_host = ByHost::of(&self.at, self.fleet.hosts.len());
+        self.owner.reserve_exact(self.at.len());
+        for store in 0..self.fleet.stores.len() as u32 {
+            self.owner.extend(std::iter::repeat_n(store, self.fleet.range(store).len()));
+            if self.lost.binary_search(&store).is_err() {
+                self.book_pairs(store, self.lead[store as usize]);
+            }
+        }
+    }
+    /// Whether a pair of hosts may share too much: false only if none does.
+    fn may_share_too_much(&self) -> bool {
+        let hosts = self.fleet.hosts.len();
+        let leader = |store: u32| match self.lost.binary_search(&store) {
+            Ok(_) => None,
+            Err(_) => Some(self.at[self.lead[store as usize] as usize]),
+        };
+        let led = || (0..self.fleet.stores.len() as u32).filter_map(|store| leader(store).map(|host| (store, host)));
+        // By leader, which other host holds a copy of what it leads, and the load of that.
+        let mut first = vec![0u32; hosts + 1];
+        for (store, host) in led() {
+            first[host as usize + 1] += self.others(store).count() as u32;
+        }
+        (0..hosts).for_each(|host| first[host + 1] += first[host]);
+        let (mut next, mut beside) = (first.clone(), vec![(NOWHERE, 0u32); first[hosts] as usize]);
+        for (store, host) in led() {
+            for other in self.others(store) {
+                beside[next[host as usize] as usize] = (other, self.load_of(store));
+                next[host as usize] += 1;
+            }
+        }
+        let mut shared = vec![0u64; hosts];
+        first.windows(2).any(|of_host| {
+            let beside = &beside[of_host[0] as usize..of_host[1] as usize];
+            beside.iter().for_each(|(other, load)| shared[*other as usize] += u64::from(*load));
+            let any = beside.iter().any(|(other, _)| shared[*other as usize] > self.allowed(*other));
+            beside.iter().for_each(|(other, _)| shared[*other as usize] = 0);
+            any
+        })
+    }
     fn unbook(&mut self, store: u32) {
         let copy = self.lead[store as usize];
         let (host, load) = (self.at[copy as usize], self.load_of(store));
         self.load[host as usize] -= u64::from(load);
+        if !self.counted {
+            return;
+        }
         for other in self.fleet.range(store).filter(|other| *other != copy as usize) {
             if self.at[other] != NOWHERE {
                 self.pairs.sub(host, self.at[other], load);
@@ -225,6 +280,10 @@ impl<'a> Roles<'a> {
     }
     /// Turns stores of pairs that share too much in one direction round.
     fn thin_pairs(&mut self) {
+        if !self.may_share_too_much() {
+            return;
+        }
+        self.count();
         for store in 0..self.fleet.stores.len() as u32 {
             if self.lost.binary_search(&store).is_ok() {
                 continue;
@@ -267,6 +326,7 @@ impl<'a> Roles<'a> {
     }
     /// One chain of hand-overs from a host with too many to one with too few.
     fn relieve(&mut self, from: u32) -> bool {
+        self.count();
         self.turn += 1;
         let mut queue = VecDeque::from([(from, false)]);
         self.seen[from as usize] = self.turn;

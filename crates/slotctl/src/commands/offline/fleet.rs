@@ -256,13 +256,11 @@ fn write(loaded: &Loaded, checked: &Checked, files: &Files, stats: &Stats) -> Re
     let outcome = checked.outcome();
     let mut writing = Writing::default();
     if let Some(path) = &files.out {
-        let mut text = Vec::with_capacity(loaded.fleet.stores.len() * 40);
-        let written = match path.extension().is_some_and(|ending| ending == "data") {
-            true => htools::write_data(loaded, &outcome.layout, &mut text),
-            false => htools::write_csv(loaded, &loaded.fleet, &outcome.layout, &mut text),
-        };
-        written.map_err(|error| Unwritable { path: path.clone(), why: error.into() })?;
-        writing.put(path, &text, Readers::Anybody)?;
+        let is_data = path.extension().is_some_and(|ending| ending == "data");
+        writing.put_with(path, Readers::Anybody, |out| match is_data {
+            true => htools::write_data(loaded, &outcome.layout, out),
+            false => htools::write_csv(loaded, &loaded.fleet, &outcome.layout, out),
+        })?;
     }
     if let Some(path) = &files.json {
         writing.put(path, format!("{}\n", json::offline(stats)).as_bytes(), Readers::Anybody)?;
