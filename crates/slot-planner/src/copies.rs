@@ -8,7 +8,7 @@ use crate::drain::{all_may_leave, declare_draining, declare_last, hand_over, hos
 use crate::leave::{Gone, close_copies, domain, leaves, live_domains, stays};
 use crate::live::{Chart, Stance, lifted};
 use crate::nothing::Nothing;
-use crate::refusal::{DrainBlock, NotWell, Refusal, WhyNot};
+use crate::refusal::{DrainBlock, Refusal, WhyNot};
 use crate::view::View;
 use crate::{Draft, leads, sheet, steps};
 use slot_types::cluster::*;
@@ -113,7 +113,11 @@ pub(crate) fn empty(view: &View<'_>, off: &BTreeSet<HostName>) -> Result<Draft, 
     for ((name, store, slot, copy, way), mut after) in ways.iter().zip(chains) {
         // A host may hold a retired copy of a store beside the one that took its place (R11).
         after.extend(before_it.get(name));
-        let place = if way.is_built { places.get_mut(name).and_then(VecDeque::pop_front) } else { None };
+        let leaving = gone.get(name).map(|gone| &gone.left);
+        let place = match places.get_mut(name).filter(|_| way.is_built) {
+            Some(places) => place_for(view, store, places, (slot, leaving)),
+            None => None,
+        };
         let after = match place {
             Some(to) => {
                 bytes = bytes.saturating_add(view.copy_bytes(name, &store.spec));
@@ -127,6 +131,20 @@ pub(crate) fn empty(view: &View<'_>, off: &BTreeSet<HostName>) -> Result<Draft, 
     sheet::where_to(view, None, &mut draft);
     empty_notes(off, ways.iter().filter(|(.., way)| way.is_built).count(), bytes, &mut draft);
     Ok(draft)
+}
+
+/// Where what leaves a slot is built: in its own domain, since only it gives way there, or where no other that leaves is (S9).
+fn place_for(
+    view: &View<'_>,
+    store: &Store,
+    places: &mut VecDeque<SlotId>,
+    (slot, leaving): (&SlotId, Option<&BTreeSet<SlotId>>),
+) -> Option<SlotId> {
+    let at = |slot: &SlotId| domain(view.cluster, store.spec.spread, &slot.host);
+    let taken: BTreeSet<String> = leaving.into_iter().flatten().map(at).collect();
+    let own = places.iter().position(|place| at(place) == at(slot));
+    let free = || places.iter().position(|place| !taken.contains(&at(place)));
+    places.remove(own.or_else(free).unwrap_or(0))
 }
 
 fn empty_notes(off: &BTreeSet<HostName>, built: usize, bytes: u64, draft: &mut Draft) {
@@ -467,34 +485,4 @@ pub(crate) fn retire_host(view: &View<'_>, host: &HostName) -> Result<Draft, Ref
     draft.push(host_state(host, HostState::Retired, Vec::new()));
     draft.note("NO UNDO", format!("{host} gets no orders any more; a machine that takes its place needs another name"));
     Ok(draft)
-}
-
-/// Everyday: what was interrupted while it was built holds everything by now (R16).
-pub(crate) fn count(view: &View<'_>, slot: &SlotId) -> Result<Draft, Refusal> {
-    let (name, store, copy) = view.cluster.copy_on(slot).ok_or_else(|| Refusal::NoCopy(slot.clone()))?;
-    if view.inputs.busy_stores.contains(name) {
-        return Err(Refusal::StoresBusy(BTreeSet::from([name.clone()])));
-    }
-    if copy.whole || copy.state != CopyState::Building {
-        return Err(Refusal::NothingToDo(Nothing::Follows(slot.clone())));
-    }
-    let master = store.master.as_ref().filter(|_| store.pending.is_none());
-    let master = master.ok_or_else(|| Refusal::NotServed { store: name.clone(), why: NotWell::NoMaster })?;
-    let follows = Some((master.clone(), store.epoch));
-    let status = view.status(name, slot, copy).map(|(status, _)| status);
-    let heard = |ms: Option<u64>| ms.is_some_and(|ms| ms <= view.policy().silent_ms);
-    let holds = status
-        .is_some_and(|s| s.following == follows && s.behind == Some(0) && s.verified_ms.is_some() && heard(s.heard_ms));
-    if copy.follows != follows || !holds {
-        let next = "it does not hold everything yet; it counts as soon as it does";
-        return Err(Refusal::CopyIn { store: name.clone(), slot: slot.clone(), state: copy.state, next });
-    }
-    let task = Task {
-        steps: steps::count_copy(),
-        kind: TaskKind::CountCopy { slot: slot.clone() },
-        store: Some(name.clone()),
-        epoch: store.epoch,
-        after: Vec::new(),
-    };
-    Ok(Draft { tasks: vec![task], ..Draft::default() })
 }

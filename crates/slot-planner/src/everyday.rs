@@ -92,13 +92,9 @@ pub(crate) fn follow(view: &View<'_>, slot: &SlotId) -> Result<Draft, Refusal> {
     if copy.role == Role::Master || store.master.as_ref() == Some(slot) {
         return Err(Refusal::FollowsNobody { slot: slot.clone(), store: name.clone() });
     }
-    let next = match copy.state {
-        CopyState::Quarantined if store.master.is_some() => "settle its loss case first: slotctl loss list",
-        CopyState::Retired => "it is gone for good",
-        _ => "",
-    };
-    if !next.is_empty() {
-        return Err(Refusal::CopyIn { store: name.clone(), slot: slot.clone(), state: copy.state, next });
+    let refused = |next| Refusal::CopyIn { store: name.clone(), slot: slot.clone(), state: copy.state, next };
+    if copy.state == CopyState::Retired {
+        return Err(refused("it is gone for good"));
     }
     if store.master.is_none() && store.epoch != Epoch::ZERO {
         return wake(view, name, store, slot, copy);
@@ -108,6 +104,12 @@ pub(crate) fn follow(view: &View<'_>, slot: &SlotId) -> Result<Draft, Refusal> {
         // R8: its standing Demote comes first.
         let slots = BTreeSet::from([slot.clone()]);
         return Err(Refusal::PossibleMasters { store: name.clone(), slots });
+    }
+    if copy.state == CopyState::Quarantined {
+        return Err(refused(match view.open_case(name, slot) {
+            Some(_) => "settle its loss case first: slotctl loss list",
+            None => "it was set aside and no loss case says why; look at it: slotctl show slot",
+        }));
     }
     let follows = view.status(name, slot, copy).is_some_and(|(status, _)| {
         status.role == EngineRole::Replica && status.following == Some((master.clone(), store.epoch))
@@ -137,19 +139,46 @@ fn wake(view: &View<'_>, name: &StoreName, store: &Store, slot: &SlotId, copy: &
 /// R8: the standing Demote, then the exact list of what it holds alone (R7).
 pub(crate) fn fence_returned(view: &View<'_>, slot: &SlotId) -> Result<Draft, Refusal> {
     let (name, store, _) = found(view, slot)?;
+    if store.master.as_ref() == Some(slot) || store.pending.as_ref() == Some(slot) {
+        return Err(Refusal::FollowsNobody { slot: slot.clone(), store: name.clone() });
+    }
     let case = view.open_case(name, slot);
     let unlisted =
         case.filter(|id| view.cluster.loss_cases.get(id).is_some_and(|c| c.state == LossState::AwaitingReturn));
     if !store.possible_masters.contains_key(slot) && unlisted.is_none() {
         return Err(Refusal::NothingToDo(Nothing::Fenced(slot.clone())));
     }
-    let master = master(name, store)?;
-    if master == slot {
-        return Err(Refusal::FollowsNobody { slot: slot.clone(), store: name.clone() });
-    }
+    master(name, store)?;
     Ok(one(Task {
         steps: steps::fence_returned(slot, case.is_some()),
         kind: TaskKind::FenceReturned { slot: slot.clone() },
+        store: Some(name.clone()),
+        epoch: store.epoch,
+        after: Vec::new(),
+    }))
+}
+
+/// R16: what was interrupted while it was built holds everything by now.
+pub(crate) fn count(view: &View<'_>, slot: &SlotId) -> Result<Draft, Refusal> {
+    let (name, store, copy) = found(view, slot)?;
+    let refused = |next| Refusal::CopyIn { store: name.clone(), slot: slot.clone(), state: copy.state, next };
+    if copy.whole {
+        return Err(Refusal::NothingToDo(Nothing::Whole(slot.clone())));
+    }
+    if copy.state != CopyState::Building {
+        return Err(refused("only a copy that is being built is counted"));
+    }
+    let follows = Some((master(name, store)?.clone(), store.epoch));
+    let status = view.status(name, slot, copy).map(|(status, _)| status);
+    let heard = |ms: Option<u64>| ms.is_some_and(|ms| ms <= view.policy().silent_ms);
+    let holds = status
+        .is_some_and(|s| s.following == follows && s.behind == Some(0) && s.verified_ms.is_some() && heard(s.heard_ms));
+    if copy.follows != follows || !holds {
+        return Err(refused("it is not seen to hold everything yet; it counts as soon as it is"));
+    }
+    Ok(one(Task {
+        steps: steps::count_copy(),
+        kind: TaskKind::CountCopy { slot: slot.clone() },
         store: Some(name.clone()),
         epoch: store.epoch,
         after: Vec::new(),
@@ -165,9 +194,14 @@ pub(crate) fn settle(view: &View<'_>, id: LossCaseId, how: Settlement) -> Result
     let (name, store, copy) = found(view, &case.slot)?;
     let same = *name == case.store && copy.generation == case.generation;
     // A former master was set aside; a replica that put records aside follows already (R7).
-    let settles = matches!(copy.state, CopyState::Quarantined | CopyState::Serving | CopyState::Building);
-    if !same || !settles {
-        let next = "its loss case is about another copy; look at it: slotctl show slot";
+    let next = match copy.state {
+        _ if !same => "its loss case is about another copy; look at it: slotctl show slot",
+        CopyState::Stopped => "it was stopped on purpose: slotctl undrain host",
+        CopyState::Retired => "it is gone for good",
+        CopyState::Frozen => "its hand-over has not come to its end: slotctl plan list",
+        CopyState::Quarantined | CopyState::Serving | CopyState::Building => "",
+    };
+    if !next.is_empty() {
         return Err(Refusal::CopyIn { store: name.clone(), slot: case.slot.clone(), state: copy.state, next });
     }
     in_service(view, &case.slot)?;

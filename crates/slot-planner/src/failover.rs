@@ -179,7 +179,8 @@ fn way<'a>(
     let options = match to {
         Some(to) if able.iter().any(|(slot, _)| slot == to) => vec![to.clone()],
         Some(to) => {
-            let why = why.remove(to).unwrap_or(WhyNot::IsMaster);
+            let itself = if store.master.as_ref() == Some(to) { WhyNot::IsMaster } else { WhyNot::OthersCan };
+            let why = why.remove(to).unwrap_or(itself);
             return Err(Refusal::NotThisTarget { store: name.clone(), to: to.clone(), why });
         }
         None => furthest(&able, planned),

@@ -93,7 +93,7 @@ pub fn plan(cluster: &Cluster, evidence: &Evidence, intent: Intent, inputs: Inpu
         Intent::Fill { hosts, budget } => live::fill(&view, hosts, budget)?,
         Intent::RetireHost(host) => copies::retire_host(&view, host)?,
         Intent::RetireStore(store) => retire::plan(&view, store)?,
-        Intent::CountCopy { slot } => copies::count(&view, slot)?,
+        Intent::CountCopy { slot } => everyday::count(&view, slot)?,
         Intent::UndrainHost(host) => undrain::plan(&view, host)?,
         Intent::Undo(reverse) => undo::plan(&view, reverse)?,
         Intent::FailOverSlot { slot, to } => failover::plan_slot(&view, slot, to.as_ref())?,

@@ -80,8 +80,11 @@ pub enum Nothing {
     #[error("{0} runs; its store waits for a master")]
     Awake(SlotId),
     /// It is no possible master and has no loss case to list.
-    #[error("{0} is fenced, and nothing is left to list")]
+    #[error("{0} is no former master that may still acknowledge, and nothing is left to list")]
     Fenced(SlotId),
+    /// It held everything its master held once: there is nothing to count (R16).
+    #[error("the copy on {0} is whole already")]
+    Whole(SlotId),
 }
 
 pub(crate) fn list<T: fmt::Display>(things: &BTreeSet<T>) -> String {

@@ -25,6 +25,9 @@ pub enum WhyNot {
     /// It is the master that is to be replaced.
     #[error("is the master already")]
     IsMaster,
+    /// It was master, or is to be one, and is raised itself only where nothing else is left (L1).
+    #[error("was its master or is to be, and is taken again only where no other copy can be")]
+    OthersCan,
     /// Its committed state.
     #[error("is {0:?}")]
     State(CopyState),
@@ -223,6 +226,14 @@ pub enum Refusal {
     /// The slot is free.
     #[error("slot {0} holds no copy; slotctl show host {host} lists those that do", host = .0.host)]
     NoCopy(SlotId),
+    /// The store has no copy on the slot any more.
+    #[error("{slot} holds no copy of {store} any more")]
+    CopyGone {
+        /// The store.
+        store: StoreName,
+        /// Where it was.
+        slot: SlotId,
+    },
     /// The file is another cluster's.
     #[error("the file is of cluster {file}, this is {cluster}; connect to {file}, or correct the file's first lines")]
     OtherCluster {
@@ -432,6 +443,22 @@ pub enum Refusal {
     /// None of several stores can be put right.
     #[error("nothing can be rebuilt now:{}", sheets(.because))]
     Rebuild {
+        /// Why, by store.
+        because: BTreeMap<StoreName, Refusal>,
+    },
+    /// A host is in service, and what a drain has left of it can't be brought back now.
+    #[error("nothing more of {host} can be brought back now:{}", sheets(.because))]
+    Undrain {
+        /// The host.
+        host: HostName,
+        /// Why, by store.
+        because: BTreeMap<StoreName, Refusal>,
+    },
+    /// Something that a plan did is left to bring back, and nothing of it can be now.
+    #[error("nothing of what {plan} did can be brought back now:{}", sheets(.because))]
+    Undo {
+        /// The plan that is to be undone.
+        plan: PlanId,
         /// Why, by store.
         because: BTreeMap<StoreName, Refusal>,
     },

@@ -1,5 +1,6 @@
 //! The planner as its callers see it: a small fleet, an intent, and the plan or the refusal that comes of it.
 
+mod brought_back;
 mod copies;
 mod declared;
 mod disks;

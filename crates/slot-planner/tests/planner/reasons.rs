@@ -3,8 +3,11 @@
 //! What always holds: the judge counts from cluster and evidence and asks nothing of the planner; a refusal that it does not know
 //! fails the test.
 
+mod asked;
 mod even;
 mod judge;
+mod odd;
+mod others;
 mod packing;
 
 use crate::random;

@@ -7,7 +7,7 @@ use slot_types::engine::{EngineRole, EngineStatus};
 use slot_types::evidence::*;
 use slot_types::ids::*;
 use slot_types::load::{Busy, EngineLoad, HostLoad};
-use slot_types::plan::{Intent, Plan, StepKind, TaskKind};
+use slot_types::plan::{Intent, Place, Plan, Settlement, Step, StepKind, Task, TaskKind};
 use slot_types::position::{Digest, EpochStart, Position, Tip};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -268,69 +268,122 @@ impl World {
         self.cluster.hosts.get_mut(name).unwrap()
     }
 
-    /// The world after every task of a plan is done, as far as planning again depends on it.
+    /// The world after every task of a plan is done, and everything seen well.
     pub fn complete(&mut self, plan: &Plan) {
-        for task in &plan.tasks {
-            match (&task.kind, &task.store) {
-                (TaskKind::Fleet, _) => {
-                    if let Intent::Apply(file) = &plan.intent {
-                        self.add_hosts(file);
-                        for (name, spec) in &file.hosts {
-                            let host = self.host_mut(name);
-                            (host.at, host.address, host.weight) = (spec.at.clone(), spec.address, spec.weight);
-                            host.slots.extend(spec.slots.clone());
-                        }
-                        for (name, line) in &file.stores {
-                            self.cluster.stores.entry(name.clone()).and_modify(|known| known.spec = line.clone());
-                        }
-                    }
+        plan.tasks.iter().for_each(|task| self.carry_out(plan, task));
+        self.see_all();
+    }
+
+    /// What the cluster is after a task of a plan is done, as far as planning again depends on it.
+    pub fn carry_out(&mut self, plan: &Plan, task: &Task) {
+        match (&task.kind, &task.store) {
+            (TaskKind::Fleet, _) => {
+                if let Intent::Apply(file) = &plan.intent {
+                    self.change_fleet(file);
                 }
-                (TaskKind::CreateStore { spec, copies, master }, Some(name)) => {
-                    let mut slots: Vec<SlotId> = vec![master.clone()];
-                    slots.extend(copies.keys().filter(|s| *s != master).cloned());
-                    self.add_store(name, spec, &slots);
+            }
+            (TaskKind::CreateStore { spec, copies, master }, Some(name)) => {
+                let mut slots: Vec<SlotId> = vec![master.clone()];
+                slots.extend(copies.keys().filter(|s| *s != master).cloned());
+                self.add_store(name, spec, &slots);
+            }
+            (TaskKind::HandOver { to, .. } | TaskKind::FailOver { to, .. }, Some(name)) => {
+                let follows = |step: &Step| match (&step.kind, &step.at) {
+                    (StepKind::Follow, Some(Place::Slot(slot))) => Some(slot.clone()),
+                    _ => None,
+                };
+                let follow: Vec<SlotId> = task.steps.iter().filter_map(follows).collect();
+                self.lead(name, to, &follow);
+            }
+            (TaskKind::HostState { host, to }, _) => {
+                if *to == HostState::Draining {
+                    let masters = self.cluster.masters_on(host).map(|(s, _)| s.clone()).collect();
+                    self.host_mut(host).drained_masters = masters;
                 }
-                (TaskKind::HandOver { to, .. } | TaskKind::FailOver { to, .. }, Some(name)) => {
-                    let demoted: Vec<SlotId> = task
-                        .steps
-                        .iter()
-                        .filter(|s| matches!(s.kind, StepKind::Follow))
-                        .filter_map(|s| match &s.at {
-                            Some(slot_types::plan::Place::Slot(slot)) => Some(slot.clone()),
-                            _ => None,
-                        })
-                        .collect();
-                    self.lead(name, to, &demoted);
-                }
-                (TaskKind::BuildCopy { slot, generation, .. }, Some(name)) => {
-                    let store = self.store_mut(name);
-                    let follows = store.master.clone().map(|master| (master, store.epoch));
-                    let (role, state) = (Role::Replica, CopyState::Serving);
-                    let copy = Copy { role, state, generation: *generation, follows, whole: true };
-                    store.copies.insert(slot.clone(), copy);
-                }
-                (TaskKind::DestroyCopy { slot, generation }, Some(name)) => {
-                    let store = self.store_mut(name);
-                    store.copies.remove(slot);
-                    store.past.insert(slot.clone(), *generation);
-                }
-                (TaskKind::StopCopy { slot }, Some(name)) => {
-                    self.store_mut(name).copies.get_mut(slot).unwrap().state = CopyState::Stopped;
-                }
-                (TaskKind::StartCopy { slot }, Some(name)) => {
-                    self.store_mut(name).copies.get_mut(slot).unwrap().state = CopyState::Serving;
-                }
-                (TaskKind::HostState { host, to }, _) => {
-                    if *to == HostState::Draining {
-                        let masters = self.cluster.masters_on(host).map(|(s, _)| s.clone()).collect();
-                        self.host_mut(host).drained_masters = masters;
-                    }
-                    self.host_mut(host).declared = *to;
-                }
-                _ => {}
+                self.host_mut(host).declared = *to;
+            }
+            (TaskKind::SettleLoss { case, slot, how }, Some(name)) => {
+                let by = OperatorName::new("oncall").unwrap();
+                self.cluster.loss_cases.get_mut(case).unwrap().state = match how {
+                    Settlement::Reinject => LossState::Reinjected { by },
+                    Settlement::Discard => LossState::Discarded { by },
+                };
+                self.follow(name, slot);
+            }
+            (_, Some(name)) => self.change_copy(name, task),
+            _ => {}
+        }
+    }
+
+    fn change_fleet(&mut self, file: &FleetSpec) {
+        self.add_hosts(file);
+        for (name, spec) in &file.hosts {
+            let host = self.host_mut(name);
+            (host.at, host.address, host.weight) = (spec.at.clone(), spec.address, spec.weight);
+            host.slots.extend(spec.slots.clone());
+            host.device.spec.clone_from(&spec.fence);
+        }
+        for (name, spec) in &file.stores {
+            if let Some(store) = self.cluster.stores.get_mut(name) {
+                store.spec = spec.clone();
             }
         }
-        self.see_all();
+    }
+
+    fn change_copy(&mut self, name: &StoreName, task: &Task) {
+        let store = self.store_mut(name);
+        match &task.kind {
+            TaskKind::BuildCopy { slot, generation, .. } => {
+                let follows = store.master.clone().map(|master| (master, store.epoch));
+                let (role, state) = (Role::Replica, CopyState::Serving);
+                let copy = Copy { role, state, generation: *generation, follows, whole: true };
+                store.copies.insert(slot.clone(), copy);
+            }
+            TaskKind::DestroyCopy { slot, generation } => {
+                store.copies.remove(slot);
+                store.past.insert(slot.clone(), *generation);
+                if store.retired && store.copies.is_empty() {
+                    let (epoch, past) = (store.epoch, store.past.clone());
+                    let stone = Tombstone { epoch, past, at: self.inputs.now, wall: self.inputs.wall };
+                    self.cluster.stores.remove(name);
+                    self.cluster.tombstones.insert(name.clone(), stone);
+                }
+            }
+            TaskKind::StopCopy { slot } => store.copies.get_mut(slot).unwrap().state = CopyState::Stopped,
+            TaskKind::StartCopy { slot } if store.master.is_some() => self.follow(name, slot),
+            TaskKind::CountCopy { slot } => {
+                let copy = store.copies.get_mut(slot).unwrap();
+                (copy.whole, copy.state) = (true, CopyState::Serving);
+            }
+            TaskKind::RetireStore { .. } => {
+                (store.retired, store.master, store.route, store.epoch) = (true, None, None, store.epoch.next());
+                store.possible_masters.clear();
+                store
+                    .copies
+                    .values_mut()
+                    .for_each(|copy| (copy.role, copy.state) = (Role::Replica, CopyState::Retired));
+            }
+            TaskKind::FenceReturned { slot } => {
+                store.possible_masters.remove(slot);
+                store.copies.get_mut(slot).unwrap().state = CopyState::Building;
+                let waits = |case: &&mut LossCase| case.store == *name && case.slot == *slot && case.state.is_open();
+                for case in self.cluster.loss_cases.values_mut().filter(waits) {
+                    case.state = LossState::Listed;
+                    self.cluster.stores.get_mut(name).unwrap().copies.get_mut(slot).unwrap().state =
+                        CopyState::Quarantined;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// It follows its master; what never was whole is built on.
+    fn follow(&mut self, name: &StoreName, slot: &SlotId) {
+        let store = self.store_mut(name);
+        let follows = store.master.clone().map(|master| (master, store.epoch));
+        let copy = store.copies.get_mut(slot).unwrap();
+        copy.state = if copy.whole { CopyState::Serving } else { CopyState::Building };
+        copy.follows = follows;
     }
 
     fn lead(&mut self, name: &StoreName, to: &SlotId, follows: &[SlotId]) {
@@ -339,12 +392,20 @@ impl World {
         store.last_promoted = store.epoch;
         let former = store.master.replace(to.clone());
         store.pending = None;
+        let master = (to.clone(), store.epoch);
         for (slot, copy) in &mut store.copies {
             copy.role = if slot == to { Role::Master } else { Role::Replica };
-            if Some(slot) == former.as_ref() && !follows.contains(slot) {
+            if slot == to {
+                (copy.state, copy.follows, copy.whole) = (CopyState::Serving, None, true);
+            } else if follows.contains(slot) {
+                copy.follows = Some(master.clone());
+                copy.state = if copy.whole { CopyState::Serving } else { CopyState::Building };
+            } else if Some(slot) == former.as_ref() {
                 copy.state = CopyState::Quarantined;
             }
         }
+        store.possible_masters.retain(|slot, _| slot != to && !follows.contains(slot));
+        self.host_mut(&to.host).drained_masters.remove(name);
     }
 }
 

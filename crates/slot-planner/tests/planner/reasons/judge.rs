@@ -5,6 +5,7 @@ use slot_planner::{DrainBlock, NotWell, Nothing, Refusal, WhyNot};
 use slot_types::cluster::*;
 use slot_types::engine::{EngineRole, EngineStatus};
 use slot_types::evidence::{CopyEvidence, Seen};
+use slot_types::fence::FenceFrom;
 use slot_types::ids::*;
 use slot_types::plan::{Intent, Scope};
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,13 +17,13 @@ pub struct Judge<'w> {
 }
 
 /// What a statement is worth: `Err` says what is not so.
-type Truth = Result<(), String>;
+pub type Truth = Result<(), String>;
 
-fn say(so: bool, what: impl std::fmt::Debug) -> Truth {
+pub fn say(so: bool, what: impl std::fmt::Debug) -> Truth {
     if so { Ok(()) } else { Err(format!("it is not so that {what:?}")) }
 }
 
-impl Judge<'_> {
+impl<'w> Judge<'w> {
     fn store(&self, name: &StoreName) -> Result<&Store, String> {
         self.world.cluster.stores.get(name).ok_or(format!("there is no {name}"))
     }
@@ -30,7 +31,7 @@ impl Judge<'_> {
         self.world.cluster.policy.silent_ms
     }
     /// Its agent was not heard lately, or on another boot or disk than the admitted one.
-    fn silent(&self, host: &HostName) -> bool {
+    pub fn silent(&self, host: &HostName) -> bool {
         let Some(known) = self.world.cluster.hosts.get(host) else { return true };
         match self.world.evidence.hosts.get(host).map(|seen| &seen.agent) {
             Some(Seen::Known { value, age_ms }) if *age_ms <= self.silent_ms() => {
@@ -41,10 +42,10 @@ impl Judge<'_> {
             _ => true,
         }
     }
-    fn declared(&self, host: &HostName) -> Option<HostState> {
+    pub fn declared(&self, host: &HostName) -> Option<HostState> {
         self.world.cluster.hosts.get(host).map(|known| known.declared)
     }
-    fn engine(&self, slot: &SlotId) -> Option<&EngineStatus> {
+    fn engine(&self, slot: &SlotId) -> Option<&'w EngineStatus> {
         match self.world.evidence.copies.get(slot)? {
             Seen::Known { value: CopyEvidence::Running(status), age_ms } if *age_ms <= self.silent_ms() => Some(status),
             _ => None,
@@ -55,7 +56,7 @@ impl Judge<'_> {
         status.store == *name && copy.is_some_and(|copy| copy.generation == status.generation)
     }
     /// The copy's own engine is seen, and its host takes orders.
-    fn lives(&self, name: &StoreName, slot: &SlotId) -> Option<&EngineStatus> {
+    pub fn lives(&self, name: &StoreName, slot: &SlotId) -> Option<&'w EngineStatus> {
         self.engine(slot).filter(|status| self.is_of(name, slot, status) && !self.silent(&slot.host))
     }
     fn case_open(&self, id: LossCaseId, name: &StoreName, on: impl Fn(&SlotId) -> bool) -> bool {
@@ -75,6 +76,39 @@ impl Judge<'_> {
             slot.size_bytes >= size && !holds(&id) && !self.world.inputs.busy_slots.contains(&id)
         });
         free.count()
+    }
+
+    /// Nothing keeps it from acknowledging: no demote reaches it, nobody's word and no device says that its host is off, and no
+    /// device can be used (R3, R8, R26).
+    pub fn is_loose(&self, slot: &SlotId) -> bool {
+        let Some(known) = self.world.cluster.hosts.get(&slot.host) else { return true };
+        let now = self.world.inputs.now.0;
+        let word = self.world.cluster.attestations.get(&slot.host).is_some_and(|word| {
+            let since = self.last_life(&slot.host).is_none_or(|at| at <= word.at.0);
+            known.boot == Some(word.boot) && word.expires.0 > now && since
+        });
+        let device = known.device.spec.as_ref().filter(|_| known.boot.is_some());
+        let off = known.device.off.as_ref().is_some_and(|off| Some(off.boot) == known.boot);
+        let failed = known.device.failed.as_ref().is_some_and(|f| Some(f.boot) == known.boot && now < f.at.0 + 600_000);
+        let by = |(name, other): (&HostName, &Host)| {
+            let apart = device.is_some_and(|spec| spec.from == FenceFrom::AnotherHost) || other.at != known.at;
+            let there = !matches!(other.declared, HostState::Off | HostState::Retired) && !self.silent(name);
+            *name != slot.host && apart && there
+        };
+        let switched = device.is_some() && (off || !failed && self.world.cluster.hosts.iter().any(by));
+        self.silent(&slot.host) && !word && !switched
+    }
+
+    /// When a host's agent was heard, or one of its engines by a replica elsewhere, for the last time.
+    fn last_life(&self, host: &HostName) -> Option<u64> {
+        let evidence = &self.world.evidence;
+        let agent = evidence.hosts.get(host).and_then(|seen| seen.agent.age_ms());
+        let by_others = evidence.copies.iter().filter(|(slot, _)| slot.host != *host).filter_map(|(_, seen)| {
+            let Seen::Known { value: CopyEvidence::Running(status), age_ms } = seen else { return None };
+            let from = status.following.as_ref().is_some_and(|(source, _)| source.host == *host);
+            from.then_some(status.heard_ms?.saturating_add(*age_ms))
+        });
+        by_others.chain(agent).min().map(|age| evidence.taken_at.0.saturating_sub(age))
     }
 
     pub fn refusal(&self, refusal: &Refusal) -> Truth {
@@ -106,10 +140,7 @@ impl Judge<'_> {
             }
             Refusal::NotThisPlace { store, to, why } => self.place(store, &to.host, why, 0),
             Refusal::NotFenced { slots, .. } => {
-                let word = |host: &HostName| self.world.cluster.attestations.get(host);
-                let said = |host: &HostName| word(host).is_some_and(|word| word.expires > inputs.now);
-                let loose = |slot: &SlotId| self.silent(&slot.host) && !said(&slot.host);
-                say(!slots.is_empty() && slots.iter().all(loose), refusal)
+                say(!slots.is_empty() && slots.iter().all(|slot| self.is_loose(slot)), refusal)
             }
             Refusal::NoHead(name) => {
                 let known = self.store(name)?;
@@ -181,7 +212,7 @@ impl Judge<'_> {
         (0..slots.len()).filter(first).count()
     }
 
-    fn not_well(&self, name: &StoreName, why: &NotWell) -> Truth {
+    pub fn not_well(&self, name: &StoreName, why: &NotWell) -> Truth {
         let store = self.store(name)?;
         let master = store.master.as_ref();
         let so = match why {
@@ -305,6 +336,15 @@ impl Judge<'_> {
             WhyNot::IsMaster => {
                 let leads = store.master.as_ref() == Some(slot) || store.pending.as_ref() == Some(slot);
                 leads || copy.is_some_and(|copy| copy.role == Role::Master)
+            }
+            WhyNot::OthersCan => {
+                let asked = matches!(self.intent, Intent::FailOverSlot { slot: from, .. } if from == slot);
+                let by_store =
+                    matches!(self.intent, Intent::FailOverStore { .. }) && store.possible_masters.contains_key(slot);
+                let other = store.copies.keys().any(|other| other != slot && self.lives(name, other).is_some());
+                (asked || by_store || store.pending.as_ref() == Some(slot))
+                    && store.master.as_ref() != Some(slot)
+                    && other
             }
             WhyNot::State(state) => copy.is_some_and(|copy| copy.state == *state),
             WhyNot::EngineNotSeen => self.lives(name, slot).is_none(),
