@@ -50,6 +50,7 @@ pub mod room;
 mod rules;
 mod solve;
 pub mod whatif;
+pub mod why;
 
 pub use figures::{Figures, Survivors, Violations, figures, survivors, violations};
 pub use goal::{Goal, Move, No, Outcome, Wish};
