@@ -51,6 +51,7 @@ mod rules;
 mod shared;
 mod solve;
 pub mod whatif;
+pub mod why;
 
 pub use figures::{Figures, Survivors, Violations, figures, survivors, violations};
 pub use goal::{Goal, Move, No, Outcome, Wish};

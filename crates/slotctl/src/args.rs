@@ -5,6 +5,7 @@
 
 mod asks;
 mod drain;
+mod explain;
 mod failover;
 mod hold;
 mod invite;
@@ -14,8 +15,9 @@ mod rebalance;
 mod retire;
 mod verify;
 
-pub use asks::{Anywhere, Ask, ExplainOf, Input, Survive, Whatif};
+pub use asks::{Anywhere, Ask, Input, Survive, Whatif};
 pub use drain::{Drain, DrainHow};
+pub use explain::{ExplainOf, PlanOf};
 pub use failover::{Classes, Failover, Mass};
 pub use hold::Hold;
 pub use invite::Invite;

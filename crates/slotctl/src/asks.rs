@@ -4,11 +4,13 @@
 //! is planned to be done and nothing is changed; loads are in masters of an ordinary host.
 
 mod capacity;
+pub mod explain;
 mod groups;
 mod risk;
 mod whatif;
 
 pub use capacity::{Capacity, capacity};
+pub use explain::{ChangeWhy, CopyWhy, MoveWhy, OtherWhy, Placement};
 pub use groups::{Groups, Never, groups};
 pub use risk::{Full, LossRow, PairRow, Pairs, Risk, pairs, risk};
 pub use whatif::{HostThen, NoPlace, Whatif, whatif};

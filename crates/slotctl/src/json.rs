@@ -106,6 +106,8 @@ schemas! {
     OfflinePlan = "offline-plan", 1;
     /// `offline risk` of a file of htools.
     OfflineRisk = "offline-risk", 1;
+    /// `offline explain` of a file of htools.
+    OfflineExplain = "offline-explain", 1;
     /// `whatif`.
     Whatif = "whatif", 1;
     /// `capacity`.

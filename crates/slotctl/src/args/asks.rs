@@ -2,7 +2,6 @@
 
 use super::offline::Format;
 use clap::{Args, Subcommand, ValueEnum};
-use slot_types::ids::{SlotId, StoreName};
 use std::path::PathBuf;
 
 /// A fleet in a file.
@@ -112,19 +111,4 @@ pub enum Survive {
     Rack,
     /// Nothing: only the places are counted.
     Nothing,
-}
-
-/// What to explain of a cluster in a file.
-#[derive(Clone, Debug, Subcommand)]
-pub enum ExplainOf {
-    /// A store.
-    Store {
-        /// Which.
-        store: StoreName,
-    },
-    /// A slot, and the store on it.
-    Slot {
-        /// Which, `imap3/07`.
-        slot: SlotId,
-    },
 }

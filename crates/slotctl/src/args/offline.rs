@@ -1,6 +1,7 @@
 //! What `offline` takes.
 
-use super::asks::{Anywhere, Ask, ExplainOf, Input, Whatif};
+use super::asks::{Anywhere, Ask, Input, Whatif};
+use super::explain::ExplainOf;
 use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -94,7 +95,7 @@ pub enum Offline {
         #[command(flatten)]
         input: Input,
     },
-    /// Why a master is where it is, and why each other copy was not chosen or would not be.
+    /// Why copies are where they are or where a plan puts them, and why on no other host; of a snapshot, of masters too.
     Explain {
         /// From where.
         #[command(flatten)]
@@ -141,7 +142,7 @@ pub enum Format {
 }
 
 /// How far to go.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct Budget {
     /// How full the fullest host may be over its fair share of bytes, in per cent.
     #[arg(long, value_name = "PERCENT", default_value_t = DISK_PERCENT, value_parser = percent)]

@@ -75,7 +75,7 @@ fn numbers(loaded: &Loaded, names: &[String]) -> Result<Vec<u32>, CannotAnswer> 
 }
 
 /// What a state is called.
-fn word(state: State) -> &'static str {
+pub(super) fn word(state: State) -> &'static str {
     match state {
         State::Active => "active",
         State::Draining => "draining",

@@ -4,6 +4,7 @@
 //! is printed; of a snapshot the planner of the cluster is asked, so that a plan is the one its leader would make.
 
 mod cluster;
+mod explain;
 mod fleet;
 mod left;
 
@@ -12,7 +13,7 @@ pub use fleet::{Look, Stats};
 pub use left::Left;
 
 use super::asks::{print, put_wrongly, unwritable};
-use crate::args::{Anywhere, ExplainOf, Format, Input, Offline};
+use crate::args::{Anywhere, Format, Input, Offline};
 use crate::asks;
 use crate::client::Task;
 use crate::console::Console;
@@ -32,7 +33,7 @@ pub fn offline(what: Offline, console: &mut Console) -> Result<Exit, Failure> {
         Offline::Drain { files, budget, .. } => plan(&what, ("drain", files, budget), console),
         Offline::Place { files, budget, .. } => plan(&what, ("place", files, budget), console),
         Offline::Risk { input } => risk(input, console),
-        Offline::Explain { input, what } => explain(&named(input)?, what, console),
+        Offline::Explain { input, what } => explain::explain(&named(input)?, what, console),
         Offline::ServiceGroups { input } => {
             let loaded = read(&input.from, input.format)?;
             answer(input, (Schema::ServiceGroups, &asks::groups(&loaded), of(&loaded)), text::asks::groups, console)
@@ -127,29 +128,6 @@ fn risk(input: &Input, console: &mut Console) -> Result<Exit, Failure> {
         console.document(&document);
     } else {
         console.text(&text::risk::table(&risks, &pairs, None));
-    }
-    Ok(Exit::Done)
-}
-
-fn explain(input: &Input, what: &ExplainOf, console: &mut Console) -> Result<Exit, Failure> {
-    let loaded = read(&input.from, input.format)?;
-    let subject = match what {
-        ExplainOf::Store { store } => store.to_string(),
-        ExplainOf::Slot { slot } => slot.to_string(),
-    };
-    let failure = |cause: &str, next: &str| Failure::new("explain", &subject, cause, next);
-    let Source::Snapshot { view, .. } = &loaded.source else {
-        let cause = "a file of htools does not say what runs, nor how far";
-        return Err(failure(cause, "give a snapshot of a cluster: --format snapshot").usage());
-    };
-    let explained = cluster::explain(view, what)
-        .ok_or_else(|| failure("the snapshot has no such thing", "name a store or a slot that it has"))?;
-    let document = json::view(&slot_types::view::View::Explain(Box::new(explained.clone())), false);
-    also(input, &document)?;
-    if console.json {
-        console.document(&document);
-    } else {
-        console.text(&text::explain::explain(&explained));
     }
     Ok(Exit::Done)
 }

@@ -7,7 +7,7 @@ use super::layout::*;
 use super::show;
 use slot_types::cluster::Role;
 use slot_types::evidence::Seen;
-use slot_types::ids::HostName;
+use slot_types::ids::{HostName, PlanId};
 use slot_types::render::size;
 use slot_types::view::*;
 
@@ -202,7 +202,9 @@ fn explained_plan(plan: &ExplainedPlan) -> String {
     };
     let mut parts = vec![plan.title.clone(), format!("planned at revision {}", plan.planned_at), chosen];
     parts.extend(Some(follows).filter(|text| !text.is_empty()));
-    let mut text = join(&format!("{}   ", plan.plan), &parts);
+    // One that was made for a file was never recorded, and has no number.
+    let name = if plan.plan == PlanId(0) { "plan".to_owned() } else { plan.plan.to_string() };
+    let mut text = join(&format!("{name}   "), &parts);
     for task in &plan.tasks {
         text.push('\n');
         let way = match &task.from {

@@ -14,6 +14,7 @@ pub mod invite;
 pub mod layout;
 pub mod loss;
 pub mod pause;
+pub mod placement;
 pub mod plan;
 pub mod risk;
 pub mod show;

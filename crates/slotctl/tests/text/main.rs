@@ -35,6 +35,7 @@ mod explain;
 mod fleet;
 mod intents;
 mod offline;
+mod offline_explain;
 mod outputs;
 mod progress;
 mod risk;

@@ -230,6 +230,9 @@ fn asked(schema: Schema) -> Vec<Document> {
         Schema::RoutesChange => vec![json::routes_change(&routes_reply())],
         Schema::Offline => vec![json::offline(&super::offline::stats())],
         Schema::OfflinePlan => vec![json::offline_plan(&super::snapshots::planned())],
+        Schema::OfflineExplain => {
+            super::offline_explain::placements().iter().map(|one| json::answer(schema, one, FILE)).collect()
+        }
         Schema::OfflineRisk => vec![json::answer(schema, &super::snapshots::htools_risk(), FILE)],
         Schema::Whatif => super::snapshots::whatifs().iter().map(|then| json::answer(schema, then, LIVE)).collect(),
         Schema::Capacity => super::snapshots::rooms().iter().map(|room| json::answer(schema, room, FILE)).collect(),

@@ -119,6 +119,10 @@ const LINES: &[(&str, &str)] = &[
     ("offline service-groups", "offline service-groups --from DIR/cluster.json --format snapshot"),
     ("offline explain store", "offline explain --from DIR/cluster.json --format snapshot store store1"),
     ("offline explain slot", "offline explain --from DIR/cluster.json --format snapshot slot imap1/1"),
+    ("offline explain plan rebalance", "offline explain plan rebalance --from DIR/cluster.json --format snapshot"),
+    ("offline explain plan fill", "offline explain plan fill --host imap2 --from DIR/cluster.json --format snapshot"),
+    ("offline explain plan drain", "offline explain plan drain --host imap2 --from DIR/cluster.json --format snapshot"),
+    ("offline explain plan place", "offline explain plan place --from DIR/cluster.json --format snapshot"),
     ("completions", "completions bash"),
     ("man", "man DIR/man"),
     ("routes", "routes"),
@@ -180,12 +184,17 @@ fn world_of(command: &str) -> World {
     let imap2 = world::host(2);
     match command {
         "undrain host" | "plan undo" => done(&mut world, Intent::DrainHost(imap2)),
-        "rebalance" | "offline rebalance" | "fill host" | "offline fill" => {
+        "rebalance"
+        | "offline rebalance"
+        | "offline explain plan rebalance"
+        | "fill host"
+        | "offline fill"
+        | "offline explain plan fill" => {
             done(&mut world, Intent::EmptyHost(imap2.clone()));
             done(&mut world, Intent::UndrainHost(imap2));
         }
         "retire host" => done(&mut world, Intent::EmptyHost(imap2)),
-        "rebuild store" | "rebuild host" | "rebuild all" | "offline place" => {
+        "rebuild store" | "rebuild host" | "rebuild all" | "offline place" | "offline explain plan place" => {
             world.store_mut(&world::store(1)).spec.copies = 3
         }
         "failover host" => {

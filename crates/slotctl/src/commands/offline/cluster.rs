@@ -5,7 +5,7 @@
 
 use super::left::{self, Asked, Left, left};
 use super::{hosts, unwritable};
-use crate::args::{self, ExplainOf, Files, Offline};
+use crate::args::{self, Files, Offline};
 use crate::asks::Side;
 use crate::commands::init::read_file;
 use crate::console::Console;
@@ -16,9 +16,9 @@ use crate::offline::{Loaded, htools};
 use crate::text::layout::wrap;
 use slot_planner::layout::cluster::after_plan;
 use slot_planner::layout::{Fleet, Layout, figures};
-use slot_planner::{CheckedPlan, Inputs, Refusal, WhatIf, explain_store};
+use slot_planner::{CheckedPlan, Inputs, Refusal, WhatIf};
 use slot_types::evidence::Seen;
-use slot_types::ids::{HostName, OperatorName};
+use slot_types::ids::{HostName, OperatorName, PlanId, SlotId, StoreName};
 use slot_types::plan::{Budget, Intent, Plan, Scope, TaskKind};
 use slot_types::render::render_plan;
 use slot_types::view::*;
@@ -207,17 +207,43 @@ pub(super) fn risks(view: &SnapshotView) -> RisksView {
     RisksView { revision: view.revision, losses: Seen::Known { value: losses, age_ms: 0 } }
 }
 
-/// Why things are where they are; [`None`] when there is no such thing. Which plan made them so is not in a snapshot.
-pub(super) fn explain(view: &SnapshotView, what: &ExplainOf) -> Option<ExplainView> {
+/// Why a store is where it is; [`None`] when there is none. Which plan made it so is not in a snapshot.
+pub(super) fn explain_store(view: &SnapshotView, name: &str) -> Option<ExplainView> {
+    let name = StoreName::new(name).ok()?;
+    let store = slot_planner::explain_store(&view.cluster, &view.evidence, &inputs(view), &name)?;
+    Some(explained(view, Explained::Store(store)))
+}
+
+/// Why what is on a slot is there; [`None`] when there is no such slot.
+pub(super) fn explain_slot(view: &SnapshotView, slot: &SlotId) -> Option<ExplainView> {
+    view.cluster.slot(slot)?;
     let inputs = inputs(view);
-    let of_store = |name| explain_store(&view.cluster, &view.evidence, &inputs, name);
-    let explained = match what {
-        ExplainOf::Store { store } => Explained::Store(of_store(store)?),
-        ExplainOf::Slot { slot } => {
-            view.cluster.slot(slot)?;
-            let store = view.cluster.copy_on(slot).and_then(|(name, ..)| of_store(name));
-            Explained::Slot { slot: slot.clone(), claimed_by: None, store }
-        }
+    let of_store = |name| slot_planner::explain_store(&view.cluster, &view.evidence, &inputs, name);
+    let store = view.cluster.copy_on(slot).and_then(|(name, ..)| of_store(name));
+    Some(explained(view, Explained::Slot { slot: slot.clone(), claimed_by: None, store }))
+}
+
+/// Every choice of the plan that its leader would make, or why there is nothing to do.
+pub(super) fn explain_plan(
+    loaded: &Loaded,
+    view: &SnapshotView,
+    (operation, budget, what): &(&'static str, args::Budget, Offline),
+) -> Result<Result<ExplainView, String>, Failure> {
+    let intent = intent(loaded, what, budget.of_plan().0)?;
+    let plan = match slot_planner::plan(&view.cluster, &view.evidence, intent, inputs(view)) {
+        Ok(plan) => plan,
+        Err(Refusal::NothingToDo(why)) => return Ok(Err(why.to_string())),
+        Err(refusal) => return Err(Failure::new(*operation, "the snapshot", refusal.to_string(), "ask for less")),
     };
-    Some(ExplainView { revision: view.revision, explained: Seen::Known { value: explained, age_ms: 0 } })
+    let plan = plan.plan();
+    let tasks = slot_planner::explain_plan(&view.cluster, &view.evidence, &inputs(view), plan);
+    let without_choice = u32::try_from(plan.tasks.len().saturating_sub(tasks.len())).unwrap_or(u32::MAX);
+    let title = plan.intent.to_string();
+    // Nobody recorded it: it has no number.
+    let plan = ExplainedPlan { plan: PlanId(0), title, planned_at: plan.revision, without_choice, tasks };
+    Ok(Ok(explained(view, Explained::Plan(plan))))
+}
+
+fn explained(view: &SnapshotView, value: Explained) -> ExplainView {
+    ExplainView { revision: view.revision, explained: Seen::Known { value, age_ms: 0 } }
 }

@@ -82,7 +82,7 @@ impl Stats {
 }
 
 /// The fleet with its hosts in the states that the goal asks for.
-fn wanted(loaded: &Loaded, goal: &Goal) -> Fleet {
+pub(super) fn wanted(loaded: &Loaded, goal: &Goal) -> Fleet {
     let mut fleet = loaded.fleet.clone();
     if let Goal::Drain { hosts, empty } = goal {
         for host in hosts.iter().map(|host| *host as usize).filter(|host| loaded.fleet.hosts[*host].is_readable()) {
@@ -112,22 +112,8 @@ pub(super) fn plan(
     console: &mut Console,
 ) -> Result<Exit, Failure> {
     let subject = files.from.display().to_string();
-    let goal = match what {
-        Offline::Place { file: Some(_), .. } => return Err(no_cluster_file(&subject)),
-        Offline::Place { file: None, .. } => Goal::Rebuild,
-        Offline::Drain { hosts: named, racks, empty, .. } => {
-            let named = hosts(loaded, operation, named, racks)?;
-            Goal::Drain { hosts: numbers(loaded, &named, operation)?, empty: *empty }
-        }
-        Offline::Fill { hosts, .. } => Goal::Fill { hosts: numbers(loaded, hosts, operation)? },
-        _ => Goal::Rebalance,
-    };
-    let outcome = solve(&loaded.fleet, &loaded.layout, &goal, &wish(budget))
-        .map_err(|no| refused(loaded, operation, &subject, &no))?;
-    let checked = check(&loaded.fleet, &loaded.layout, &goal, outcome).map_err(|fault| {
-        let next = "this is a mistake of the planner: please report it with the file";
-        Failure::new(operation, &subject, fault.to_string(), next)
-    })?;
+    let goal = goal(loaded, what, operation, &subject)?;
+    let checked = solved(loaded, &goal, budget, (operation, &subject))?;
     let look = Look { rate: files.rate.unwrap_or(RATE), during: files.during };
     let stats = stats(operation, loaded, &goal, &checked, look);
     write(loaded, &checked, files, &stats).map_err(unwritable)?;
@@ -137,6 +123,35 @@ pub(super) fn plan(
         console.text(&text(&stats));
     }
     if stats.left.is_empty() { Ok(Exit::Done) } else { Err(left::failure(operation, &subject, &stats.left)) }
+}
+
+/// What is wanted.
+pub(super) fn goal(loaded: &Loaded, what: &Offline, operation: &str, subject: &str) -> Result<Goal, Failure> {
+    Ok(match what {
+        Offline::Place { file: Some(_), .. } => return Err(no_cluster_file(subject)),
+        Offline::Place { file: None, .. } => Goal::Rebuild,
+        Offline::Drain { hosts: named, racks, empty, .. } => {
+            let named = hosts(loaded, operation, named, racks)?;
+            Goal::Drain { hosts: numbers(loaded, &named, operation)?, empty: *empty }
+        }
+        Offline::Fill { hosts, .. } => Goal::Fill { hosts: numbers(loaded, hosts, operation)? },
+        _ => Goal::Rebalance,
+    })
+}
+
+/// An outcome of which every part was replayed.
+pub(super) fn solved(
+    loaded: &Loaded,
+    goal: &Goal,
+    budget: &Budget,
+    (operation, subject): (&str, &str),
+) -> Result<Checked, Failure> {
+    let outcome = solve(&loaded.fleet, &loaded.layout, goal, &wish(budget))
+        .map_err(|no| refused(loaded, operation, subject, &no))?;
+    check(&loaded.fleet, &loaded.layout, goal, outcome).map_err(|fault| {
+        let next = "this is a mistake of the planner: please report it with the file";
+        Failure::new(operation, subject, fault.to_string(), next)
+    })
 }
 
 fn no_cluster_file(subject: &str) -> Failure {
