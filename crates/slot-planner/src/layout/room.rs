@@ -7,6 +7,7 @@
 
 mod deny;
 mod exchange;
+mod prices;
 mod rebuild;
 mod search;
 mod survival;

@@ -5,7 +5,7 @@
 //! end where nothing single helps. Every so many exchanges, what is nearly packed is finished ([`Three`]). The choices are drawn
 //! from numbers that are the same in every run, and steps are counted.
 
-use super::rebuild::Rebuilding;
+use super::rebuild::{Found, Rebuilding};
 use super::three::Three;
 use crate::layout::model::*;
 use std::cmp::Reverse;
@@ -20,27 +20,20 @@ const TAKERS: usize = 4;
 const COOLING: u64 = 200_000;
 const ALLOWED: (i64, i64) = (30, 9);
 
+/// So many steps come before prices are asked whether there is any packing.
+const BEFORE_PRICES: u64 = 50_000;
+
 impl Rebuilding<'_> {
-    /// A host for each copy, as long as the question's steps last.
-    pub(super) fn exchanged(&self) -> Option<Vec<u32>> {
-        let mut packing = Packing::of(self)?;
-        let (mut steps, mut finish) = (0, 0);
-        let (most, least) = ALLOWED;
-        while packing.over > 0 {
-            if steps >= finish {
-                finish = steps + FINISH_EVERY;
-                steps += packing.finish();
-                continue;
-            }
-            if !self.question.may_go_on(1) {
-                return None;
-            }
-            let cooled = (steps % COOLING).cast_signed();
-            let thousandths = most - (most - least) * cooled / COOLING.cast_signed();
-            packing.exchange(packing.ordinary / 1_000 * thousandths + packing.ordinary % 1_000 * thousandths / 1_000);
-            steps += 1;
+    /// A host for each copy, as long as the question's steps last; or that there is none.
+    pub(super) fn by_exchange(&self) -> Found {
+        let Some(mut packing) = Packing::of(self) else { return Found::Unknown };
+        if packing.lessen(BEFORE_PRICES) {
+            return Found::At(packing.at);
         }
-        Some(packing.at)
+        if self.is_priced_out() {
+            return Found::Nowhere;
+        }
+        if packing.lessen(u64::MAX) { Found::At(packing.at) } else { Found::Unknown }
     }
 }
 
@@ -57,6 +50,9 @@ struct Packing<'r> {
     ordinary: i64,
     over: i64,
     drawn: u64,
+    steps: u64,
+    /// When what is nearly packed is looked at again.
+    finish: u64,
 }
 
 impl<'r> Packing<'r> {
@@ -74,6 +70,8 @@ impl<'r> Packing<'r> {
             ordinary: all / i64::try_from(of.lost.len().max(1)).ok()?,
             over: 0,
             drawn: 1,
+            steps: 0,
+            finish: 0,
             hosts,
         };
         let with_slots = packing.hosts.iter().filter(|host| packing.slots[**host as usize] > 0);
@@ -98,6 +96,26 @@ impl<'r> Packing<'r> {
         }
         packing.over = packing.hosts.iter().map(|host| packing.excess(*host, 0, 0)).sum();
         Some(packing)
+    }
+
+    /// Exchanges until no host is overfull, or so many steps were made, or none is left; whether none is overfull.
+    fn lessen(&mut self, until: u64) -> bool {
+        let (most, least) = ALLOWED;
+        while self.over > 0 {
+            if self.steps >= self.finish {
+                self.finish = self.steps + FINISH_EVERY;
+                self.steps += self.finish();
+                continue;
+            }
+            if self.steps >= until || !self.of.question.may_go_on(1) {
+                return false;
+            }
+            let cooled = (self.steps % COOLING).cast_signed();
+            let thousandths = most - (most - least) * cooled / COOLING.cast_signed();
+            self.exchange(self.ordinary / 1_000 * thousandths + self.ordinary % 1_000 * thousandths / 1_000);
+            self.steps += 1;
+        }
+        true
     }
 
     fn put(&mut self, nth: usize, host: u32) {

@@ -1,7 +1,7 @@
 //! What one loss takes, and a host for each of it among those that are left.
 //!
 //! What always holds: a place that is found keeps the hard rules for every copy, those lost beside it included; that there is none is said
-//! only where counting says so, or where every packing was tried. What is tried is counted, not timed.
+//! only where counting or prices say so, or where every packing was tried. What is tried is counted, not timed.
 
 use super::{Free, Question};
 use crate::layout::model::*;
@@ -138,7 +138,7 @@ impl<'a> Rebuilding<'a> {
             return Found::At(at);
         }
         match self.every() {
-            Found::Unknown => self.exchanged().map_or(Found::Unknown, Found::At),
+            Found::Unknown => self.by_exchange(),
             found => found,
         }
     }
