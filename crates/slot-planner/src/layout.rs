@@ -48,6 +48,7 @@ pub mod refine;
 mod replay;
 pub mod room;
 mod rules;
+pub mod scale;
 mod solve;
 pub mod whatif;
 
