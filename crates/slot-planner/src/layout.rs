@@ -48,6 +48,7 @@ pub mod refine;
 mod replay;
 pub mod room;
 mod rules;
+pub mod scale;
 mod shared;
 mod solve;
 pub mod whatif;

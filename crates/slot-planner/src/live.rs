@@ -13,6 +13,7 @@ mod place;
 mod rebalance;
 mod single;
 mod wanted;
+mod weigh;
 
 pub(crate) use explain::{FEWER_MAX, lifted, places, places_of};
 pub(crate) use merit::Above;

@@ -183,23 +183,14 @@ pub fn figures(fleet: &Fleet, layout: &Layout) -> Figures {
     let tally = Tally::without_pairs(fleet, layout);
     let active: Vec<u32> = fleet.active().collect();
     let hosts = || active.iter().map(|host| *host as usize);
-    let weights = hosts().map(|host| fleet.hosts[host].weight);
     let (violations, load) = count(fleet, layout, &tally);
-    let weight: u64 = weights.clone().map(u64::from).sum();
-    let load_bound = least_level(weights.clone(), load).max(least_of_parts(fleet, layout, weights.clone()));
-    let without_heaviest = {
-        let heaviest = hosts().max_by_key(|host| fleet.hosts[*host].weight);
-        let rest = active.iter().filter(move |host| Some(**host as usize) != heaviest);
-        least_level(rest.map(|host| fleet.hosts[*host as usize].weight), load)
-    };
+    let weight: u64 = hosts().map(|host| u64::from(fleet.hosts[host].weight)).sum();
+    let (load_bound, worst_survivor_bound) = bounds(fleet, layout, &active, load);
     let own = |host: usize| per_ordinary(tally.load[host], fleet.hosts[host].weight);
     let (worst_loss, worst_survivor) = worst(fleet, layout, &tally, &active);
     let bytes: u128 = tally.bytes.iter().map(|bytes| u128::from(*bytes)).sum();
     let room: u128 = hosts().map(|host| u128::from(fleet.hosts[host].bytes)).sum();
-    let over_share = |host: usize| {
-        let share = bytes * u128::from(fleet.hosts[host].bytes);
-        (u128::from(tally.bytes[host]) * room * 1_000_000).div_ceil(share.max(1))
-    };
+    let over_share = |host: usize| over_share(tally.bytes[host], fleet.hosts[host].bytes, bytes, room);
     Figures {
         hosts: u32::try_from(active.len()).unwrap_or(u32::MAX),
         masters_max: hosts().map(|host| tally.masters[host]).max().unwrap_or(0),
@@ -210,10 +201,26 @@ pub fn figures(fleet: &Fleet, layout: &Layout) -> Figures {
         load_mean: (load * 1_000_000).checked_div(weight).unwrap_or(0),
         worst_survivor,
         worst_loss,
-        worst_survivor_bound: load_bound.max(without_heaviest),
-        bytes_max_ppm: u64::try_from(hosts().map(over_share).max().unwrap_or(0)).unwrap_or(u64::MAX),
+        worst_survivor_bound,
+        bytes_max_ppm: hosts().map(over_share).max().unwrap_or(0),
         violations,
     }
+}
+
+/// What no layout can avoid with so much load on these hosts: on the host with most, and on the worst survivor.
+pub(super) fn bounds(fleet: &Fleet, layout: &Layout, active: &[u32], load: u64) -> (u64, u64) {
+    let weight = |host: &u32| fleet.hosts[*host as usize].weight;
+    let weights = active.iter().map(weight);
+    let load_bound = least_level(weights.clone(), load).max(least_of_parts(fleet, layout, weights));
+    let heaviest = active.iter().max_by_key(|host| weight(host));
+    let rest = active.iter().filter(|host| Some(*host) != heaviest);
+    (load_bound, load_bound.max(least_level(rest.map(weight), load)))
+}
+
+/// What is on a host over its fair share by room of all bytes that are held, in millionths.
+pub(super) fn over_share(bytes: u64, host_room: u64, held: u128, room: u128) -> u64 {
+    let share = held * u128::from(host_room);
+    u64::try_from((u128::from(bytes) * room * 1_000_000).div_ceil(share.max(1))).unwrap_or(u64::MAX)
 }
 
 /// The loss of one active host after which a survivor has the most, and what it then has.
@@ -341,21 +348,28 @@ impl Heirs {
 
 /// Who takes the masters of lost hosts: those with one choice first, then each to the choice that has least, then
 /// exchanges along chains while they make the worst better.
-struct Taking<'a> {
+pub(super) struct Taking<'a> {
+    fleet: &'a Fleet,
     before: &'a Tally,
     extra: Vec<u64>,
     touched: Vec<u32>,
-    weights: Vec<u32>,
 }
 
 impl<'a> Taking<'a> {
-    fn new(fleet: &Fleet, before: &'a Tally) -> Taking<'a> {
-        let weights = fleet.hosts.iter().map(|host| host.weight).collect();
-        Taking { before, extra: vec![0; fleet.hosts.len()], touched: Vec::new(), weights }
+    fn new(fleet: &'a Fleet, before: &'a Tally) -> Taking<'a> {
+        Taking::with(fleet, before, vec![0; fleet.hosts.len()])
+    }
+    /// With what each host has more than was counted before.
+    pub fn with(fleet: &'a Fleet, before: &'a Tally, extra: Vec<u64>) -> Taking<'a> {
+        Taking { fleet, before, extra, touched: Vec::new() }
+    }
+    /// What each host has more: of those that took masters nothing.
+    pub fn into_extra(self) -> Vec<u64> {
+        self.extra
     }
     fn level(&self, host: u32, more: u64) -> u64 {
         let load = self.before.load[host as usize] + self.extra[host as usize] + more;
-        per_ordinary(load, self.weights[host as usize])
+        per_ordinary(load, self.fleet.hosts[host as usize].weight)
     }
     fn choices<'b>(
         fleet: &'b Fleet,
@@ -370,7 +384,7 @@ impl<'a> Taking<'a> {
         Taking::choices(fleet, layout, store, gone).next().is_some()
     }
     /// Hands these stores' masters over, tells who took which, and answers the level of the survivor that took and has most.
-    fn lose(
+    pub fn lose(
         &mut self,
         fleet: &Fleet,
         layout: &Layout,
@@ -405,7 +419,7 @@ impl<'a> Taking<'a> {
         let mut worst = 0;
         for host in self.touched.drain(..) {
             let load = self.before.load[host as usize] + self.extra[host as usize];
-            let weight = self.weights[host as usize];
+            let weight = self.fleet.hosts[host as usize].weight;
             if u128::from(load * 1_000_000) > u128::from(worst) * u128::from(weight.max(1)) {
                 worst = per_ordinary(load, weight);
             }

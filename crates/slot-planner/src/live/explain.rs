@@ -169,7 +169,7 @@ impl<'c, 'a> Judge<'c, 'a> {
             (Ok(_), _) => String::new(),
         };
         let is_forbidden = ranked.is_err_and(|why| !self.room_helps(copy, host, why));
-        let nearest = (!is_forbidden && !why.is_empty()).then(|| self.nearest(copy, host, looks)).transpose();
+        let nearest = (!is_forbidden && !why.is_empty()).then(|| self.nearest(copy, host, able, looks)).transpose();
         let (change, no_change) = match nearest {
             Ok(change) => (change, String::new()),
             Err(why_none) => (None, why_none),
@@ -184,13 +184,13 @@ impl<'c, 'a> Judge<'c, 'a> {
     }
 
     /// The nearest change with which a host that no rule forbids would be better than every other one, or why none is said.
-    fn nearest(&mut self, copy: Taken<'_>, host: u32, looks: u64) -> Result<Change, String> {
+    fn nearest(&mut self, copy: Taken<'_>, host: u32, able: &[Rank], looks: u64) -> Result<Change, String> {
         let is_full = self.rank(copy, host).is_err();
         if self.chart.weights.is_some() {
             // Masters and room move every part of a sum, so only what always helps is said.
             return match is_full {
                 true => Err("what one more slot there would weigh is not counted".into()),
-                false => Ok(self.without_better(copy, host, false, false)),
+                false => Ok(self.without_better(copy, host, able, None, false)),
             };
         }
         let sets = Sets::of(self.hand_overs(copy, host).into_iter());
@@ -220,13 +220,19 @@ impl<'c, 'a> Judge<'c, 'a> {
                 break;
             }
         }
-        Ok(self.without_better(copy, host, is_full, bounded))
+        let slot_bytes = is_full.then(|| self.fits(copy, host));
+        Ok(self.without_better(copy, host, able, slot_bytes, bounded))
     }
 
     /// The store being kept away from every host that is better.
-    fn without_better(&self, copy: Taken<'_>, host: u32, is_full: bool, bounded: bool) -> Change {
-        let slot_bytes = is_full.then(|| self.fits(copy, host));
-        let able = self.able(copy);
+    fn without_better(
+        &self,
+        copy: Taken<'_>,
+        host: u32,
+        able: &[Rank],
+        slot_bytes: Option<u64>,
+        bounded: bool,
+    ) -> Change {
         let here = able.iter().find(|rank| rank.host == host).copied();
         let here =
             here.unwrap_or_else(|| self.table.seats.rank_with(copy.store, copy.nth, host, slot_bytes.unwrap_or(0)));

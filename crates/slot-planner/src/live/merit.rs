@@ -4,6 +4,7 @@
 //! so asking again and again ends.
 
 use crate::layout::room::not_survivable;
+use crate::layout::scale::Measure;
 use crate::layout::{Figures, Fleet, LEVELS, Layout, NOWHERE, RACK, Wish, figures};
 use slot_types::cluster::{ONE_STORE, Policy, Weights};
 
@@ -26,15 +27,7 @@ pub(super) struct Standing {
 
 impl Standing {
     pub fn of(fleet: &Fleet, layout: &Layout) -> Standing {
-        let levels = (RACK..).take(LEVELS - 1);
-        let named = |level: &u8| fleet.hosts.iter().any(|host| host.domain[usize::from(*level)] != NOWHERE);
-        let domains = levels.filter(named).map(|level| not_survivable(fleet, layout, level).len()).sum();
-        Standing { domains, ..Standing::at_best(fleet, layout) }
-    }
-
-    /// As far as these weights bear on it: which domains could be lost takes longest to count.
-    pub fn for_weights(fleet: &Fleet, layout: &Layout, weights: &Weights) -> Standing {
-        if weights.domain == 0 { Standing::at_best(fleet, layout) } else { Standing::of(fleet, layout) }
+        Standing { domains: domains(fleet, layout), ..Standing::at_best(fleet, layout) }
     }
 
     /// As if each domain could be lost: no worse than it is.
@@ -71,15 +64,20 @@ impl Standing {
     pub fn sum(&self, weights: &Weights, copied: u64) -> u64 {
         let Standing { figures, domains, bytes } = self;
         let copied = u128::from(copied) * 1_000_000 / u128::from((*bytes).max(1));
-        let above = Above {
-            domains: *domains as u64,
-            survivor: figures.worst_survivor.saturating_sub(figures.worst_survivor_bound),
-            masters: figures.load_max.saturating_sub(figures.load_bound),
-            bytes_ppm: figures.bytes_max_ppm.saturating_sub(100 * ONE_PER_CENT),
-            copied_ppm: u64::try_from(copied).unwrap_or(u64::MAX),
-        };
-        above.sum(weights)
+        let copied = u64::try_from(copied).unwrap_or(u64::MAX);
+        Above::of(&Measure::from(figures), *domains as u64, copied).sum(weights)
     }
+}
+
+/// The levels on which hosts have domains, from racks outwards.
+pub(super) fn levels(fleet: &Fleet) -> impl Iterator<Item = u8> + '_ {
+    let named = |level: &u8| fleet.hosts.iter().any(|host| host.domain[usize::from(*level)] != NOWHERE);
+    (RACK..).take(LEVELS - 1).filter(named)
+}
+
+/// Racks and sites that could not be lost, each alone: of all that is counted this takes longest.
+pub(super) fn domains(fleet: &Fleet, layout: &Layout) -> usize {
+    levels(fleet).map(|level| not_survivable(fleet, layout, level).len()).sum()
 }
 
 /// How far a fleet is from meeting each aim. Of what is the same for all that are compared any part may be left out.
@@ -98,6 +96,17 @@ pub(crate) struct Above {
 }
 
 impl Above {
+    /// By what a layout measures.
+    pub(super) fn of(measure: &Measure, domains: u64, copied_ppm: u64) -> Above {
+        Above {
+            domains,
+            survivor: measure.worst_survivor.saturating_sub(measure.worst_survivor_bound),
+            masters: measure.load_max.saturating_sub(measure.load_bound),
+            bytes_ppm: measure.bytes_max_ppm.saturating_sub(100 * ONE_PER_CENT),
+            copied_ppm,
+        }
+    }
+
     /// So many masters on ordinary hosts: of the worst survivor, and of the fullest host.
     pub fn of_roles(worst: u32, fullest: u32) -> Above {
         let [survivor, masters] = [worst, fullest].map(|masters| u64::from(masters) * ONE_STORE);

@@ -4,25 +4,25 @@
 //! can be told copy by copy, best by the order of aims or by the weights of the cluster file; what gets no place has none on any host, each for the reason that is told, and that another packing
 //! of what the plan builds would have had one is ruled out, or said not to be.
 
-use super::merit::Standing;
 use super::packing::{Packed, Packing, Seat};
+use super::weigh::Weighing;
 use super::{Arrival, Chart, Slots, take};
 use crate::layout::choice::{Rank, Seats};
 use crate::layout::refine::refine;
+use crate::layout::scale::Homeless;
 use crate::layout::{Goal, Layout, NOWHERE, Outcome, WhyNotHere, Wish, figures, solve};
 use crate::refusal::WhyNot;
 use crate::view::View;
 use slot_types::cluster::{HostState, Weights};
 use slot_types::ids::*;
-use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// So often a problem is put to the engine anew where what it proposed found no slot.
 const ROUNDS_MAX: usize = 16;
 /// So often all copies are looked at again once one of them has found a better place.
 const PASSES_MAX: usize = 8;
-/// So many copies are counted over to weigh hosts for the copies of a plan; for those that are left the order of aims decides.
-const WEIGHED_MAX: usize = 20_000_000;
+/// So many hosts are tried by weights for the master of a new store, those first that could weigh least.
+const HEADS_MAX: usize = 64;
 
 /// Copies that got a place, and those that did not.
 pub(crate) struct Placed {
@@ -63,24 +63,16 @@ impl Chart<'_> {
         if self.is_uniform(&new) {
             refine(&self.fleet, &mut layout, &new);
         }
-        let mut table = Table::of(self, &layout);
-        let open = table.open();
-        table.name_slots(&open);
-        for &(store, nth) in &open {
-            if table.at(store, nth) == NOWHERE {
-                table.settle(store, nth);
-            }
-        }
-        let is_most = table.pack(&open);
-        // Of new stores all copies were placed together, and may be together better than each alone; but not by weights.
-        let is_weighed = self.weights.is_some();
-        let alone = |store: &u32| is_weighed || new.binary_search(store).is_err();
-        for _ in 0..PASSES_MAX {
-            let mut moved = open.iter().filter(|(store, nth)| alone(store) && table.settle(*store, *nth)).count();
-            moved += new.iter().filter(|store| table.settle_by_weight(**store)).count();
-            if moved == 0 {
-                break;
-            }
+        let fill = |weights: Option<Weights>| {
+            let mut table = Table::by(self, &layout, weights);
+            let open = table.open();
+            let is_most = table.fill(&open, &new);
+            (table, open, is_most)
+        };
+        let (mut table, mut open, mut is_most) = fill(self.weights);
+        if table.weighing.as_ref().is_some_and(Weighing::is_spent) {
+            // Of so much as is to be placed here domains are weighed for no copy.
+            (table, open, is_most) = fill(self.weights.map(|weights| Weights { domain: 0, ..weights }));
         }
         table.finish(view, &open, is_most)
     }
@@ -155,16 +147,42 @@ pub(super) struct Table<'c, 'a> {
     given: Slots,
     /// The host of the lost copy beside which one is built.
     beside: BTreeMap<Arrival, u32>,
-    /// Copies that may still be counted over to weigh hosts.
-    left: Cell<usize>,
+    /// How hosts are weighed, if they are.
+    weighing: Option<Weighing<'c>>,
 }
 
 impl<'c, 'a> Table<'c, 'a> {
     pub fn of(chart: &'c Chart<'a>, layout: &Layout) -> Table<'c, 'a> {
+        Table::by(chart, layout, chart.weights)
+    }
+
+    fn by(chart: &'c Chart<'a>, layout: &Layout, weights: Option<Weights>) -> Table<'c, 'a> {
         let seats = Seats::of(&chart.fleet, layout, &figures(&chart.fleet, layout));
         let (free, spare) = (chart.free.clone(), chart.spare.clone());
-        let (given, beside, left) = (Slots::new(), BTreeMap::new(), Cell::new(WEIGHED_MAX));
-        Table { chart, seats, free, spare, given, beside, left }
+        let weighing = weights.map(|weights| Weighing::of(&chart.fleet, layout, weights));
+        Table { chart, seats, free, spare, given: Slots::new(), beside: BTreeMap::new(), weighing }
+    }
+
+    /// Finds places for copies that have none, of these stores all copies; answers whether no packing has more of them.
+    fn fill(&mut self, open: &[(u32, usize)], new: &[u32]) -> bool {
+        self.name_slots(open);
+        for &(store, nth) in open {
+            if self.at(store, nth) == NOWHERE {
+                self.settle(store, nth);
+            }
+        }
+        let is_most = self.pack(open);
+        // Of new stores all copies were placed together, and may be together better than each alone; but not by weights.
+        let is_weighed = self.weighing.is_some();
+        let alone = |store: &u32| is_weighed || new.binary_search(store).is_err();
+        for _ in 0..PASSES_MAX {
+            let mut moved = open.iter().filter(|(store, nth)| alone(store) && self.settle(*store, *nth)).count();
+            moved += new.iter().filter(|store| self.settle_by_weight(**store)).count();
+            if moved == 0 {
+                break;
+            }
+        }
+        is_most
     }
 
     /// The copies that have no place before, in order: (store, which of its copies).
@@ -315,61 +333,47 @@ impl<'c, 'a> Table<'c, 'a> {
     }
 
     fn best(&self, store: u32, nth: usize, instead: u32) -> Option<Rank> {
-        let mut ranks: Vec<Rank> = self.hosts().filter_map(|host| self.rank(store, nth, instead, host).ok()).collect();
-        self.weigh(store, nth, &mut ranks);
-        ranks.into_iter().min()
-    }
-
-    /// Weighs hosts for a copy that is taken up, all of them or, where too much was counted for it already, none.
-    pub fn weigh(&self, store: u32, nth: usize, ranks: &mut [Rank]) {
-        let Some(weights) = self.chart.weights.filter(|_| ranks.len() > 1 && self.may_count(ranks.len())) else {
-            return;
-        };
-        let mut then = self.seats.layout.clone();
-        let at = self.chart.fleet.range(store).start + nth;
-        for rank in ranks {
-            then.at[at] = rank.host;
-            rank.weighed = Standing::for_weights(&self.chart.fleet, &then, &weights).sum(&weights, 0);
+        let ranks: Vec<Rank> = self.hosts().filter_map(|host| self.rank(store, nth, instead, host).ok()).collect();
+        match &self.weighing {
+            Some(weighing) => weighing.best(&self.seats.layout, Homeless { store, nth, more: 0 }, ranks),
+            None => ranks.into_iter().min(),
         }
     }
 
-    /// Whether the whole fleet may be counted over so often more.
-    fn may_count(&self, times: usize) -> bool {
-        let counted = times.saturating_mul(self.seats.layout.at.len() + self.chart.hosts.len());
-        let left = self.left.get().checked_sub(counted);
-        self.left.set(left.unwrap_or_else(|| self.left.get()));
-        left.is_some()
+    /// Weighs hosts for a copy that is taken up, if hosts are weighed.
+    pub fn weigh(&self, store: u32, nth: usize, ranks: &mut [Rank]) {
+        if let Some(weighing) = &self.weighing {
+            weighing.weigh(&self.seats.layout, Homeless { store, nth, more: 0 }, ranks);
+        }
     }
 
     /// Puts all copies of a new store where they weigh least together: with each host for the master, each other where it is best
-    /// then. Answers whether that is elsewhere than before.
+    /// then. Answers whether that is elsewhere than before, and weighs less.
     fn settle_by_weight(&mut self, store: u32) -> bool {
-        let (range, hosts) = (self.chart.fleet.range(store), self.chart.hosts.len());
-        let (Some(weights), before) = (self.chart.weights, self.seats.layout.at[range.clone()].to_vec()) else {
-            return false;
-        };
-        let counted = hosts.saturating_mul(hosts).saturating_mul(range.len());
-        let size = self.seats.layout.at.len() + hosts;
-        if before.contains(&NOWHERE) || counted.saturating_mul(size) > self.left.get() {
+        let range = self.chart.fleet.range(store);
+        let before = self.seats.layout.at[range.clone()].to_vec();
+        if self.weighing.is_none() || before.contains(&NOWHERE) {
             return false;
         }
-        let mut best = (self.sum(&weights), before.clone());
+        let mut best = (self.sum(), before.clone());
         for nth in 0..range.len() {
             self.take_up(store, nth);
         }
-        for master in self.hosts() {
-            if self.rank(store, 0, NOWHERE, master).is_err() {
-                continue;
+        for master in self.heads(store) {
+            // Those that are left weigh no less.
+            if master.weighed >= best.0 {
+                break;
             }
-            self.put_down(store, 0, master);
+            self.put_down(store, 0, master.host);
             for nth in 1..range.len() {
                 if let Some(rank) = self.best(store, nth, NOWHERE) {
                     self.put_down(store, nth, rank.host);
                 }
             }
             let now = self.seats.layout.at[range.clone()].to_vec();
-            if !now.contains(&NOWHERE) {
-                best = best.min((self.sum(&weights), now));
+            let sum = if now.contains(&NOWHERE) { u64::MAX } else { self.sum() };
+            if sum < best.0 {
+                best = (sum, now);
             }
             for nth in 0..range.len() {
                 self.take_up(store, nth);
@@ -380,8 +384,18 @@ impl<'c, 'a> Table<'c, 'a> {
         best.1 != before
     }
 
-    fn sum(&self, weights: &Weights) -> u64 {
-        Standing::for_weights(&self.chart.fleet, &self.seats.layout, weights).sum(weights, 0)
+    /// The hosts that may have the master of a store of which nothing is anywhere, with what each weighs at least.
+    fn heads(&self, store: u32) -> Vec<Rank> {
+        let ranks = self.hosts().filter_map(|host| self.rank(store, 0, NOWHERE, host).ok()).collect();
+        let others = self.chart.fleet.range(store).len().saturating_sub(1) as u64;
+        let master = Homeless { store, nth: 0, more: self.size(store).saturating_mul(others) };
+        let mut heads = self.weighing.as_ref().map_or(vec![], |by| by.least(&self.seats.layout, master, ranks));
+        heads.truncate(HEADS_MAX);
+        heads
+    }
+
+    fn sum(&self) -> u64 {
+        self.weighing.as_ref().map_or(0, |weighing| weighing.sum(&self.seats.layout))
     }
 
     fn finish(self, view: &View<'_>, open: &[(u32, usize)], is_most: bool) -> Placed {

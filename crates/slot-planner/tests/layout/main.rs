@@ -13,6 +13,7 @@ mod judged;
 mod mended;
 mod naive;
 mod refused;
+mod scale;
 mod why;
 
 use fleets::*;

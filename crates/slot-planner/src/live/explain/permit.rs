@@ -37,7 +37,10 @@ pub(super) fn nearest(
             match judge.forbidden(copy, number) {
                 Some(lift) => lift?,
                 None => {
-                    let nearest = judge.taken_up(copy, |judge| judge.nearest(copy, number, looks.each))?;
+                    let nearest = judge.taken_up(copy, |judge| {
+                        let able = judge.able(copy);
+                        judge.nearest(copy, number, &able, looks.each)
+                    })?;
                     return Ok(Change { were: were.into_iter().chain(nearest.were).collect(), ..nearest });
                 }
             }
