@@ -5,6 +5,9 @@
 //! copy moves, so which failure domains can be lost and how even bytes are is the same whatever is chosen. The choice is never
 //! worse than that of evenness alone, and where there are at most [`TRIED_MAX`] choices in all it is the best one.
 //!
+//! Where the cluster file weighs the aims, what the worst survivor and the fullest host weigh comes before that order, which
+//! decides among equals; no other weight bears on roles. The choice then never weighs more than the one that the order makes.
+//!
 //! A host that is lost hands each of its masters to one of the live copies on hosts that may lead, which one being chosen as well
 //! as it can be.
 
@@ -17,7 +20,7 @@ pub(crate) use why::Choice;
 use crate::view::View;
 use board::{Board, Score};
 use matching::{Matching, Reach};
-use slot_types::cluster::HostState;
+use slot_types::cluster::{HostState, Weights};
 use slot_types::ids::*;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -46,6 +49,8 @@ pub(crate) struct Leads<'a> {
     pub store_load: Vec<u16>,
     /// What each host is meant to carry.
     pub host_weight: Vec<u16>,
+    /// How the aims are weighed, where any that bears on roles is.
+    weights: Option<Weights>,
 }
 
 /// Chooses among the options of all; a store has at least one. `load` is what each host that counts leads before, without these,
@@ -89,6 +94,7 @@ impl<'a> Leads<'a> {
             store_load: view.cluster.stores.values().map(|store| store.spec.load).collect(),
             host_weight: view.cluster.hosts.values().map(|host| host.weight).collect(),
             hosts: Vec::new(),
+            weights: view.policy().weights.filter(|weights| weights.survivor > 0 || weights.masters > 0),
         };
         for (store, (name, known)) in (0..).zip(&view.cluster.stores) {
             let master = known.pending.as_ref().or(known.master.as_ref());
@@ -160,23 +166,51 @@ impl Search<'_, '_, '_> {
         // What is unavoidable, whoever takes these.
         let least = self.board.score().worst;
         let mut load = self.board.load.clone();
-        let mut chosen = Matching::of(load.len()).choose(&options, &mut load, Reach::All);
-        for (item, nth) in self.items.iter().zip(&chosen) {
-            self.board.put(item.store, item.hosts[*nth]);
+        let even = Matching::of(load.len()).choose(&options, &mut load, Reach::All);
+        self.lay(&even);
+        // Nothing is more even, so where no choice has a better worst survivor this is the best one, by any weights.
+        if self.board.score().worst <= least {
+            return even;
         }
-        // Nothing is more even, so where no choice has a better worst survivor this is the best one.
-        let even = self.board.score();
-        if even.worst <= least {
-            return chosen;
-        }
-        self.descend(&mut chosen);
-        let mut found = (self.board.score(), chosen.clone());
+        let weights = self.board.weights.take();
+        let ordered = self.found(&[&even]);
+        let Some(weights) = weights else { return ordered };
+        // By weights it is looked at as often again, from there and from where masters are even.
+        self.board.weights = Some(weights);
+        let looks = std::mem::take(&mut self.board.looks);
+        let weighed = self.found(&[&ordered, &even]);
+        self.board.looks += looks;
+        weighed
+    }
+
+    /// The best that single changes lead to from any of these; where there are few choices the best of all.
+    fn found(&mut self, from: &[&[usize]]) -> Vec<usize> {
+        let reached = from.iter().map(|start| {
+            let mut chosen = start.to_vec();
+            self.lay(&chosen);
+            self.descend(&mut chosen);
+            (self.board.score(), chosen)
+        });
+        let Some(mut found) = reached.min_by_key(|(score, _)| *score) else { return Vec::new() };
         let choices = self.items.iter().fold(1u64, |all, item| all.saturating_mul(item.hosts.len() as u64));
         if choices <= TRIED_MAX {
             self.items.iter().for_each(|item| self.board.lift(item.store));
             self.branch(&mut Vec::new(), &mut found);
         }
         found.1
+    }
+
+    /// Puts every master where a choice has it.
+    fn lay(&mut self, chosen: &[usize]) {
+        for (item, nth) in self.items.iter().zip(chosen) {
+            let (is, to) = (self.board.lead(item.store), item.hosts[*nth]);
+            if is != NONE && is != to {
+                self.board.lift(item.store);
+            }
+            if is != to {
+                self.board.put(item.store, to);
+            }
+        }
     }
 
     /// Single changes, and two at once along a path, as long as each makes it better.
@@ -216,7 +250,8 @@ impl Search<'_, '_, '_> {
             self.set(chosen, *nth, *option);
         }
         let then = self.board.rough();
-        let better = (then.0.worst, then.1, then.0) < (now.0.worst, now.1, now.0);
+        let key = |(score, losses): (Score, usize)| (score.weighed, score.worst, losses, score);
+        let better = key(then) < key(*now);
         if better {
             *now = then;
             self.bears = self.board.bears();

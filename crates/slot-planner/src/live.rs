@@ -15,6 +15,7 @@ mod single;
 mod wanted;
 
 pub(crate) use explain::{FEWER_MAX, lifted, places, places_of};
+pub(crate) use merit::Above;
 pub(crate) use rebalance::{fill, rebalance};
 
 use crate::layout::{self, Fleet, HOST, Layout, NOWHERE, Outcome, RACK, State};

@@ -4,12 +4,16 @@
 
 use super::matching::{Matching, Reach};
 use super::{Item, Leads, NONE};
+use crate::live::Above;
+use slot_types::cluster::Weights;
 use slot_types::ids::HostName;
 use std::collections::BTreeMap;
 
 /// How good a choice is; lower is better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Score {
+    /// What both of the next two come to, where the aims are weighed; 0 where their order decides.
+    pub weighed: u64,
     /// Masters of the fullest host after the loss of any one, or of none.
     pub worst: u32,
     /// Masters of the fullest host.
@@ -29,6 +33,8 @@ pub(super) struct Board<'b, 'a> {
     /// By host: what the fullest of those that take its masters has once it is lost.
     after: Vec<u32>,
     matching: Matching,
+    /// How scores are weighed, if they are.
+    pub weights: Option<Weights>,
     /// Stores that were looked at.
     pub looks: u64,
 }
@@ -49,6 +55,7 @@ impl<'b, 'a> Board<'b, 'a> {
             led: vec![Vec::new(); hosts],
             after: vec![0; hosts],
             matching: Matching::of(hosts),
+            weights: leads.weights,
             looks: 0,
         };
         items.iter().for_each(|item| board.lead[item.store as usize] = NONE);
@@ -75,9 +82,9 @@ impl<'b, 'a> Board<'b, 'a> {
         self.look_again(host);
     }
 
-    /// Whether the master of a store is put down.
-    pub fn is_put(&self, store: u32) -> bool {
-        self.lead[store as usize] != NONE
+    /// Where the master of a store is; [`NONE`] while it is taken up.
+    pub fn lead(&self, store: u32) -> u32 {
+        self.lead[store as usize]
     }
 
     /// The stores whose master is on a host.
@@ -88,7 +95,13 @@ impl<'b, 'a> Board<'b, 'a> {
     pub fn score(&self) -> Score {
         let fullest = self.load.iter().copied().max().unwrap_or(0);
         let worst = self.after.iter().copied().max().unwrap_or(0).max(fullest);
-        Score { worst, fullest, squares: self.load.iter().map(|load| u64::from(*load) * u64::from(*load)).sum() }
+        let weighed = self.weights.map_or(0, |weights| Above::of_roles(worst, fullest).sum(&weights));
+        Score {
+            weighed,
+            worst,
+            fullest,
+            squares: self.load.iter().map(|load| u64::from(*load) * u64::from(*load)).sum(),
+        }
     }
 
     /// The score, and how many losses are as bad as the worst one.

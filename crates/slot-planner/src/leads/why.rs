@@ -5,7 +5,7 @@
 //! masters does, unless it is said that the search was cut short.
 
 use super::board::{Board, Score};
-use super::{Item, Leads, Search};
+use super::{Item, Leads, NONE, Search};
 use crate::handed::{HandOver, Sets};
 use crate::live::FEWER_MAX;
 use crate::view::View;
@@ -83,10 +83,22 @@ impl Others<'_, '_, '_> {
         let chosen = self.leads.hosts[self.to as usize];
         let (here, there) = (self.score(host), self.score(self.to));
         let with = |host: u32| self.board.load[host as usize] + 1;
-        if here.worst != there.worst {
+        if here < there {
+            return format!(
+                "this master alone would be better there; all of a plan are chosen together, and that gave {chosen}"
+            );
+        }
+        if here.weighed != there.weighed {
+            let more = (here.weighed - there.weighed).div_ceil(1000);
+            format!(
+                "by the weights of the cluster file it comes to {more} more than {chosen}: a host's loss could leave {} masters on \
+                 one host, and the fullest would have {}; with {chosen} it is {} and {}",
+                here.worst, here.fullest, there.worst, there.fullest
+            )
+        } else if here.worst != there.worst {
             let (here, there) = (here.worst, there.worst);
             format!("a host's loss could leave {here} masters on one host; with {chosen} it is {there}")
-        } else if here > there {
+        } else if here != there {
             format!("it would have {} masters, {chosen} would have {}", with(host), with(self.to))
         } else {
             format!("it is as good as {chosen}; all masters of a plan are chosen together, and the first by name then")
@@ -99,7 +111,7 @@ impl Others<'_, '_, '_> {
         // Each choice has its own looks, as a plan has.
         let looks = std::mem::take(&mut self.board.looks);
         let chosen = Search { items: &self.items, bears, board: &mut self.board }.best();
-        if self.board.is_put(self.store) {
+        if self.board.lead(self.store) != NONE {
             self.board.lift(self.store);
         }
         self.board.looks += looks;

@@ -70,13 +70,48 @@ impl Standing {
     /// What the aims come to, in thousandths of a weight.
     pub fn sum(&self, weights: &Weights, copied: u64) -> u64 {
         let Standing { figures, domains, bytes } = self;
-        let copied = u128::from(copied) * 100_000 / u128::from((*bytes).max(1));
+        let copied = u128::from(copied) * 1_000_000 / u128::from((*bytes).max(1));
+        let above = Above {
+            domains: *domains as u64,
+            survivor: figures.worst_survivor.saturating_sub(figures.worst_survivor_bound),
+            masters: figures.load_max.saturating_sub(figures.load_bound),
+            bytes_ppm: figures.bytes_max_ppm.saturating_sub(100 * ONE_PER_CENT),
+            copied_ppm: u64::try_from(copied).unwrap_or(u64::MAX),
+        };
+        above.sum(weights)
+    }
+}
+
+/// How far a fleet is from meeting each aim. Of what is the same for all that are compared any part may be left out.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Above {
+    /// Racks and sites that could not be lost.
+    pub domains: u64,
+    /// Load of the worst survivor, as figures count it.
+    pub survivor: u64,
+    /// Load of the host with most masters, likewise.
+    pub masters: u64,
+    /// Bytes of the fullest host above its share, in millionths.
+    pub bytes_ppm: u64,
+    /// Bytes copied of all, in millionths.
+    pub copied_ppm: u64,
+}
+
+impl Above {
+    /// So many masters on ordinary hosts: of the worst survivor, and of the fullest host.
+    pub fn of_roles(worst: u32, fullest: u32) -> Above {
+        let [survivor, masters] = [worst, fullest].map(|masters| u64::from(masters) * ONE_STORE);
+        Above { survivor, masters, ..Above::default() }
+    }
+
+    /// What it comes to, in thousandths of a weight.
+    pub fn sum(&self, weights: &Weights) -> u64 {
         let parts = [
-            (weights.domain, *domains as u64 * 1_000),
-            (weights.survivor, figures.worst_survivor.saturating_sub(figures.worst_survivor_bound) * 1_000 / ONE_STORE),
-            (weights.masters, figures.load_max.saturating_sub(figures.load_bound) * 1_000 / ONE_STORE),
-            (weights.bytes, figures.bytes_max_ppm.saturating_sub(100 * ONE_PER_CENT) * 1_000 / ONE_PER_CENT),
-            (weights.moved, u64::try_from(copied).unwrap_or(u64::MAX)),
+            (weights.domain, self.domains.saturating_mul(1_000)),
+            (weights.survivor, self.survivor.saturating_mul(1_000) / ONE_STORE),
+            (weights.masters, self.masters.saturating_mul(1_000) / ONE_STORE),
+            (weights.bytes, self.bytes_ppm.saturating_mul(1_000) / ONE_PER_CENT),
+            (weights.moved, self.copied_ppm.saturating_mul(1_000) / ONE_PER_CENT),
         ];
         let weigh = |sum: u64, (weight, units): (u16, u64)| sum.saturating_add(u64::from(weight).saturating_mul(units));
         parts.into_iter().fold(0u64, weigh)

@@ -14,6 +14,7 @@ mod grow;
 mod intents;
 mod last_resort;
 mod leads;
+mod led_by_weights;
 mod lines;
 mod loads;
 mod mutations;

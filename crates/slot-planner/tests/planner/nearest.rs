@@ -200,6 +200,12 @@ proptest! {
     }
 }
 
+/// Weights that bear on roles, one way or the other, or none.
+fn of_roles() -> impl Strategy<Value = Option<Weights>> {
+    let weights = |(survivor, masters)| Weights { survivor, masters, ..Weights::default() };
+    prop::option::of(prop::sample::select(vec![(1, 400), (400, 1), (10, 10), (0, 10)]).prop_map(weights))
+}
+
 /// Where the master of a store goes.
 fn goes(world: &World, slot: &SlotId) -> Option<SlotId> {
     let plan = world.plan(Intent::FailOverSlot { slot: slot.clone(), to: None }).ok()?;
@@ -305,8 +311,10 @@ proptest! {
         picks in proptest::collection::vec(0usize..5040, 4..14),
         upsets in proptest::collection::vec((0u8..15, 0usize..6, 0usize..8), 0..4),
         is_gone in any::<bool>(),
+        weights in of_roles(),
     ) {
         let mut world = scattered(hosts, &picks);
+        world.cluster.policy.weights = weights;
         let name = store(1);
         let from = world.cluster.stores[&name].master.clone().unwrap();
         for (kind, which, of) in &upsets {
@@ -347,8 +355,10 @@ proptest! {
     fn each_stated_change_of_a_drain_is_enough_with_the_rest_of_it_done(
         hosts in 4usize..7,
         picks in proptest::collection::vec(0usize..5040, 6..14),
+        weights in of_roles(),
     ) {
-        let world = scattered(hosts, &picks);
+        let mut world = scattered(hosts, &picks);
+        world.cluster.policy.weights = weights;
         let Ok(plan) = world.plan(Intent::DrainHost(host(1))) else { return Ok(()) };
         let plan = plan.plan();
         for task in of_plan(&world, plan) {
