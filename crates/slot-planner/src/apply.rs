@@ -198,9 +198,9 @@ fn placements(
     for (name, store) in view.cluster.stores.iter().filter(|(name, store)| has_master(store) && !new.contains(name)) {
         sketch.add(name, &store.spec, Stance::kept(store));
     }
-    let masters = view.masters();
+    let led = view.cluster.led();
     for (name, spec) in stores {
-        let held = again(view, file, name, spec, &masters);
+        let held = again(view, file, name, spec, &led);
         sketch.add(name, spec, Stance::new(spec, held));
     }
     let mut chart = sketch.chart();
@@ -231,13 +231,13 @@ fn full(why: Option<&BTreeMap<HostName, WhyNot>>) -> BTreeMap<HostName, WhyNot> 
 }
 
 /// The slots that a store whose making was given up had, if it can have all of them again: they are free for it and for no
-/// other (R11). The one on the host with the fewest masters comes first.
+/// other (R11). The one on the host that bears least comes first.
 fn again(
     view: &View<'_>,
     file: &FleetSpec,
     name: &StoreName,
     spec: &StoreSpec,
-    masters: &BTreeMap<HostName, u32>,
+    led: &BTreeMap<HostName, Led>,
 ) -> Vec<SlotId> {
     let Some(store) = view.cluster.stores.get(name) else { return Vec::new() };
     let mut held: Vec<SlotId> = store.copies.keys().cloned().collect();
@@ -253,7 +253,8 @@ fn again(
     if held.len() != usize::from(spec.copies) || !apart || !held.iter().all(fits) {
         return Vec::new();
     }
-    held.sort_by_key(|slot| (masters.get(&slot.host).copied().unwrap_or(0), slot.clone()));
+    let bears = |host: &HostName| view.cluster.level(host, led.get(host).copied().unwrap_or_default());
+    held.sort_by_key(|slot| (bears(&slot.host), slot.clone()));
     held
 }
 

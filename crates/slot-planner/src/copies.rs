@@ -82,11 +82,11 @@ pub(crate) fn empty(view: &View<'_>, off: &BTreeSet<HostName>) -> Result<Draft, 
             Err(block) => drop(because.insert(name.clone(), block)),
         }
     }
-    let mut load = view.masters();
+    let mut load = view.loads();
     load.retain(|host, _| !off.contains(host));
     let open: Vec<leads::Open<'_>> =
         ways.iter().map(|(name, .., way)| (*name, &way.hand_over[..])).filter(|(_, slots)| !slots.is_empty()).collect();
-    let mut targets = leads::choose(view, off, &open, &mut load).into_iter();
+    let mut targets = leads::choose(view, off, &open, &load).into_iter();
     let leads: Vec<Option<SlotId>> =
         ways.iter().map(|(.., way)| if way.hand_over.is_empty() { None } else { targets.next() }).collect();
     let led = ways.iter().zip(&leads).filter_map(|((name, ..), to)| Some((*name, to.as_ref()?))).collect();

@@ -104,7 +104,7 @@ pub(crate) fn plan(view: &View<'_>, off: &BTreeSet<HostName>) -> Result<Draft, R
     }
     // Of a store with copies on several of the hosts, its master leaves before anything stops.
     needs.sort_by_key(|(name, .., need)| (*name, !matches!(need, Need::HandOver(_))));
-    let mut load = view.masters();
+    let mut load = view.loads();
     load.retain(|host, _| !off.contains(host));
     let open: Vec<leads::Open<'_>> = needs
         .iter()
@@ -112,7 +112,7 @@ pub(crate) fn plan(view: &View<'_>, off: &BTreeSet<HostName>) -> Result<Draft, R
             |(name, _, _, need)| if let Need::HandOver(slots) = need { Some((*name, &slots[..])) } else { None },
         )
         .collect();
-    let mut targets = leads::choose(view, off, &open, &mut load).into_iter();
+    let mut targets = leads::choose(view, off, &open, &load).into_iter();
 
     let mut draft = Draft::default();
     let first = declare_draining(&known, HostState::Draining, &mut draft);

@@ -245,15 +245,15 @@ fn carry_out(
     part: &Part<'_>,
     draft: &mut Draft,
 ) -> Result<BTreeMap<LossClass, usize>, Refusal> {
-    let mut load = view.masters();
+    let mut load = view.loads();
     for way in &ways {
-        if let Some(count) = load.get_mut(&way.from.host).filter(|_| way.counted()) {
-            *count = count.saturating_sub(1);
+        if let Some(led) = load.get_mut(&way.from.host).filter(|_| way.counted()) {
+            *led = led.saturating_sub(way.store.spec.load.into());
         }
     }
     let open: Vec<leads::Open<'_>> = ways.iter().map(|way| (way.name, &way.options[..])).collect();
     // A silent host's copies are not live, so nothing is gone besides.
-    let chosen = leads::choose(view, &BTreeSet::new(), &open, &mut load);
+    let chosen = leads::choose(view, &BTreeSet::new(), &open, &load);
     let mut made = Vec::new();
     for (turn, (way, to)) in ways.into_iter().zip(chosen).enumerate() {
         let task = if way.planned {

@@ -1,7 +1,8 @@
 //! Which of the copies that are there becomes master, where several masters move at once.
 //!
 //! What always holds: each goes to one of the copies that may take it; the order is that of all placement, as far as roles bear on
-//! it: first what the fullest host would have after the loss of any one host more, then the fullest host, then evenness. No
+//! it: first what the fullest host would bear after the loss of any one host more, then the fullest host, then evenness. What a host
+//! bears is the declared load of its masters over its weight: their number where the cluster file declares nothing. No
 //! copy moves, so which failure domains can be lost and how even bytes are is the same whatever is chosen. The choice is never
 //! worse than that of evenness alone, and where there are at most [`TRIED_MAX`] choices in all it is the best one.
 //!
@@ -19,7 +20,7 @@ pub(crate) use why::Choice;
 
 use crate::view::View;
 use board::{Board, Score};
-use matching::{Matching, Reach};
+use matching::{Matching, Reach, Thing};
 use slot_types::cluster::{HostState, Weights};
 use slot_types::ids::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -53,26 +54,21 @@ pub(crate) struct Leads<'a> {
     pub host_weight: Vec<u16>,
 }
 
-/// Chooses among the options of all; a store has at least one. `load` is what each host that counts leads before, without these,
-/// and is brought up to date; hosts in `gone` are as good as lost.
+/// Chooses among the options of all; a store has at least one. `load` is what the masters of each host that counts weigh
+/// before, without these; hosts in `gone` are as good as lost.
 pub(crate) fn choose(
     view: &View<'_>,
     gone: &BTreeSet<HostName>,
     open: &[Open<'_>],
-    load: &mut BTreeMap<HostName, u32>,
+    load: &BTreeMap<HostName, u64>,
 ) -> Vec<SlotId> {
-    only_choice(open, load)
-        .unwrap_or_else(|| Leads::of(view).choose(&|host: &HostName| gone.contains(host), open, load))
+    only_choice(open).unwrap_or_else(|| Leads::of(view).choose(&|host: &HostName| gone.contains(host), open, load))
 }
 
 /// Where there is nothing to choose.
-pub(crate) fn only_choice(open: &[Open<'_>], load: &mut BTreeMap<HostName, u32>) -> Option<Vec<SlotId>> {
-    if open.iter().any(|(_, slots)| slots.len() > 1) {
-        return None;
-    }
-    let chosen: Vec<SlotId> = open.iter().filter_map(|(_, slots)| slots.first().cloned()).collect();
-    chosen.iter().for_each(|slot| *load.entry(slot.host.clone()).or_default() += 1);
-    Some(chosen)
+pub(crate) fn only_choice(open: &[Open<'_>]) -> Option<Vec<SlotId>> {
+    let has_one = open.iter().all(|(_, slots)| slots.len() <= 1);
+    has_one.then(|| open.iter().filter_map(|(_, slots)| slots.first().cloned()).collect())
 }
 
 impl<'a> Leads<'a> {
@@ -123,7 +119,7 @@ impl<'a> Leads<'a> {
         &self,
         gone: &dyn Fn(&HostName) -> bool,
         open: &[Open<'_>],
-        load: &mut BTreeMap<HostName, u32>,
+        load: &BTreeMap<HostName, u64>,
     ) -> Vec<SlotId> {
         // One that is not known stands for nobody else's choice.
         let (open, items): (Vec<&Open<'_>>, Vec<Item>) =
@@ -133,9 +129,12 @@ impl<'a> Leads<'a> {
         let slot = |((_, slots), (item, nth)): (&&Open<'_>, (&Item, usize))| {
             slots.iter().find(|slot| self.host(&slot.host) == Some(item.hosts[nth])).cloned()
         };
-        let slots: Vec<SlotId> = open.iter().zip(items.iter().zip(chosen)).filter_map(slot).collect();
-        slots.iter().for_each(|slot| *load.entry(slot.host.clone()).or_default() += 1);
-        slots
+        open.iter().zip(items.iter().zip(chosen)).filter_map(slot).collect()
+    }
+
+    /// What a store's master weighs.
+    fn load(&self, store: u32) -> u64 {
+        self.store_load[store as usize].into()
     }
 
     fn item(&self, (name, slots): &Open<'_>) -> Option<Item> {
@@ -162,14 +161,16 @@ struct Search<'s, 'b, 'a> {
 
 impl Search<'_, '_, '_> {
     fn best(&mut self) -> Vec<usize> {
-        let options: Vec<&[u32]> = self.items.iter().map(|item| item.hosts.as_slice()).collect();
+        let leads = self.board.leads;
+        let things: Vec<Thing<'_>> =
+            self.items.iter().map(|item| Thing { load: leads.load(item.store), hosts: &item.hosts }).collect();
         // What is unavoidable, whoever takes these.
         let least = self.board.score().worst;
         let mut load = self.board.load.clone();
-        let even = Matching::of(load.len()).choose(&options, &mut load, Reach::All);
+        let even = Matching::of(&leads.host_weight).choose(&things, &mut load, Reach::All);
         self.lay(&even);
         // Nothing is more even, so where no choice has a better worst survivor this is the best one, by any weights.
-        if self.board.score().worst <= least {
+        if self.board.is_plain && self.board.score().worst <= least {
             return even;
         }
         let weights = self.board.weights.take();
@@ -268,8 +269,9 @@ impl Search<'_, '_, '_> {
         let host = |(nth, option): (usize, usize)| self.items[nth].hosts[option];
         let from = |(nth, _): &(usize, usize)| host((*nth, chosen[*nth]));
         let ends = to.first().map(from).zip(to.last().copied().map(host));
-        let load = |host: u32| self.board.load[host as usize];
-        to.iter().any(|one| self.bears[from(one) as usize]) || ends.is_some_and(|(a, z)| load(a) >= load(z) + 2)
+        let comes = to.last().map_or(0, |(nth, _)| self.board.leads.load(self.items[*nth].store));
+        let evens = |(a, z): (u32, u32)| self.board.level(a, 0) > self.board.level(z, comes);
+        to.iter().any(|one| self.bears[from(one) as usize]) || ends.is_some_and(evens)
     }
 
     fn set(&mut self, chosen: &mut [usize], nth: usize, option: usize) {
@@ -282,10 +284,15 @@ impl Search<'_, '_, '_> {
     /// Every choice that may be better than the best one that is known. All figures only grow as masters are added.
     fn branch(&mut self, chosen: &mut Vec<usize>, best: &mut (Score, Vec<usize>)) {
         let rest = &self.items[chosen.len()..];
-        let least =
-            |item: &Item| item.hosts.iter().map(|host| 2 * u64::from(self.board.load[*host as usize]) + 1).min();
+        let square = |host: u32, more: u64| (self.board.load[host as usize] + more) * self.board.level(host, more);
+        let least = |item: &Item| {
+            let load = self.board.leads.load(item.store);
+            item.hosts.iter().map(|host| square(*host, load) - square(*host, 0)).min()
+        };
         let mut bound = self.board.score();
-        bound.squares += rest.iter().filter_map(least).sum::<u64>();
+        if self.board.is_plain {
+            bound.squares += rest.iter().filter_map(least).sum::<u64>();
+        }
         if bound >= best.0 || self.board.looks >= LOOKS_MAX {
             return;
         }

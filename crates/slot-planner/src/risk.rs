@@ -181,11 +181,11 @@ impl<'a> WhatIf<'a> {
     /// Chooses for all lost masters together, as one sheet would.
     fn choose(&self, gone: &BTreeSet<&'a HostName>, ways: Vec<(&'a StoreName, SlotId, Vec<SlotId>)>, loss: &mut Loss) {
         let left = self.led.iter().filter(|(host, _)| !gone.contains(host));
-        let mut load: BTreeMap<HostName, u32> = left.map(|(host, led)| (host.clone(), led.masters)).collect();
+        let load: BTreeMap<HostName, u64> = left.map(|(host, led)| (host.clone(), led.load)).collect();
         let open: Vec<leads::Open<'_>> = ways.iter().map(|(name, _, options)| (*name, &options[..])).collect();
-        let chosen = leads::only_choice(&open, &mut load).unwrap_or_else(|| {
+        let chosen = leads::only_choice(&open).unwrap_or_else(|| {
             let leads = self.leads.get_or_init(|| Leads::of(&self.view));
-            leads.choose(&|host| gone.contains(host), &open, &mut load)
+            leads.choose(&|host| gone.contains(host), &open, &load)
         });
         for ((name, from, _), to) in ways.iter().zip(chosen) {
             let status = self.view.evidence.running(&to, self.view.policy().silent_ms);

@@ -274,15 +274,9 @@ impl<'a> View<'a> {
         cases.find(|(_, c)| c.store == *name && c.slot == *slot && c.state.is_open()).map(|(id, _)| *id)
     }
 
-    /// How many masters each host has, promised ones included.
-    pub fn masters(&self) -> BTreeMap<HostName, u32> {
-        let mut load: BTreeMap<HostName, u32> = self.cluster.hosts.keys().map(|h| (h.clone(), 0)).collect();
-        for store in self.cluster.stores.values() {
-            if let Some(slot) = store.pending.as_ref().or(store.master.as_ref()) {
-                *load.entry(slot.host.clone()).or_default() += 1;
-            }
-        }
-        load
+    /// What the masters of each host weigh, promised ones included.
+    pub fn loads(&self) -> BTreeMap<HostName, u64> {
+        self.cluster.led().into_iter().map(|(host, led)| (host, led.load)).collect()
     }
 
     /// Where a canary is written from: a host that is neither in `not` nor silent, spread by `turn`; else the first of

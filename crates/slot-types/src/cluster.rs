@@ -9,12 +9,12 @@ mod reboot;
 mod weights;
 
 pub use led::{Led, ONE_STORE, level_text};
-pub use line::{EngineKind, Spread, StoreSpec};
+pub use line::{EngineKind, HostSpec, Spread, StoreSpec};
 pub use reboot::{REBOOTS_KEPT, Reboot, Silence, length, reboots_took};
 pub use weights::Weights;
 
 use crate::disk::KeepFree;
-use crate::fence::{Device, FenceSpec};
+use crate::fence::Device;
 use crate::front_end::FrontEndSpec;
 use crate::hold::{Hold, HoldOn};
 use crate::ids::*;
@@ -493,21 +493,6 @@ impl Default for Policy {
     }
 }
 
-/// What the cluster file says of a host.
-#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
-pub struct HostSpec {
-    /// Its failure domain.
-    pub at: Domain,
-    /// Where its agent listens.
-    pub address: SocketAddr,
-    /// Its slots.
-    pub slots: BTreeMap<u16, SlotSpec>,
-    /// The share of masters' load that it is meant to carry beside others; 1 is ordinary.
-    pub weight: u16,
-    /// What switches it off from outside.
-    pub fence: Option<FenceSpec>,
-}
-
 /// The whole cluster file, ranges expanded.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
 pub struct FleetSpec {
@@ -592,25 +577,6 @@ impl Cluster {
     pub fn fault(&self, store: &Store, slot: &SlotId) -> Option<&Stamp> {
         let generation = store.copies.get(slot)?.generation;
         self.stamps.get(slot).filter(|stamp| stamp.generation == generation && stamp.is_at_fault())
-    }
-    /// Whether a store or a host is said to be other than ordinary, so that numbers of masters do not say all.
-    pub fn has_loads(&self) -> bool {
-        let loads = self.stores.values().filter(|store| !store.retired).map(|store| store.spec.load);
-        loads.chain(self.hosts.values().map(|host| host.weight)).any(|declared| declared != 1)
-    }
-    /// What each host leads, masters that are promised included.
-    pub fn led(&self) -> BTreeMap<HostName, Led> {
-        let mut led: BTreeMap<HostName, Led> = self.hosts.keys().map(|host| (host.clone(), Led::default())).collect();
-        for store in self.stores.values() {
-            if let Some(slot) = store.pending.as_ref().or(store.master.as_ref()) {
-                led.entry(slot.host.clone()).or_default().add(store.spec.load);
-            }
-        }
-        led
-    }
-    /// What a host bears of what it leads, as [`Led::level`] counts it; one that is not known is ordinary.
-    pub fn level(&self, host: &HostName, led: Led) -> u64 {
-        led.level(self.hosts.get(host).map_or(1, |host| host.weight))
     }
     /// The stores whose master or pending master is on a host.
     pub fn masters_on<'a>(&'a self, host: &'a HostName) -> impl Iterator<Item = (&'a StoreName, &'a Store)> {

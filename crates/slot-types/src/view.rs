@@ -224,8 +224,7 @@ pub struct HostLine {
     pub silent: bool,
     /// Why nothing is sent to it although it answers.
     pub quarantined: Option<String>,
-    /// If it dies: how many masters the fullest survivor then has, and which that is; `None` when no master goes
-    /// elsewhere, or when that is not known.
+    /// If it dies: masters of the fullest survivor then, and which that is; `None` when none moves, or it is not known.
     pub fullest_if_dies: Option<(u32, HostName)>,
     /// If it dies: how many stores stop; `None` when that is not known.
     pub stop_if_dies: Option<u32>,

@@ -2,7 +2,7 @@
 //!
 //! What always holds: the figures are those of the masters that are put down; putting one down lowers none of them.
 
-use super::matching::{Matching, Reach};
+use super::matching::{Matching, Reach, Thing, level};
 use super::{Item, Leads, NONE};
 use crate::live::Above;
 use slot_types::cluster::Weights;
@@ -14,25 +14,27 @@ use std::collections::BTreeMap;
 pub(super) struct Score {
     /// What both of the next two come to, where the aims are weighed; 0 where their order decides.
     pub weighed: u64,
-    /// Masters of the fullest host after the loss of any one, or of none.
-    pub worst: u32,
-    /// Masters of the fullest host.
-    pub fullest: u32,
-    /// The sum of the squares of all.
+    /// What the fullest host bears after the loss of any one, or of none.
+    pub worst: u64,
+    /// What the fullest host bears.
+    pub fullest: u64,
+    /// The sum of the squares of all loads, each over its host's weight.
     pub squares: u64,
 }
 
 /// Who leads what now.
 pub(super) struct Board<'b, 'a> {
-    leads: &'b Leads<'a>,
+    pub leads: &'b Leads<'a>,
     gone: Vec<bool>,
-    pub load: Vec<u32>,
+    pub load: Vec<u64>,
     lead: Vec<u32>,
     /// Stores by the host of their master.
     led: Vec<Vec<u32>>,
     /// By host: what the fullest of those that take its masters has once it is lost.
-    after: Vec<u32>,
-    matching: Matching,
+    after: Vec<u64>,
+    matching: Matching<'b>,
+    /// Whether hosts weigh alike and so does all that is taken up: then evenness has one best choice.
+    pub is_plain: bool,
     /// How scores are weighed, if they are.
     pub weights: Option<Weights>,
     /// Stores that were looked at.
@@ -44,9 +46,11 @@ impl<'b, 'a> Board<'b, 'a> {
         leads: &'b Leads<'a>,
         gone: &dyn Fn(&HostName) -> bool,
         items: &[Item],
-        load: &BTreeMap<HostName, u32>,
+        load: &BTreeMap<HostName, u64>,
     ) -> Board<'b, 'a> {
         let hosts = leads.hosts.len();
+        let first = items.first().map_or(1, |item| leads.store_load[item.store as usize]);
+        let are_alike = items.iter().all(|item| leads.store_load[item.store as usize] == first);
         let mut board = Board {
             leads,
             gone: leads.hosts.iter().map(|host| gone(host)).collect(),
@@ -54,7 +58,8 @@ impl<'b, 'a> Board<'b, 'a> {
             lead: leads.lead.clone(),
             led: vec![Vec::new(); hosts],
             after: vec![0; hosts],
-            matching: Matching::of(hosts),
+            matching: Matching::of(&leads.host_weight),
+            is_plain: are_alike && leads.host_weight.iter().all(|weight| *weight == 1),
             weights: leads.weights,
             looks: 0,
         };
@@ -70,7 +75,7 @@ impl<'b, 'a> Board<'b, 'a> {
     pub fn put(&mut self, store: u32, host: u32) {
         self.lead[store as usize] = host;
         self.led[host as usize].push(store);
-        self.load[host as usize] += 1;
+        self.load[host as usize] += self.leads.load(store);
         self.look_again(host);
     }
 
@@ -78,7 +83,7 @@ impl<'b, 'a> Board<'b, 'a> {
     pub fn lift(&mut self, store: u32) {
         let host = std::mem::replace(&mut self.lead[store as usize], NONE);
         self.led[host as usize].retain(|other| *other != store);
-        self.load[host as usize] -= 1;
+        self.load[host as usize] -= self.leads.load(store);
         self.look_again(host);
     }
 
@@ -92,16 +97,21 @@ impl<'b, 'a> Board<'b, 'a> {
         &self.led[host as usize]
     }
 
+    /// What a host bears, with so much more.
+    pub fn level(&self, host: u32, more: u64) -> u64 {
+        level(self.load[host as usize] + more, self.leads.host_weight[host as usize])
+    }
+
+    fn levels(&self) -> impl Iterator<Item = u64> {
+        self.load.iter().zip(&self.leads.host_weight).map(|(load, weight)| level(*load, *weight))
+    }
+
     pub fn score(&self) -> Score {
-        let fullest = self.load.iter().copied().max().unwrap_or(0);
+        let fullest = self.levels().max().unwrap_or(0);
         let worst = self.after.iter().copied().max().unwrap_or(0).max(fullest);
         let weighed = self.weights.map_or(0, |weights| Above::of_roles(worst, fullest).sum(&weights));
-        Score {
-            weighed,
-            worst,
-            fullest,
-            squares: self.load.iter().map(|load| u64::from(*load) * u64::from(*load)).sum(),
-        }
+        let squares = self.load.iter().zip(self.levels()).map(|(load, level)| load * level).sum();
+        Score { weighed, worst, fullest, squares }
     }
 
     /// The score, and how many losses are as bad as the worst one.
@@ -114,7 +124,7 @@ impl<'b, 'a> Board<'b, 'a> {
     pub fn bears(&self) -> Vec<bool> {
         let score = self.score();
         let Some(lost) = self.after.iter().position(|after| *after == score.worst) else {
-            return self.load.iter().map(|load| *load == score.worst).collect();
+            return self.levels().map(|level| level == score.worst).collect();
         };
         let mut bears = vec![false; self.load.len()];
         bears[lost] = true;
@@ -143,24 +153,25 @@ impl<'b, 'a> Board<'b, 'a> {
             return;
         }
         self.looks += self.led[lost].len() as u64;
-        let mut takers: Vec<u32> = Vec::with_capacity(self.led[lost].len());
-        let mut several: Vec<Vec<u32>> = Vec::new();
+        let mut takers: Vec<(u32, u64)> = Vec::with_capacity(self.led[lost].len());
+        let mut several: Vec<(Vec<u32>, u64)> = Vec::new();
         for store in &self.led[lost] {
+            let load = leads.load(*store);
             let heirs = leads.heirs[*store as usize].iter().copied();
             let mut heirs = heirs.filter(|heir| *heir as usize != lost && !gone[*heir as usize]);
             match (heirs.next(), heirs.next()) {
-                (Some(only), None) => takers.push(only),
-                (Some(first), Some(second)) => several.push([first, second].into_iter().chain(heirs).collect()),
+                (Some(only), None) => takers.push((only, load)),
+                (Some(first), Some(second)) => several.push(([first, second].into_iter().chain(heirs).collect(), load)),
                 (None, _) => {}
             }
         }
-        takers.iter().for_each(|host| self.load[*host as usize] += 1);
+        takers.iter().for_each(|(host, load)| self.load[*host as usize] += load);
         if !several.is_empty() {
-            let options: Vec<&[u32]> = several.iter().map(Vec::as_slice).collect();
-            let chosen = self.matching.choose(&options, &mut self.load, Reach::Fullest);
-            takers.extend(options.iter().zip(chosen).map(|(hosts, nth)| hosts[nth]));
+            let things: Vec<Thing<'_>> = several.iter().map(|(hosts, load)| Thing { load: *load, hosts }).collect();
+            let chosen = self.matching.choose(&things, &mut self.load, Reach::Fullest);
+            takers.extend(things.iter().zip(chosen).map(|(thing, nth)| (thing.hosts[nth], thing.load)));
         }
-        self.after[lost] = takers.iter().map(|host| self.load[*host as usize]).max().unwrap_or(0);
-        takers.iter().for_each(|host| self.load[*host as usize] -= 1);
+        self.after[lost] = takers.iter().map(|(host, _)| self.level(*host, 0)).max().unwrap_or(0);
+        takers.iter().for_each(|(host, load)| self.load[*host as usize] -= load);
     }
 }

@@ -9,6 +9,7 @@ use super::{Item, Leads, NONE, Search};
 use crate::handed::{HandOver, Sets};
 use crate::live::FEWER_MAX;
 use crate::view::View;
+use slot_types::cluster::{ONE_STORE, level_text};
 use slot_types::ids::*;
 use slot_types::view::LedElsewhere;
 
@@ -50,9 +51,9 @@ impl<'a> Leads<'a> {
         let mut hosts: Vec<u32> = choice.able.iter().filter_map(|host| self.host(host)).collect();
         hosts.sort_unstable();
         hosts.dedup();
-        let mut load = view.masters();
-        if let Some(count) = load.get_mut(self.hosts[self.lead[store as usize] as usize]) {
-            *count = count.saturating_sub(1);
+        let mut load = view.loads();
+        if let Some(led) = load.get_mut(self.hosts[self.lead[store as usize] as usize]) {
+            *led = led.saturating_sub(self.load(store));
         }
         let items = vec![Item { store, hosts }];
         let board = Board::of(self, &|_| false, &items, &load);
@@ -82,7 +83,12 @@ impl Others<'_, '_, '_> {
     fn why(&mut self, host: u32) -> String {
         let chosen = self.leads.hosts[self.to as usize];
         let (here, there) = (self.score(host), self.score(self.to));
-        let with = |host: u32| self.board.load[host as usize] + 1;
+        let has_loads = self.view.cluster.has_loads();
+        let alone = |level: u64| if has_loads { level_text(level) } else { level.div_ceil(ONE_STORE).to_string() };
+        let said = |level: u64| match has_loads {
+            true => format!("a declared load of {}", alone(level)),
+            false => format!("{} masters", alone(level)),
+        };
         if here < there {
             return format!(
                 "this master alone would be better there; all of a plan are chosen together, and that gave {chosen}"
@@ -91,15 +97,19 @@ impl Others<'_, '_, '_> {
         if here.weighed != there.weighed {
             let more = (here.weighed - there.weighed).div_ceil(1000);
             format!(
-                "by the weights of the cluster file it comes to {more} more than {chosen}: a host's loss could leave {} masters on \
+                "by the weights of the cluster file it comes to {more} more than {chosen}: a host's loss could leave {} on \
                  one host, and the fullest would have {}; with {chosen} it is {} and {}",
-                here.worst, here.fullest, there.worst, there.fullest
+                said(here.worst),
+                alone(here.fullest),
+                alone(there.worst),
+                alone(there.fullest)
             )
         } else if here.worst != there.worst {
-            let (here, there) = (here.worst, there.worst);
-            format!("a host's loss could leave {here} masters on one host; with {chosen} it is {there}")
+            let (here, there) = (said(here.worst), alone(there.worst));
+            format!("a host's loss could leave {here} on one host; with {chosen} it is {there}")
         } else if here != there {
-            format!("it would have {} masters, {chosen} would have {}", with(host), with(self.to))
+            let with = |host: u32| self.board.level(host, self.leads.load(self.store));
+            format!("it would have {}, {chosen} would have {}", said(with(host)), alone(with(self.to)))
         } else {
             format!("it is as good as {chosen}; all masters of a plan are chosen together, and the first by name then")
         }
@@ -149,7 +159,9 @@ impl Others<'_, '_, '_> {
         for store in self.board.led(host).iter().copied() {
             let heirs = &self.leads.heirs[store as usize];
             for to in heirs.iter().copied().filter(|to| self.told(store, host, *to).is_some()) {
-                let effect = [to].into_iter().chain(heirs.iter().copied()).collect();
+                // Only what weighs alike stands for each other.
+                let load = u32::from(self.leads.store_load[store as usize]);
+                let effect = [load, to].into_iter().chain(heirs.iter().copied()).collect();
                 all.push((effect, (store, to)));
             }
         }

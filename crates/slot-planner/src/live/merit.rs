@@ -107,9 +107,8 @@ impl Above {
         }
     }
 
-    /// So many masters on ordinary hosts: of the worst survivor, and of the fullest host.
-    pub fn of_roles(worst: u32, fullest: u32) -> Above {
-        let [survivor, masters] = [worst, fullest].map(|masters| u64::from(masters) * ONE_STORE);
+    /// What roles bear on: load of the worst survivor, and of the fullest host.
+    pub fn of_roles(survivor: u64, masters: u64) -> Above {
         Above { survivor, masters, ..Above::default() }
     }
 

@@ -1,6 +1,7 @@
 //! Which copies become masters: held against every other choice on small fleets.
 
 use super::fullest::{least_fullest, level};
+use super::random::declared;
 use super::world::*;
 use proptest::prelude::*;
 use slot_planner::layout;
@@ -106,6 +107,7 @@ proptest! {
         picks in prop::collection::vec(prop::collection::vec(0usize..720, 4), 1..9),
         copies in prop::collection::vec(2u8..5, 9),
         two in any::<bool>(),
+        declared in declared(),
     ) {
         let mut world = World::running(hosts, 12, 0, 1);
         let file = file(hosts, 12, 1, 1);
@@ -118,6 +120,7 @@ proptest! {
             let slots: Vec<SlotId> = slots.collect();
             world.add_store(&store(n + 1), &file.stores[&store(1)], &slots);
         }
+        declared.iter().for_each(|declared| world.declare(declared));
         world.see_all();
         let off: BTreeSet<HostName> = if two && hosts > 3 { [host(1), host(2)].into() } else { [host(1)].into() };
         if let Ok(plan) = world.plan(Intent::DrainHosts(off.clone())) {

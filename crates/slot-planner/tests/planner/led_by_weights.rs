@@ -3,7 +3,7 @@
 //! What always holds: the judge counts masters and survivors from where copies are, weighs them as the file does, and asks nothing of
 //! the planner. Between choices that weigh the same the order of aims decides.
 
-use crate::fullest::least_fullest;
+use crate::fullest::least_masters;
 use crate::world::*;
 use slot_planner::explain_plan;
 use slot_types::cluster::*;
@@ -35,7 +35,7 @@ fn worth(hosts: usize, fleet: &Fleet, weights: &Weights) -> Worth {
             led.map(|(_, on)| on.iter().copied().filter(|host| *host != lost).collect()).collect();
         let mut left = load.clone();
         left[lost] = 0;
-        least_fullest(&heirs.iter().map(Vec::as_slice).collect::<Vec<_>>(), &mut left)
+        least_masters(&heirs.iter().map(Vec::as_slice).collect::<Vec<_>>(), &mut left)
     });
     let worst = after.max().unwrap().max(fullest);
     let weighed = 1_000 * (u64::from(weights.survivor) * worst as u64 + u64::from(weights.masters) * fullest as u64);

@@ -312,9 +312,11 @@ proptest! {
         upsets in proptest::collection::vec((0u8..15, 0usize..6, 0usize..8), 0..4),
         is_gone in any::<bool>(),
         weights in of_roles(),
+        declared in declared(),
     ) {
         let mut world = scattered(hosts, &picks);
         world.cluster.policy.weights = weights;
+        declared.iter().for_each(|declared| world.declare(declared));
         let name = store(1);
         let from = world.cluster.stores[&name].master.clone().unwrap();
         for (kind, which, of) in &upsets {
@@ -356,9 +358,11 @@ proptest! {
         hosts in 4usize..7,
         picks in proptest::collection::vec(0usize..5040, 6..14),
         weights in of_roles(),
+        declared in declared(),
     ) {
         let mut world = scattered(hosts, &picks);
         world.cluster.policy.weights = weights;
+        declared.iter().for_each(|declared| world.declare(declared));
         let Ok(plan) = world.plan(Intent::DrainHost(host(1))) else { return Ok(()) };
         let plan = plan.plan();
         for task in of_plan(&world, plan) {

@@ -3,6 +3,10 @@
 //! What always holds: loads and weights are what the cluster file says, never what is measured; where it says none, a level is the
 //! number of masters in thousandths, so that whoever compares levels compares numbers.
 
+use super::Cluster;
+use crate::ids::HostName;
+use std::collections::BTreeMap;
+
 /// A master of load 1 on a host of weight 1, as levels count it.
 pub const ONE_STORE: u64 = 1_000;
 
@@ -29,6 +33,28 @@ impl Led {
     /// Load over a host's weight, in thousandths and rounded up.
     pub fn level(self, weight: u16) -> u64 {
         (self.load * ONE_STORE).div_ceil(u64::from(weight.max(1)))
+    }
+}
+
+impl Cluster {
+    /// Whether a store or a host is said to be other than ordinary, so that numbers of masters do not say all.
+    pub fn has_loads(&self) -> bool {
+        let loads = self.stores.values().filter(|store| !store.retired).map(|store| store.spec.load);
+        loads.chain(self.hosts.values().map(|host| host.weight)).any(|declared| declared != 1)
+    }
+    /// What each host leads, masters that are promised included.
+    pub fn led(&self) -> BTreeMap<HostName, Led> {
+        let mut led: BTreeMap<HostName, Led> = self.hosts.keys().map(|host| (host.clone(), Led::default())).collect();
+        for store in self.stores.values() {
+            if let Some(slot) = store.pending.as_ref().or(store.master.as_ref()) {
+                led.entry(slot.host.clone()).or_default().add(store.spec.load);
+            }
+        }
+        led
+    }
+    /// What a host bears of what it leads, as [`Led::level`] counts it; one that is not known is ordinary.
+    pub fn level(&self, host: &HostName, led: Led) -> u64 {
+        led.level(self.hosts.get(host).map_or(1, |host| host.weight))
     }
 }
 

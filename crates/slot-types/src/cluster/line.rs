@@ -1,12 +1,30 @@
-//! What the cluster file's line of a store says.
+//! What the cluster file's lines of hosts and stores say.
 //!
 //! What always holds: it is what was asked for, not what there is; no field of it names a master.
 
+use super::{Domain, SlotSpec};
+use crate::fence::FenceSpec;
 use crate::ids::HostName;
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::net::SocketAddr;
+
+/// What the cluster file says of a host.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub struct HostSpec {
+    /// Its failure domain.
+    pub at: Domain,
+    /// Where its agent listens.
+    pub address: SocketAddr,
+    /// Its slots.
+    pub slots: BTreeMap<u16, SlotSpec>,
+    /// The share of masters' load that it is meant to carry beside others; 1 is ordinary.
+    pub weight: u16,
+    /// What switches it off from outside.
+    pub fence: Option<FenceSpec>,
+}
 
 /// What the cluster file says of a store.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
