@@ -3,6 +3,7 @@
 mod brought_back;
 mod copies;
 mod disks;
+mod ends;
 mod estimate;
 mod explain;
 mod fence;

@@ -411,11 +411,12 @@ fn tidy(world: &mut World) {
         store.master = store.master.take().filter(there);
         store.possible_masters.retain(|slot, _| store.master.as_ref() != Some(slot));
         for (slot, copy) in &mut store.copies {
+            let leads = store.master.as_ref() == Some(slot) || store.pending.as_ref() == Some(slot);
             copy.role = if store.master.as_ref() == Some(slot) { Role::Master } else { Role::Replica };
             match copy.state {
                 _ if store.retired => copy.state = CopyState::Retired,
                 // Nothing stops or ends the copy that leads.
-                CopyState::Stopped | CopyState::Retired if copy.role == Role::Master => copy.state = CopyState::Serving,
+                CopyState::Stopped | CopyState::Retired if leads => copy.state = CopyState::Serving,
                 _ => {}
             }
         }
