@@ -4,6 +4,7 @@ mod brought_back;
 mod copies;
 mod declared;
 mod disks;
+mod ends;
 mod estimate;
 mod explain;
 mod fence;

@@ -6,7 +6,7 @@
 mod asked;
 mod even;
 mod judge;
-mod odd;
+pub mod odd;
 mod others;
 mod packing;
 

@@ -288,12 +288,18 @@ impl World {
                 self.add_store(name, spec, &slots);
             }
             (TaskKind::HandOver { to, .. } | TaskKind::FailOver { to, .. }, Some(name)) => {
-                let follows = |step: &Step| match (&step.kind, &step.at) {
-                    (StepKind::Follow, Some(Place::Slot(slot))) => Some(slot.clone()),
-                    _ => None,
+                let told = |kind: StepKind| -> Vec<SlotId> {
+                    let steps = task.steps.iter().filter(|step: &&Step| step.kind == kind);
+                    steps
+                        .filter_map(|s| if let Some(Place::Slot(slot)) = &s.at { Some(slot.clone()) } else { None })
+                        .collect()
                 };
-                let follow: Vec<SlotId> = task.steps.iter().filter_map(follows).collect();
-                self.lead(name, to, &follow);
+                self.lead(name, to, &told(StepKind::Follow), &told(StepKind::Demote));
+                if let TaskKind::FailOver { waived, .. } = &task.kind {
+                    let since = PossibleMaster { since: task.epoch, generation: CopyGeneration(1) };
+                    let waived = waived.iter().filter(|slot| *slot != to).map(|slot| (slot.clone(), since.clone()));
+                    self.store_mut(name).possible_masters.extend(waived);
+                }
             }
             (TaskKind::HostState { host, to }, _) => {
                 if *to == HostState::Draining {
@@ -386,7 +392,7 @@ impl World {
         copy.follows = follows;
     }
 
-    fn lead(&mut self, name: &StoreName, to: &SlotId, follows: &[SlotId]) {
+    fn lead(&mut self, name: &StoreName, to: &SlotId, follows: &[SlotId], demoted: &[SlotId]) {
         let store = self.store_mut(name);
         store.epoch = store.epoch.next();
         store.last_promoted = store.epoch;
@@ -404,7 +410,7 @@ impl World {
                 copy.state = CopyState::Quarantined;
             }
         }
-        store.possible_masters.retain(|slot, _| slot != to && !follows.contains(slot));
+        store.possible_masters.retain(|slot, _| slot != to && !demoted.contains(slot));
         self.host_mut(&to.host).drained_masters.remove(name);
     }
 }

@@ -332,7 +332,7 @@ fn stopped_on(world: &mut World, host: &HostName, how: usize) {
             if store.master.as_ref() != Some(slot) && copy.state == CopyState::Serving {
                 copy.state = CopyState::Stopped;
                 stopped.push(slot.clone());
-                if how % 5 == 0 {
+                if how.is_multiple_of(5) {
                     let since = PossibleMaster { since: store.epoch, generation: CopyGeneration(1) };
                     store.possible_masters.insert(slot.clone(), since);
                 }
@@ -360,10 +360,10 @@ fn retiring(world: &mut World, name: &StoreName, how: usize) {
     let store = world.store_mut(name);
     let since = PossibleMaster { since: store.epoch, generation: CopyGeneration(1) };
     let master = store.master.take();
-    store.possible_masters.extend(master.filter(|_| how % 2 == 0).map(|slot| (slot, since)));
+    store.possible_masters.extend(master.filter(|_| how.is_multiple_of(2)).map(|slot| (slot, since)));
     (store.retired, store.pending, store.route, store.epoch) = (true, None, None, store.epoch.next());
     store.copies.values_mut().for_each(|copy| (copy.state, copy.follows) = (CopyState::Retired, None));
-    if how % 3 == 0 && store.copies.len() > 1 {
+    if how.is_multiple_of(3) && store.copies.len() > 1 {
         store.copies.pop_last();
     }
 }
@@ -375,12 +375,12 @@ fn device(world: &mut World, host: &HostName, how: usize) {
         options: BTreeMap::new(),
         password_file: None,
         timeout_ms: 20_000,
-        from: if how % 2 == 0 { FenceFrom::AnotherRack } else { FenceFrom::AnotherHost },
+        from: if how.is_multiple_of(2) { FenceFrom::AnotherRack } else { FenceFrom::AnotherHost },
     };
     let off =
         |boot| DeviceOff { boot, by: crate::world::host(1), plan: PlanId(3), at: LogTime(7), was: HostState::Active };
     let failed = |boot, at| DeviceFailed { boot, at: LogTime(at), why: "no answer".into() };
-    if how % 4 != 0 {
+    if !how.is_multiple_of(4) {
         world.silent(host, 20_000);
     }
     let known = world.host_mut(host);
@@ -411,11 +411,12 @@ fn tidy(world: &mut World) {
         store.master = store.master.take().filter(there);
         store.possible_masters.retain(|slot, _| store.master.as_ref() != Some(slot));
         for (slot, copy) in &mut store.copies {
+            let leads = store.master.as_ref() == Some(slot) || store.pending.as_ref() == Some(slot);
             copy.role = if store.master.as_ref() == Some(slot) { Role::Master } else { Role::Replica };
             match copy.state {
                 _ if store.retired => copy.state = CopyState::Retired,
                 // Nothing stops or ends the copy that leads.
-                CopyState::Stopped | CopyState::Retired if copy.role == Role::Master => copy.state = CopyState::Serving,
+                CopyState::Stopped | CopyState::Retired if leads => copy.state = CopyState::Serving,
                 _ => {}
             }
         }
