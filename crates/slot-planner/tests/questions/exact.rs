@@ -261,7 +261,6 @@ fn a_rebuilding_that_exists_is_found() {
                 found += 1;
             }
         }
-        println!("{per_mille} per mille more free, in units of {unit}: {found} of 100 found");
         assert!(found >= found_at_least, "{per_mille} per mille more free than is needed: {found} of 100 found");
     }
 }

@@ -55,7 +55,7 @@ impl Rebuilding<'_> {
             if since == 20 {
                 (since, halved) = (0, halved + 1);
             }
-            let step = ((gap + worth / 1_000) / squares >> halved.min(10)).max(1);
+            let step = (((gap + worth / 1_000) / squares) >> halved.min(10)).max(1);
             for (price, lack) in prices.iter_mut().zip(lacks) {
                 *price = price.saturating_add(step.saturating_mul(lack)).clamp(0, PRICE_MAX);
             }
