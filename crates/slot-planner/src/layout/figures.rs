@@ -73,12 +73,22 @@ pub struct Survivors {
 
 /// A load per ordinary host, in thousandths.
 pub(super) fn per_ordinary(load: u64, weight: u32) -> u64 {
-    (load * 1_000_000).div_ceil(u64::from(weight.max(1)))
+    match load.checked_mul(1_000_000) {
+        Some(load) => load.div_ceil(u64::from(weight.max(1))),
+        None => saturated((u128::from(load) * 1_000_000).div_ceil(u128::from(weight.max(1)))),
+    }
 }
 
 /// The load a host may have when no ordinary host has more than `level` thousandths.
 pub(super) fn share_at(level: u64, weight: u32) -> u64 {
-    level * u64::from(weight) / 1_000_000
+    match level.checked_mul(u64::from(weight)) {
+        Some(load) => load / 1_000_000,
+        None => saturated(u128::from(level) * u128::from(weight) / 1_000_000),
+    }
+}
+
+fn saturated(n: u128) -> u64 {
+    u64::try_from(n).unwrap_or(u64::MAX)
 }
 
 /// The least level at which hosts of these weights can carry a load of whole numbers.
@@ -87,7 +97,8 @@ pub(super) fn least_level(weights: impl Iterator<Item = u32> + Clone, load: u64)
     if sum == 0 {
         return 0;
     }
-    let (mut low, mut high) = (load * 1_000_000 / sum, load * 1_000_000);
+    let all = load.saturating_mul(1_000_000);
+    let (mut low, mut high) = (all / sum, all);
     while low < high {
         let level = low + (high - low) / 2;
         if weights.clone().map(|weight| share_at(level, weight)).sum::<u64>() >= load {
@@ -165,8 +176,14 @@ pub fn figures(fleet: &Fleet, layout: &Layout) -> Figures {
     let bytes: u128 = tally.bytes.iter().map(|bytes| u128::from(*bytes)).sum();
     let room: u128 = hosts().map(|host| u128::from(fleet.hosts[host].bytes)).sum();
     let over_share = |host: usize| {
-        let share = bytes * u128::from(fleet.hosts[host].bytes);
-        (u128::from(tally.bytes[host]) * room * 1_000_000).div_ceil(share.max(1))
+        let (is, of) = (u128::from(tally.bytes[host]), u128::from(fleet.hosts[host].bytes));
+        match is.checked_mul(room).and_then(|is| is.checked_mul(1_000_000)) {
+            Some(is) => is.div_ceil((bytes * of).max(1)),
+            // As near as there are digits for.
+            None => {
+                (is >> 24).saturating_mul(room >> 24).saturating_mul(1_000_000) / ((bytes >> 24) * (of >> 24)).max(1)
+            }
+        }
     };
     Figures {
         hosts: u32::try_from(active.len()).unwrap_or(u32::MAX),
@@ -174,7 +191,7 @@ pub fn figures(fleet: &Fleet, layout: &Layout) -> Figures {
         masters_min: hosts().map(|host| tally.masters[host]).min().unwrap_or(0),
         load_max: hosts().map(|host| per_ordinary(tally.load[host], fleet.hosts[host].weight)).max().unwrap_or(0),
         load_bound,
-        load_mean: (load * 1_000_000).checked_div(weight).unwrap_or(0),
+        load_mean: load.saturating_mul(1_000_000).checked_div(weight).unwrap_or(0),
         worst_survivor,
         worst_loss,
         worst_survivor_bound: load_bound.max(without_heaviest),

@@ -160,7 +160,7 @@ impl<'a> Yard<'a> {
         for (number, store) in (0..).zip(&fleet.stores) {
             let copies: Vec<u32> = layout.copies(fleet, number).iter().copied().filter(|h| *h != NOWHERE).collect();
             for host in &copies {
-                bytes[*host as usize] += store.size;
+                bytes[*host as usize] = store.size.saturating_add(bytes[*host as usize]);
                 slots[*host as usize] += 1;
             }
             at.push(copies);
@@ -172,7 +172,7 @@ impl<'a> Yard<'a> {
     }
     fn drop_waiting(&mut self) {
         for (host, size) in self.waiting.drain(..) {
-            self.bytes[host as usize] -= size;
+            self.bytes[host as usize] = self.bytes[host as usize].saturating_sub(size);
             self.slots[host as usize] -= 1;
         }
     }
@@ -241,7 +241,7 @@ impl<'a> Yard<'a> {
             return Err(Wrong::NoSource);
         }
         let (bytes, slots) = (&mut self.bytes[one.to as usize], &mut self.slots[one.to as usize]);
-        *bytes += spec.size;
+        *bytes = bytes.saturating_add(spec.size);
         *slots += 1;
         if *bytes > host.bytes || spec.size > host.largest {
             return Err(Wrong::Bytes);

@@ -24,7 +24,7 @@ pub enum Offline {
         /// Which hosts; once for each.
         #[arg(long = "host", value_name = "HOST", required = true)]
         hosts: Vec<String>,
-        /// Copies too.
+        /// Copies too; masters of other hosts are handed over as well where what arrives makes them uneven.
         #[arg(long)]
         empty: bool,
         /// From where to where.
@@ -46,7 +46,7 @@ pub enum Offline {
         #[command(flatten)]
         budget: Budget,
     },
-    /// Copies that are nowhere, or on hosts that are offline, get a place; what has one stays.
+    /// Copies that are nowhere, or on hosts that are offline, get a place; what has one stays, and so does a master that runs.
     Place {
         /// From where to where.
         #[command(flatten)]
@@ -140,7 +140,7 @@ pub struct Budget {
     /// At most so many bytes are copied.
     #[arg(long, value_name = "BYTES")]
     pub max_bytes: Option<u64>,
-    /// At most so many moves.
+    /// At most so many copies and masters are moved.
     #[arg(long, value_name = "COUNT")]
     pub max_moves: Option<usize>,
     /// Stop where a move evens out less than so many bytes for each byte copied.

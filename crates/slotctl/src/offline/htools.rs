@@ -40,6 +40,9 @@ pub enum Unreadable {
     /// A section is missing.
     #[error("it has {0} sections of the 3 that are needed, parted by empty lines: groups, nodes, instances")]
     Sections(usize),
+    /// More than is planned for.
+    #[error("all {0} together are more than 1048576 TiB")]
+    TooLarge(&'static str),
     /// A line is not understood.
     #[error("in the section of {section}, line {line}: {what}")]
     Line {
@@ -69,6 +72,10 @@ pub fn parse(text: String) -> Result<Loaded, Unreadable> {
             line: line + 1,
             what,
         })?);
+    }
+    // MiB, so that no sum of bytes has no number.
+    if rows.iter().fold(0u64, |all, row| all.saturating_add(row.disk)) > BYTES_MAX / MIB {
+        return Err(Unreadable::TooLarge("disks"));
     }
     rows.sort_by_key(|row| row.name);
     if let Some(line) = rows.windows(2).position(|two| two[0].name == two[1].name) {
@@ -106,6 +113,9 @@ pub fn parse(text: String) -> Result<Loaded, Unreadable> {
     }
     if !in_order {
         lines.sort_by(|a, b| name(a).cmp(name(b)));
+    }
+    if lines.iter().fold(0u64, |all, one| all.saturating_add(one.disk.saturating_mul(2))) > BYTES_MAX / MIB {
+        return Err(Unreadable::TooLarge("instances' disks, twice each,"));
     }
     // Two copies in one rack are what the tag of the file forbids.
     let level = if places.is_empty() { HOST } else { RACK };

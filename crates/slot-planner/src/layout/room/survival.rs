@@ -56,8 +56,8 @@ impl Question<'_> {
         let left: Vec<u32> = self.fleet.active().filter(|host| !gone.contains(host)).collect();
         let alone =
             |copy: &LostCopy<'_>| left.iter().any(|host| free.fits(*host, copy.size) && self.may(copy, gone, *host));
-        let bytes: u64 = left.iter().map(|host| free.bytes[*host as usize]).sum();
-        if !lost.iter().all(alone) || lost.iter().map(|copy| copy.size).sum::<u64>() > bytes {
+        let bytes: u128 = left.iter().map(|host| u128::from(free.bytes[*host as usize])).sum();
+        if !lost.iter().all(alone) || lost.iter().map(|copy| u128::from(copy.size)).sum::<u128>() > bytes {
             return true;
         }
         let sizes = (1..).zip(lost.iter().map(|copy| copy.size));

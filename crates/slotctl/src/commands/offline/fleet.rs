@@ -7,7 +7,7 @@ use crate::console::Console;
 use crate::failure::{Exit, Failure};
 use crate::json;
 use crate::offline::{Loaded, htools};
-use crate::text::layout::{bytes, count, span};
+use crate::text::layout::{bytes, count, span, wrap};
 use serde::Serialize;
 use slot_planner::layout::*;
 use std::io::Write;
@@ -29,6 +29,8 @@ pub struct Stats {
     hand_overs: usize,
     /// Stores whose master is on another host afterwards.
     master_changes: usize,
+    /// Of these, stores whose master was on no host that is drained.
+    master_changes_elsewhere: usize,
     /// Masters above each host's share before: no plan changes fewer.
     master_changes_floor: u64,
     bytes_copied: u64,
@@ -109,7 +111,7 @@ pub(super) fn plan(
         _ => Goal::Rebalance,
     };
     let outcome = solve(&loaded.fleet, &loaded.layout, &goal, &wish(budget))
-        .map_err(|no| refused(loaded, operation, &subject, &no))?;
+        .map_err(|no| refused(loaded, (operation, &goal), &subject, &no))?;
     let checked = check(&loaded.fleet, &loaded.layout, &goal, outcome).map_err(|fault| {
         let next = "this is a mistake of the planner: please report it with the file";
         Failure::new(operation, &subject, fault.to_string(), next)
@@ -142,28 +144,85 @@ fn wish(budget: &Budget) -> Wish {
     }
 }
 
-fn refused(loaded: &Loaded, operation: &str, subject: &str, no: &No) -> Failure {
+fn refused(loaded: &Loaded, (operation, goal): (&str, &Goal), subject: &str, no: &No) -> Failure {
     let (cause, next) = match no {
-        No::DoesNotFit(stores) => {
-            let mut named: Vec<String> = stores
-                .iter()
-                .take(NAMES_MAX)
-                .map(|(store, size)| format!("{} ({})", loaded.store(*store), bytes(*size)))
-                .collect();
-            named.extend(stores.len().checked_sub(NAMES_MAX + 1).map(|more| format!("and {} more", more + 1)));
-            let all: u64 = stores.iter().map(|(_, size)| *size).sum();
-            let next = "free room on another host, or leave hosts out of the drain";
-            let fit = if stores.len() == 1 { "fits" } else { "fit" };
-            let copies = count(stores.len() as u64, "copy");
-            (format!("{copies} of {} in all {fit} on no other host: {}", bytes(all), named.join(", ")), next)
-        }
+        No::DoesNotFit(stores) => does_not_fit(loaded, goal, stores),
         No::NoOtherCopy(stores) => {
             let named = stores.iter().take(5).map(|store| loaded.store(*store)).collect::<Vec<_>>().join(", ");
-            (format!("{no}: {named}"), "empty the host (--empty), or leave it out")
+            (format!("{no}: {named}"), "empty the host (--empty), or leave it out".to_owned())
         }
-        No::UnknownHost(_) | No::NoActiveHost => (no.to_string(), "look at the nodes of the file"),
+        No::Budget { bytes: needed, moves } => {
+            let takes = format!("{} of {} in all", count(*moves as u64, "copy or hand-over"), bytes(*needed));
+            let takes = takes.replace("copy or hand-overs", "copies and hand-overs");
+            (
+                format!("the budget does not reach what has to leave: that takes {takes}"),
+                format!("say --max-bytes {needed} --max-moves {moves} or more, or leave both out"),
+            )
+        }
+        No::UnknownHost(_) | No::NoActiveHost | No::TooLarge => {
+            (no.to_string(), "look at the nodes of the file".to_owned())
+        }
     };
-    Failure::new(operation, subject, cause, next)
+    Failure::new(operation, subject, cause, &next)
+}
+
+/// What fits nowhere, and whether that is for want of room.
+fn does_not_fit(loaded: &Loaded, goal: &Goal, stores: &[(u32, u64)]) -> (String, String) {
+    let fleet = in_states(&loaded.fleet, goal);
+    let tally = Tally::without_pairs(&fleet, &loaded.layout);
+    let barred = |store: u32| match nowhere(&fleet, &loaded.layout, &tally, store) {
+        Nowhere::Rules(why) => Some(why),
+        Nowhere::Full { .. } | Nowhere::Together => None,
+    };
+    let judged = stores.iter().map(|(store, size)| (*store, *size, barred(*store)));
+    let (barred, full): (Vec<_>, Vec<_>) = judged.partition(|(.., why)| why.is_some());
+    let listed = |mut named: Vec<String>, all: usize| {
+        named.extend(all.checked_sub(NAMES_MAX + 1).map(|more| format!("and {} more", more + 1)));
+        named.join(", ")
+    };
+    let (mut causes, mut next) = (Vec::new(), Vec::new());
+    if !full.is_empty() {
+        let named =
+            full.iter().take(NAMES_MAX).map(|(store, size, _)| format!("{} ({})", loaded.store(*store), bytes(*size)));
+        let all = full.iter().map(|(_, size, _)| *size).fold(0, u64::saturating_add);
+        let fit = if full.len() == 1 { "fits" } else { "fit" };
+        let copies = count(full.len() as u64, "copy");
+        let named = listed(named.collect(), full.len());
+        causes.push(format!("{copies} of {} in all {fit} on no other host: {named}", bytes(all)));
+        next.push("free room on another host");
+    }
+    if !barred.is_empty() {
+        let because = |(store, _, why): &(u32, u64, Option<Vec<(u32, WhyNotHere)>>)| {
+            let hosts: Vec<String> =
+                why.iter().flatten().take(3).map(|(host, why)| not_here(loaded, *host, *why)).collect();
+            format!(
+                "{} ({})",
+                loaded.store(*store),
+                if hosts.is_empty() { "no host is active".into() } else { hosts.join("; ") }
+            )
+        };
+        let copies = count(barred.len() as u64, "copy");
+        let may = if barred.len() == 1 { "is" } else { "are" };
+        let named = listed(barred.iter().take(NAMES_MAX).map(because).collect(), barred.len());
+        causes.push(format!("{copies} {may} allowed on no other host, whatever room there is: {named}"));
+        next.push("add a host in another failure domain");
+    }
+    next.push("or leave hosts out of the drain");
+    (causes.join("; "), next.join(", "))
+}
+
+/// Why a host may not have a copy.
+fn not_here(loaded: &Loaded, host: u32, why: WhyNotHere) -> String {
+    let name = loaded.host(host);
+    match why {
+        WhyNotHere::HasCopy => format!("{name} has a copy of it"),
+        WhyNotHere::SharesDomain { with } => {
+            format!("{name} is in one failure domain with its copy on {}", loaded.host(with))
+        }
+        WhyNotHere::Excluded => format!("it is kept away from {name}"),
+        WhyNotHere::State(_) => format!("{name} is not active"),
+        WhyNotHere::Bytes { .. } | WhyNotHere::Slots => format!("{name} is full"),
+    }
 }
 
 fn stats(operation: &'static str, loaded: &Loaded, goal: &Goal, checked: &Checked, look: Look) -> Stats {
@@ -172,7 +231,10 @@ fn stats(operation: &'static str, loaded: &Loaded, goal: &Goal, checked: &Checke
     let fleet = &loaded.fleet;
     let master = |layout: &Layout, store: u32| layout.master(fleet, store);
     let stores = 0..fleet.stores.len() as u32;
-    let changed = stores.filter(|store| master(&loaded.layout, *store) != master(&outcome.layout, *store)).count();
+    let changed = stores.filter(|store| master(&loaded.layout, *store) != master(&outcome.layout, *store));
+    let changed: Vec<u32> = changed.collect();
+    let is_drained = |host: u32| matches!(goal, Goal::Drain { hosts, .. } if hosts.contains(&host));
+    let elsewhere = changed.iter().filter(|store| !is_drained(master(&loaded.layout, **store))).count();
     let tally = Tally::without_pairs(fleet, &loaded.layout);
     let share = outcome.after.load_bound.div_ceil(1000);
     let active = |host: usize| fleet.hosts[host].is_active();
@@ -186,7 +248,8 @@ fn stats(operation: &'static str, loaded: &Loaded, goal: &Goal, checked: &Checke
         stores: fleet.stores.len(),
         copies,
         hand_overs: outcome.moves.len() - copies,
-        master_changes: changed,
+        master_changes: changed.len(),
+        master_changes_elsewhere: elsewhere,
         master_changes_floor: over.sum(),
         bytes_copied: outcome.bytes,
         waves: outcome.waves.last().map_or(0, |last| last + 1),
@@ -247,6 +310,10 @@ fn text(stats: &Stats) -> String {
     if stats.copies > 0 {
         text +=
             &format!("copied in {} at {} a second on each link\n", span(stats.copy_ms), bytes(stats.bytes_per_second));
+    }
+    if stats.operation == "drain" && stats.master_changes_elsewhere > 0 {
+        let led = count(stats.master_changes_elsewhere as u64, "master");
+        text += &wrap("", &format!("{led} of other hosts handed over too, so that no host leads more than it must"));
     }
     if let Some(during) = stats.worst_survivor_during {
         text += &format!("worst survivor of a loss between two waves: {during}\n");
