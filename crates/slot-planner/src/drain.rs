@@ -255,7 +255,15 @@ pub(crate) fn hand_over_options(
             }
         }
     }
-    let Some(to) = options.first() else { return Err(DrainBlock::NoTarget(why)) };
+    let Some(to) = options.first() else {
+        let too = store.copies.keys().filter(|to| *to != slot && off.contains(&to.host));
+        let too: BTreeSet<SlotId> = too.cloned().collect();
+        return Err(if why.is_empty() && !too.is_empty() {
+            DrainBlock::AllDrained(too)
+        } else {
+            DrainBlock::NoTarget(why)
+        });
+    };
     enough_replicas(view, name, store, off, &[slot, to])?;
     Ok(options)
 }

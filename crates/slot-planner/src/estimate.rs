@@ -1,7 +1,8 @@
 //! How long a plan takes that copies data, and what the fleet could lose while it runs.
 //!
 //! What always holds: it is an estimate and decides nothing; work begins in the order of tasks, as much at once as policy allows; a
-//! wave is over when its busiest link is, at [`RATE`]; hand-overs take no time here. What could be lost is counted between waves.
+//! wave is over when its busiest link is, at [`RATE`], which is assumed and said to be; hand-overs take no time here. What could be lost is
+//! counted between waves, and of a plan of which not every wave is looked at it is said after how many.
 
 use crate::layout::cluster::Course;
 use crate::layout::course::Leg;
@@ -15,7 +16,8 @@ use slot_types::plan::{Intent, Task, TaskKind};
 use slot_types::render::size;
 use std::collections::BTreeMap;
 
-/// Bytes a second from one host to another: a disk's, or most of a gigabit. Nothing here knows the site's.
+/// Bytes a second from one host to another: a disk's, or most of a gigabit. Policy bounds how many copies run at once and not how
+/// fast one is, and nothing here knows the site's.
 pub const RATE: u64 = 100_000_000;
 /// So many copies of a fleet are looked at for one estimate: the leader has other things to do.
 const LOOKED_MAX: usize = 500_000;
@@ -36,11 +38,15 @@ pub struct Estimate {
 impl Estimate {
     /// Bytes copied.
     pub fn bytes(&self) -> u64 {
-        self.legs.iter().map(|leg| leg.bytes).sum()
+        self.legs.iter().map(|leg| leg.bytes).fold(0, u64::saturating_add)
     }
     /// How long that takes, in milliseconds.
     pub fn ms(&self) -> u64 {
-        self.legs.iter().map(|leg| leg.ms(RATE)).sum()
+        self.legs.iter().map(|leg| leg.ms(RATE)).fold(0, u64::saturating_add)
+    }
+    /// After how many waves it was looked at what could be lost then.
+    pub fn looked_at(&self) -> usize {
+        self.legs.iter().filter(|leg| leg.worst_survivor.is_some()).count()
     }
     /// The worst between two waves, and after which wave that is, from 1.
     pub fn worst(&self) -> Option<(u64, usize)> {
@@ -80,10 +86,10 @@ fn leg(course: &Course, tasks: &[Task], wave: &[usize]) -> Leg {
             TaskKind::HandOver { .. } => leg.hand_overs += 1,
             TaskKind::BuildCopy { slot, .. } => {
                 let (master, bytes) = task.store.as_ref().and_then(|name| course.master(name)).unwrap_or((NOWHERE, 0));
-                (leg.copies, leg.bytes) = (leg.copies + 1, leg.bytes + bytes);
+                (leg.copies, leg.bytes) = (leg.copies + 1, leg.bytes.saturating_add(bytes));
                 for end in [(master, false), (course.number(&slot.host), true)] {
                     let link = links.entry(end).or_default();
-                    *link += bytes;
+                    *link = link.saturating_add(bytes);
                     leg.link = leg.link.max(*link);
                 }
             }
@@ -199,17 +205,21 @@ pub(crate) fn note(view: &View<'_>, intent: &Intent, draft: &mut Draft) {
     }
     let found = estimate(view.cluster, view.evidence, view.inputs, &draft.tasks);
     let waves = found.legs.iter().filter(|leg| leg.copies > 0).count();
-    if found.bytes() > 0 {
-        let waves = sheet::count(waves, "wave", "waves");
-        let (rate, span) = (size(RATE), minutes(found.ms()));
-        draft.note("TIME", format!("{waves} of copies, {span} at {rate} a second between two hosts"));
+    if waves > 0 {
+        draft.note("TIME", format!("{} of copies, {}", sheet::count(waves, "wave", "waves"), how_long(&found)));
     }
     let has_loads = view.cluster.has_loads();
     let said = |level: u64| if has_loads { level_text(level) } else { level.div_ceil(ONE_STORE).to_string() };
     let what = if has_loads { "declared load" } else { "masters" };
     if let Some((worst, nth)) = found.worst() {
-        let after =
-            if nth < found.legs.len() { format!(" (wave {nth} of {})", found.legs.len()) } else { String::new() };
+        let (all, looked) = (found.legs.len(), found.looked_at());
+        let after = match (nth < all, looked < all) {
+            (_, true) => {
+                format!(" (wave {nth} of {all}; looked at after {looked} of them, what is between may be worse)")
+            }
+            (true, false) => format!(" (wave {nth} of {all})"),
+            (false, false) => String::new(),
+        };
         let (before, worst, then) = (said(found.before), said(worst), said(found.after));
         draft.note(
             "ONE HOST LOST",
@@ -217,6 +227,17 @@ pub(crate) fn note(view: &View<'_>, intent: &Intent, draft: &mut Draft) {
                 "{what} of the fullest other: {before} now, {worst} at worst while it runs{after}, {then} afterwards"
             ),
         );
+    }
+}
+
+/// `12 min, if 100.0 MB a second go between two hosts: assumed, since no policy says how fast a copy is`.
+fn how_long(found: &Estimate) -> String {
+    match found.bytes() {
+        0 => "how long is not said: the file gives these stores no size".to_owned(),
+        _ => {
+            let (rate, span) = (size(RATE), minutes(found.ms()));
+            format!("{span}, if {rate} a second go between two hosts: assumed, since no policy says how fast a copy is")
+        }
     }
 }
 

@@ -1,9 +1,11 @@
 //! Why a master is where it is, and why each other copy is not it.
 //!
 //! What always holds: every verdict comes from the function that plans with it, worded by its own refusal; a plan is
-//! explained with the evidence that is inside it, and only as far as the cluster has not changed since (R14).
+//! explained with the evidence that is inside it. What it made is taken away again for that; where the cluster as it was can't be had (R14),
+//! what its own evidence says is said, and that it is all.
 
 mod after;
+mod before;
 pub(crate) mod changed;
 mod role;
 
@@ -18,7 +20,9 @@ use slot_types::ids::*;
 use slot_types::plan::{EntityRef, Intent, Plan, Task, TaskKind};
 use slot_types::position::Position;
 use slot_types::view::{Candidate, ExplainedStore, ExplainedTask, Lost, Verdict};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+const GONE: &str = "the store is not there any more; what the plan itself says is above";
 
 /// One store as it is now; `None` when there is none of that name. Which plan made it so is for who remembers plans.
 pub fn explain_store(
@@ -107,7 +111,8 @@ fn unplanned<'a>(
 /// as it is now. `busy` are hosts that other plans hold.
 pub fn explain_plan(cluster: &Cluster, seen: &Evidence, inputs: &Inputs, plan: &Plan) -> Vec<ExplainedTask> {
     let inputs = Inputs { now: plan.created, wall: plan.created_wall, revision: plan.revision, ..inputs.clone() };
-    let view = View { cluster, evidence: &plan.evidence, inputs: &inputs };
+    let (before, taken_back) = before::before(cluster, plan);
+    let view = View { cluster: &before, evidence: &plan.evidence, inputs: &inputs };
     let load = ledger(&view, plan);
     let number = |n: usize| u32::try_from(n + 1).unwrap_or(u32::MAX);
     let tasks = plan.tasks.iter().enumerate();
@@ -117,10 +122,15 @@ pub fn explain_plan(cluster: &Cluster, seen: &Evidence, inputs: &Inputs, plan: &
     for (host, known) in &seen.hosts {
         evidence.hosts.entry(host.clone()).or_insert_with(|| known.clone());
     }
-    for (slot, known) in &seen.copies {
+    let made = taken_back.iter().filter_map(|name| cluster.stores.get(name)).flat_map(|store| store.copies.keys());
+    let made: BTreeSet<&SlotId> = made.collect();
+    for (slot, known) in seen.copies.iter().filter(|(slot, _)| !made.contains(slot)) {
         evidence.copies.entry(slot.clone()).or_insert_with(|| known.clone());
     }
     places(&View { evidence: &evidence, ..view }, plan, &mut explained);
+    for task in explained.iter_mut().filter(|task| taken_back.contains(&task.store)) {
+        task.because.push(before::since(&view, plan));
+    }
     explained
 }
 
@@ -180,10 +190,16 @@ fn explain_task(view: &View<'_>, plan: &Plan, task: &Task, load: &Ledger<'_>, nu
     match &task.kind {
         TaskKind::CreateStore { spec, copies, master } => {
             let mut made = empty(None, master);
+            made.because = placed(view, spec, copies.keys(), master, load);
             if view.cluster.stores.contains_key(name) {
-                made.changed = "it is made: slotctl explain store says what its copies are good for now".into();
-            } else {
-                made.because = placed(view, spec, copies.keys(), master, load);
+                // Its host's masters are those of now, and it may be one of them.
+                made.because.truncate(1);
+                made.because.extend(before::recorded(plan, name, master));
+                made.changed = format!(
+                    "its copies or its master have moved since it was made, so what the other hosts had at revision {} \
+                     can't be had; what the plan itself says is above",
+                    plan.revision
+                );
             }
             Some(made)
         }
@@ -191,8 +207,11 @@ fn explain_task(view: &View<'_>, plan: &Plan, task: &Task, load: &Ledger<'_>, nu
             let mut built = empty(replaces.as_ref(), slot);
             built.changed = match view.cluster.stores.contains_key(name) {
                 true => changed(view, plan, name).unwrap_or_default(),
-                false => "the store is not there any more".into(),
+                false => GONE.into(),
             };
+            if !built.changed.is_empty() {
+                built.because = before::recorded(plan, name, slot);
+            }
             Some(built)
         }
         TaskKind::HandOver { from, to } => Some(moved(view, plan, task, load, (from, to), empty(Some(from), to))),
@@ -252,7 +271,8 @@ fn changed(view: &View<'_>, plan: &Plan, name: &StoreName) -> Option<String> {
         [EntityRef::Store(name.clone())].into_iter().chain(hosts.cloned().map(EntityRef::Host)).collect();
     let differs = of.iter().find(|of| version_changed(view, plan, of))?;
     Some(format!(
-        "{differs} has changed since the plan was made, so the other copies can't be judged as they were then"
+        "{differs} has changed since the plan was made, so the other copies can't be judged as they were then; what the \
+         plan itself says is above"
     ))
 }
 
@@ -270,11 +290,13 @@ fn moved(
     }
     let store = task.store.as_ref().and_then(|name| view.cluster.stores.get_key_value(name));
     let Some((name, store)) = store else {
-        explained.changed = "the store is not there any more".into();
+        explained.changed = GONE.into();
+        explained.because.extend(task.store.iter().flat_map(|name| before::recorded(plan, name, to)));
         return explained;
     };
     if let Some(changed) = changed(view, plan, name) {
         explained.changed = changed;
+        explained.because.extend(before::recorded(plan, name, to));
         return explained;
     }
     let all = candidates(view, name, store, Some(from), &load.before);

@@ -33,8 +33,9 @@
 //! may not take a copy, with a type.
 //!
 //! Questions that plan nothing: [`choice`] for one copy and every host, [`loss`] for every single loss and the worst pair,
-//! [`room`] for how many more stores fit, [`groups`] for the hosts that may be down together, [`whatif`] for a fleet that is not there.
+//! [`room`] and [`capacity`] for how many more stores fit, [`groups`] for the hosts that may be down together, [`whatif`] for a fleet that is not there.
 
+pub mod capacity;
 pub mod choice;
 pub mod cluster;
 pub mod course;
@@ -43,6 +44,7 @@ mod goal;
 pub mod groups;
 pub mod loss;
 mod model;
+mod nowhere;
 mod pairs;
 pub mod refine;
 mod replay;
@@ -56,7 +58,8 @@ pub mod why;
 
 pub use figures::{Figures, Survivors, Violations, figures, survivors, violations};
 pub use goal::{Goal, Move, No, Outcome, Wish};
-pub use model::{Fleet, HOST, Host, LEVELS, Layout, NOWHERE, ORDINARY, RACK, State, Store, Tally};
+pub use model::{BYTES_MAX, Fleet, HOST, Host, LEVELS, LOAD_MAX, Layout, NOWHERE, ORDINARY, RACK, State, Store, Tally};
+pub use nowhere::{Nowhere, in_states, nowhere};
 pub use pairs::Pairs;
 pub use replay::{Checked, Fault, Wrong, check, replay};
 pub use rules::{Rule, WhyNotHere, may_hold};

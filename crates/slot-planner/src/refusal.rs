@@ -162,6 +162,9 @@ pub enum DrainBlock {
     /// Nobody can take it.
     #[error("no other copy can become master{}", reasons(.0))]
     NoTarget(BTreeMap<SlotId, WhyNot>),
+    /// Nobody can take it: all of its other copies leave with it.
+    #[error("no other copy can become master: its other copies are on hosts that are drained too: {}", list(.0))]
+    AllDrained(BTreeSet<SlotId>),
     /// Its master elsewhere is not well, so that stopping the replica would stop the store's last live copy.
     #[error("its replica here may be its last live copy: {0}")]
     NotServed(NotWell),

@@ -25,8 +25,13 @@ pub enum CannotAnswer {
     #[error("there is no host {0}")]
     NoHost(String),
     /// There is nothing to take the size or the number of copies from.
-    #[error("there is no store to take the size from")]
-    NoStore,
+    #[error("there is no store to take {} from", missing(*.size, *.copies, ["the size", "the number of copies"], " and "))]
+    NoStore {
+        /// The size is missing.
+        size: bool,
+        /// The number of copies is.
+        copies: bool,
+    },
     /// Everything is gone then.
     #[error("no host would be left")]
     NoHostLeft,
@@ -34,13 +39,21 @@ pub enum CannotAnswer {
 
 impl CannotAnswer {
     /// What to do next.
-    pub fn next(&self) -> &'static str {
+    pub fn next(&self) -> String {
         match self {
-            Self::NoHost(_) => "name hosts that are there",
-            Self::NoStore => "say it: --size 500GB --copies 2",
-            Self::NoHostLeft => "name fewer hosts",
+            Self::NoHost(_) => "name hosts that are there".to_owned(),
+            Self::NoStore { size, copies } => {
+                format!("say it: {}", missing(*size, *copies, ["--size 500GB", "--copies 2"], " "))
+            }
+            Self::NoHostLeft => "name fewer hosts".to_owned(),
         }
     }
+}
+
+/// Of two words those whose thing is missing.
+fn missing(size: bool, copies: bool, [of_size, of_copies]: [&str; 2], between: &str) -> String {
+    let words = [(size, of_size), (copies, of_copies)];
+    words.iter().filter(|(is, _)| *is).map(|(_, word)| *word).collect::<Vec<_>>().join(between)
 }
 
 /// The figures of a layout.

@@ -74,13 +74,13 @@ impl<'a> Seats<'a> {
         };
         let tally = &mut self.tally;
         if comes {
-            tally.bytes[on] += spec.size;
+            tally.bytes[on] = tally.bytes[on].saturating_add(spec.size);
             tally.slots[on] += 1;
             pairs.into_iter().for_each(|(a, b)| {
                 tally.pairs.add(a, b, spec.load);
             });
         } else {
-            tally.bytes[on] -= spec.size;
+            tally.bytes[on] = tally.bytes[on].saturating_sub(spec.size);
             tally.slots[on] -= 1;
             pairs.into_iter().for_each(|(a, b)| tally.pairs.sub(a, b, spec.load));
         }

@@ -45,11 +45,11 @@ pub fn legs(fleet: &Fleet, before: &Layout, outcome: &Outcome, look: bool) -> Ve
             } else {
                 leg.copies += 1;
                 let size = fleet.stores[one.store as usize].size;
-                leg.bytes += size;
+                leg.bytes = leg.bytes.saturating_add(size);
                 let ends = [(source(fleet, &at, *one), 0), (one.to, 1)];
                 for (host, way) in ends.into_iter().filter(|(host, _)| *host != NOWHERE) {
                     let link = &mut links[host as usize][way];
-                    *link += size;
+                    *link = link.saturating_add(size);
                     leg.link = leg.link.max(*link);
                 }
             }

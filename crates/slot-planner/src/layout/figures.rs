@@ -75,12 +75,22 @@ pub struct Survivors {
 
 /// A load per ordinary host, in thousandths.
 pub(crate) fn per_ordinary(load: u64, weight: u32) -> u64 {
-    (load * 1_000_000).div_ceil(u64::from(weight.max(1)))
+    match load.checked_mul(1_000_000) {
+        Some(load) => load.div_ceil(u64::from(weight.max(1))),
+        None => saturated((u128::from(load) * 1_000_000).div_ceil(u128::from(weight.max(1)))),
+    }
 }
 
 /// The load a host may have when no ordinary host has more than `level` thousandths.
 pub(super) fn share_at(level: u64, weight: u32) -> u64 {
-    level * u64::from(weight) / 1_000_000
+    match level.checked_mul(u64::from(weight)) {
+        Some(load) => load / 1_000_000,
+        None => saturated(u128::from(level) * u128::from(weight) / 1_000_000),
+    }
+}
+
+fn saturated(n: u128) -> u64 {
+    u64::try_from(n).unwrap_or(u64::MAX)
 }
 
 /// The least level at which hosts of these weights can carry a load of whole numbers.
@@ -95,7 +105,8 @@ pub(super) fn least_level(weights: impl Iterator<Item = u32> + Clone, load: u64)
         let each = load.div_ceil(weights.count() as u64);
         return per_ordinary(each, first);
     }
-    let (mut low, mut high) = (load * 1_000_000 / sum, load * 1_000_000);
+    let all = load.saturating_mul(1_000_000);
+    let (mut low, mut high) = (all / sum, all);
     while low < high {
         let level = low + (high - low) / 2;
         if weights.clone().map(|weight| share_at(level, weight)).sum::<u64>() >= load {
@@ -198,7 +209,7 @@ pub fn figures(fleet: &Fleet, layout: &Layout) -> Figures {
         load_max: hosts().map(own).max().unwrap_or(0),
         load_min: hosts().map(own).min().unwrap_or(0),
         load_bound,
-        load_mean: (load * 1_000_000).checked_div(weight).unwrap_or(0),
+        load_mean: load.saturating_mul(1_000_000).checked_div(weight).unwrap_or(0),
         worst_survivor,
         worst_loss,
         worst_survivor_bound,
@@ -219,8 +230,12 @@ pub(super) fn bounds(fleet: &Fleet, layout: &Layout, active: &[u32], load: u64) 
 
 /// What is on a host over its fair share by room of all bytes that are held, in millionths.
 pub(super) fn over_share(bytes: u64, host_room: u64, held: u128, room: u128) -> u64 {
-    let share = held * u128::from(host_room);
-    u64::try_from((u128::from(bytes) * room * 1_000_000).div_ceil(share.max(1))).unwrap_or(u64::MAX)
+    let (is, of) = (u128::from(bytes), u128::from(host_room));
+    saturated(match is.checked_mul(room).and_then(|is| is.checked_mul(1_000_000)) {
+        Some(is) => is.div_ceil(held.saturating_mul(of).max(1)),
+        // As near as there are digits for.
+        None => (is >> 24).saturating_mul(room >> 24).saturating_mul(1_000_000) / ((held >> 24) * (of >> 24)).max(1),
+    })
 }
 
 /// The loss of one active host after which a survivor has the most, and what it then has.

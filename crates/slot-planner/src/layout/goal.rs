@@ -3,14 +3,15 @@
 //! What always holds: an [`Outcome`]'s moves, carried out in their order on the layout before, give the layout after.
 
 use super::figures::Figures;
-use super::model::{Fleet, Layout};
+use super::model::{BYTES_MAX, Fleet, LOAD_MAX, Layout, NOWHERE};
 
 /// What an operator wants. A grown fleet is rebalanced or filled; a shrunk one is drained empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Goal {
     /// No violations, masters even, losses spread thin, bytes even; in that order, with as few bytes moved as possible.
     Rebalance,
-    /// No masters on these hosts; with `empty`, no copies either. Bytes move only to empty them.
+    /// No masters on these hosts; with `empty`, no copies either. Bytes move only to empty them. Masters of other hosts are handed
+    /// over with `empty` alone, where copies that arrive elsewhere make them uneven.
     Drain {
         /// Which.
         hosts: Vec<u32>,
@@ -22,9 +23,9 @@ pub enum Goal {
         /// Which.
         hosts: Vec<u32>,
     },
-    /// What is missing or on hosts that are down is built elsewhere, every survivor taking a part.
+    /// What is missing or on hosts that are down is built elsewhere, every survivor taking a part. A master that runs stays.
     Rebuild,
-    /// Copies that are nowhere get a place; what has one stays.
+    /// Copies that are nowhere get a place; what has one stays, and so does a master that runs.
     Place,
     /// The masters of hosts that are down move to copies that live, no survivor swamped. No bytes.
     FailOver,
@@ -38,7 +39,7 @@ pub struct Wish {
     pub bytes_ppm: u64,
     /// At most so many bytes are copied.
     pub max_bytes: u64,
-    /// At most so many moves.
+    /// At most so many copies and hand-overs together ([`Outcome::cost`]).
     pub max_moves: usize,
     /// Copies that only even out bytes are left out below so many millionths of a byte evened out per byte copied.
     pub min_gain_ppm: u64,
@@ -69,6 +70,14 @@ impl Wish {
     pub fn is_bounded(&self) -> bool {
         self.max_bytes != u64::MAX || self.max_moves != usize::MAX || self.min_gain_ppm != 0
     }
+    /// Whether an outcome is within the bytes and the moves of the budget.
+    pub fn reaches(&self, outcome: &Outcome, before: &Layout, fleet: &Fleet) -> bool {
+        outcome.bytes <= self.max_bytes && outcome.cost(before, fleet) <= self.max_moves
+    }
+    /// The same with all the bytes and moves there can be.
+    pub(super) fn unbounded(&self) -> Wish {
+        Wish { max_bytes: u64::MAX, max_moves: usize::MAX, ..self.clone() }
+    }
 }
 
 /// One store's move: a copy is built at `to`, then the master is handed to `master`, then the copy at `from` is dropped.
@@ -83,6 +92,15 @@ pub struct Move {
     pub to: u32,
     /// The host of the master afterwards.
     pub master: u32,
+}
+
+impl Move {
+    /// What it counts in a budget of moves: its copy and its hand-over, or one if it only drops. Where a new store begins is no
+    /// hand-over.
+    pub(super) fn cost(&self, before: &Layout, fleet: &Fleet) -> usize {
+        let hands_over = self.master != NOWHERE && before.master(fleet, self.store) != NOWHERE;
+        (usize::from(self.to != NOWHERE) + usize::from(hands_over)).max(1)
+    }
 }
 
 /// What comes out of planning.
@@ -113,7 +131,11 @@ impl Outcome {
         let waves = self.waves.last().map_or(0, |last| last + 1);
         self.moves.extend(next.moves);
         self.waves.extend(next.waves.into_iter().map(|wave| waves + wave));
-        Outcome { layout: next.layout, after: next.after, bytes: self.bytes + next.bytes, ..self }
+        Outcome { layout: next.layout, after: next.after, bytes: self.bytes.saturating_add(next.bytes), ..self }
+    }
+    /// Copies and hand-overs together: what a budget of moves counts.
+    pub fn cost(&self, before: &Layout, fleet: &Fleet) -> usize {
+        self.moves.iter().map(|one| one.cost(before, fleet)).sum()
     }
     /// Stores whose master is on another host than before.
     pub fn hand_overs(&self, before: &Layout, fleet: &Fleet) -> usize {
@@ -137,4 +159,17 @@ pub enum No {
     /// Stores that would have to be served from elsewhere and have no other copy that could be master.
     #[error("{} stores have no other copy that could be master", .0.len())]
     NoOtherCopy(Vec<u32>),
+    /// More bytes or load than the engine counts with.
+    #[error(
+        "all copies together, or all hosts, have more than {BYTES_MAX} bytes, or all masters more load than {LOAD_MAX}"
+    )]
+    TooLarge,
+    /// A drain that the budget does not reach, though without one there is a plan: what that plan takes.
+    #[error("the budget does not reach what has to leave: that takes {bytes} bytes and {moves} moves")]
+    Budget {
+        /// Bytes copied.
+        bytes: u64,
+        /// Copies and hand-overs together.
+        moves: usize,
+    },
 }

@@ -8,6 +8,10 @@ use super::shared::Shared;
 
 /// A copy that is nowhere: of a new store, or lost with its host.
 pub const NOWHERE: u32 = u32::MAX;
+/// More bytes than this, of all copies or of all hosts together, are not planned for: some times as many still have a number.
+pub const BYTES_MAX: u64 = 1 << 60;
+/// Nor are masters of more load than this, all together: what any two hosts share has a number then.
+pub const LOAD_MAX: u32 = u32::MAX;
 /// Levels of failure domains a host knows, itself included.
 pub const LEVELS: usize = 4;
 /// Spread level: two copies may not share a host.
@@ -174,6 +178,16 @@ impl Fleet {
     pub fn is_lost(&self, store: u32, layout: &Layout) -> bool {
         self.is_lost_at(layout.copies(self, store))
     }
+    /// Whether all copies together, or all hosts, have more bytes than [`BYTES_MAX`], or all masters more load than [`LOAD_MAX`].
+    pub fn is_too_large(&self) -> bool {
+        let copies = (0..).zip(&self.stores).map(|(number, store)| {
+            let copies = self.range(number).len().max(usize::from(store.copies));
+            copies as u128 * u128::from(store.size)
+        });
+        let hosts = self.hosts.iter().map(|host| u128::from(host.bytes));
+        let load: u64 = self.stores.iter().map(|store| u64::from(store.load)).sum();
+        copies.sum::<u128>().max(hosts.sum()) > u128::from(BYTES_MAX) || load > u64::from(LOAD_MAX)
+    }
     /// Active hosts, by number.
     pub fn active(&self) -> impl Iterator<Item = u32> + '_ {
         (0..).zip(&self.hosts).filter(|(_, host)| host.is_active()).map(|(number, _)| number)
@@ -264,7 +278,8 @@ impl Tally {
         for (number, store) in (0..).zip(&fleet.stores) {
             let copies = layout.copies(fleet, number);
             for host in copies.iter().filter(|host| **host != NOWHERE) {
-                tally.bytes[*host as usize] += store.size;
+                let bytes = &mut tally.bytes[*host as usize];
+                *bytes = bytes.saturating_add(store.size);
                 tally.slots[*host as usize] += 1;
             }
             let master = layout.master(fleet, number);

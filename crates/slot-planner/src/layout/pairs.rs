@@ -49,7 +49,7 @@ impl Pairs {
             self.cells[at].0 = key;
             self.used += 1;
         }
-        self.cells[at].1 += by;
+        self.cells[at].1 = self.cells[at].1.saturating_add(by);
         self.cells[at].1
     }
     /// Takes from a pair what was added to it.

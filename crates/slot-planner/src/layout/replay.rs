@@ -157,7 +157,7 @@ impl<'a> Yard<'a> {
         let (mut bytes, mut slots) = (vec![0; fleet.hosts.len()], vec![0; fleet.hosts.len()]);
         for (number, store) in (0..).zip(&fleet.stores) {
             for host in before.copies(fleet, number).iter().filter(|host| **host != NOWHERE) {
-                bytes[*host as usize] += store.size;
+                bytes[*host as usize] = store.size.saturating_add(bytes[*host as usize]);
                 slots[*host as usize] += 1;
             }
         }
@@ -198,7 +198,7 @@ impl<'a> Yard<'a> {
     }
     fn drop_waiting(&mut self) {
         for (host, size) in self.waiting.drain(..) {
-            self.bytes[host as usize] -= size;
+            self.bytes[host as usize] = self.bytes[host as usize].saturating_sub(size);
             self.slots[host as usize] -= 1;
         }
     }
@@ -271,7 +271,7 @@ impl<'a> Yard<'a> {
             return Err(Wrong::NoSource);
         }
         let (bytes, slots) = (&mut self.bytes[one.to as usize], &mut self.slots[one.to as usize]);
-        *bytes += spec.size;
+        *bytes = bytes.saturating_add(spec.size);
         *slots += 1;
         if *bytes > host.bytes || spec.size > host.largest {
             return Err(Wrong::Bytes);

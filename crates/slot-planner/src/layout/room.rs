@@ -90,6 +90,11 @@ impl Free {
     }
 }
 
+/// No planner can place more.
+pub(super) fn at_most(fleet: &Fleet, layout: &Layout, ask: &Ask) -> u32 {
+    Question::of(fleet, layout, ask).bound()
+}
+
 /// Answers the question.
 pub fn room(fleet: &Fleet, layout: &Layout, ask: &Ask) -> Room {
     let question = Question::of(fleet, layout, ask);
@@ -189,7 +194,8 @@ impl<'a> Question<'a> {
         let mut most = most_apart(&units, 0, copies);
         let sum = |hosts: &mut dyn Iterator<Item = u32>| {
             hosts.fold((0u64, 0u64), |(bytes, slots), host| {
-                (bytes + self.free.bytes[host as usize], slots + u64::from(self.free.slots[host as usize]))
+                let (more, places) = (self.free.bytes[host as usize], u64::from(self.free.slots[host as usize]));
+                (bytes.saturating_add(more), slots + places)
             })
         };
         let whole = sum(&mut self.fleet.active());
@@ -199,7 +205,7 @@ impl<'a> Question<'a> {
             // What stays free elsewhere takes what was there, and its share of what is new, which is all of what is new.
             let bytes = (whole.0 - bytes).saturating_sub(lost_bytes);
             let slots = (whole.1 - slots).saturating_sub(lost_slots);
-            let by_bytes = bytes.checked_div(self.ask.size * copies).unwrap_or(u64::MAX);
+            let by_bytes = bytes.checked_div(self.ask.size.saturating_mul(copies)).unwrap_or(u64::MAX);
             most = most.min(by_bytes).min(slots / copies).min(self.bound_by_size(hosts));
         }
         u32::try_from(most).unwrap_or(u32::MAX - 1)
@@ -217,7 +223,8 @@ impl<'a> Question<'a> {
 
     fn held(&self, hosts: &[u32]) -> (u64, u64) {
         let stores = || hosts.iter().flat_map(|host| self.index.on(*host));
-        (stores().map(|store| self.fleet.stores[*store as usize].size).sum(), stores().count() as u64)
+        let sizes = stores().map(|store| self.fleet.stores[*store as usize].size);
+        (sizes.fold(0, u64::saturating_add), stores().count() as u64)
     }
 
     /// Whether so many new stores can be placed, and every loss rebuilt: in one of eight ways to place them.

@@ -86,7 +86,7 @@ pub fn may_hold(
     if spec.size > on.largest {
         return Err(WhyNotHere::Bytes { short: spec.size - on.largest });
     }
-    let then = tally.bytes[host as usize] + spec.size;
+    let then = tally.bytes[host as usize].saturating_add(spec.size);
     if then > on.bytes {
         return Err(WhyNotHere::Bytes { short: then - on.bytes });
     }

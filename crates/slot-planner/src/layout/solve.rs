@@ -9,6 +9,7 @@ mod aims;
 mod apart;
 mod board;
 mod calm;
+mod cap;
 mod chains;
 mod counts;
 mod every;
@@ -35,14 +36,20 @@ const ROUNDS: usize = 6;
 
 /// Computes where copies go and how they get there, or says why there is no way.
 pub fn solve(fleet: &Fleet, before: &Layout, goal: &Goal, wish: &Wish) -> Result<Outcome, No> {
-    let fleet = &wanted(fleet, goal)?;
+    if fleet.is_too_large() {
+        return Err(No::TooLarge);
+    }
+    let fleet = &wanted(fleet, before, goal)?;
     let scope = Scope::of(goal, fleet.hosts.len());
     let apart = if scope.evens { apart::further(fleet) } else { None };
     let further = apart.as_ref().map(|apart| Task { fleet: apart, wish, scope: scope.clone() });
     let task = Task { fleet, wish, scope };
+    if wish.is_bounded() {
+        return cap::bounded(&task, further.as_ref(), before);
+    }
     let mut reached = task.better(further.as_ref(), before, figures(fleet, before))?;
     for _ in 0..ROUNDS {
-        if reached.moves.is_empty() || wish.is_bounded() {
+        if reached.moves.is_empty() {
             break;
         }
         match task.better(further.as_ref(), &reached.layout, reached.after) {
@@ -137,6 +144,7 @@ impl Task<'_> {
     /// Takes an outcome if it is the best so far: what it leaves short, then bytes, then hand-overs. None that leaves on a drained host
     /// what has to leave it is.
     fn offer(&self, before: &Layout, outcome: Outcome, aims: &Aims, best: &mut Best) {
+        let outcome = cap::within(self, before, outcome, aims);
         if self.scope.copies && !self.scope.undrained(self.fleet, before, &outcome.layout).is_empty() {
             return;
         }
@@ -232,8 +240,9 @@ struct Built {
 }
 
 /// The fleet in the states that the goal asks for.
-fn wanted(fleet: &Fleet, goal: &Goal) -> Result<Fleet, No> {
+fn wanted(fleet: &Fleet, before: &Layout, goal: &Goal) -> Result<Fleet, No> {
     let mut fleet = fleet.clone();
+    keep_masters(&mut fleet, before, goal);
     if let Goal::Drain { hosts, empty } = goal {
         for number in hosts {
             let host = fleet.hosts.get_mut(*number as usize).ok_or(No::UnknownHost(*number))?;
@@ -251,6 +260,27 @@ fn wanted(fleet: &Fleet, goal: &Goal) -> Result<Fleet, No> {
         return Err(No::NoActiveHost);
     }
     Ok(fleet)
+}
+
+/// Masters that a goal has nothing to do with stay where they are. A drain that moves copies is the exception: what arrives on a host
+/// brings masters with it, and others are handed on so that none is above its share.
+fn keep_masters(fleet: &mut Fleet, before: &Layout, goal: &Goal) {
+    let stays = |host: u32| match goal {
+        Goal::Drain { hosts, empty: false } => !hosts.contains(&host),
+        Goal::Place | Goal::Rebuild => true,
+        Goal::Drain { .. } | Goal::Rebalance | Goal::Fill { .. } | Goal::FailOver => false,
+    };
+    let runs = |host: u32| matches!(fleet.hosts[host as usize].state, State::Active | State::Draining);
+    let kept = (0..fleet.stores.len() as u32).filter(|store| {
+        let master = before.master(fleet, *store);
+        master != NOWHERE && stays(master) && runs(master)
+    });
+    let kept: Vec<(u32, u32)> = kept.map(|store| (store, NOWHERE)).collect();
+    if !kept.is_empty() {
+        fleet.no_master.extend(kept);
+        fleet.no_master.sort_unstable();
+        fleet.no_master.dedup();
+    }
 }
 
 /// What a goal lets the solver touch.

@@ -77,7 +77,7 @@ fn even(view: &View<'_>, wanted: Wanted<'_>) -> Result<Draft, Refusal> {
     let mut best: Option<(Worth, Made<'_>, bool)> = None;
     for way in aims(view, &chart, &before) {
         let whole = course(view, chart.clone(), (&way, wanted), wish(view, budget));
-        let is_cut = whole.ways.len() > moves_max;
+        let is_cut = whole.moves() > moves_max;
         let made = if is_cut { part(view, &chart, (&way, wanted), &whole, moves_max) } else { whole };
         let worth = made.worth(view, wanted);
         if worth < start && best.as_ref().is_none_or(|(least, ..)| worth < *least) {
@@ -91,7 +91,7 @@ fn even(view: &View<'_>, wanted: Wanted<'_>) -> Result<Draft, Refusal> {
     let mut draft = draft(view, &made, &before);
     if is_cut {
         let all = "only a part of what would make the hosts even; ask again afterwards";
-        draft.note("NOT ALL", format!("at most {moves_max} moves by one plan: {all}"));
+        draft.note("NOT ALL", format!("at most {moves_max} copies and masters by one plan: {all}"));
     }
     Ok(draft)
 }
@@ -137,6 +137,10 @@ impl Made<'_> {
     /// Copied so far.
     pub fn bytes(&self) -> u64 {
         self.ways.iter().map(Way::bytes).fold(0, u64::saturating_add)
+    }
+    /// Copies and masters together.
+    fn moves(&self) -> usize {
+        self.ways.iter().map(|way| usize::from(way.copy.is_some()) + usize::from(way.hand_over.is_some())).sum()
     }
     pub fn worth(&self, view: &View<'_>, wanted: Wanted<'_>) -> Worth {
         wanted.worth(view.policy(), &self.after, self.lacks, self.bytes())
@@ -227,7 +231,7 @@ fn part<'a>(
             (0..).zip(&chart.stores).filter(|(_, name)| !stores.contains(*name)).for_each(|(store, _)| part.pin(store));
             part.sort();
             let made = course(view, part, (aim, wanted), wish(view, wanted.budget));
-            if made.ways.len() <= moves {
+            if made.moves() <= moves {
                 if made.worth(view, wanted) < best.worth(view, wanted) {
                     best = made;
                 }

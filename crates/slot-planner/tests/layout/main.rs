@@ -5,6 +5,7 @@
 //! of violation grows. A refusal names what really fits nowhere.
 
 mod apart;
+mod budget;
 mod course;
 mod exact;
 mod figures;
@@ -107,6 +108,7 @@ proptest! {
             Ok(_) => {}
             Err(No::NoActiveHost) => prop_assert_eq!(states.active().count(), 0),
             Err(No::UnknownHost(host)) => prop_assert!(host as usize >= fleet.hosts.len()),
+            Err(no @ (No::Budget { .. } | No::TooLarge)) => prop_assert!(false, "{no}"),
             Err(No::NoOtherCopy(stores)) => {
                 for store in stores {
                     let copies = before.copies(&fleet, store);
@@ -139,7 +141,7 @@ proptest! {
         let (fleet, before) = made;
         let wish = Wish { max_bytes, max_moves, ..Wish::default() };
         if let Ok(outcome) = solve(&fleet, &before, &Goal::Rebalance, &wish) {
-            prop_assert!(outcome.bytes <= max_bytes);
+            prop_assert!(outcome.bytes <= max_bytes && outcome.cost(&before, &fleet) <= max_moves);
             prop_assert_eq!(replay(&fleet, &before, &outcome), Ok(()));
         }
     }

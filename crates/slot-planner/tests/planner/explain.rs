@@ -107,6 +107,10 @@ fn each_choice_of_a_plan_is_explained_with_the_plans_own_evidence() {
     world.store_mut(&explained[0].store.clone()).version += 1;
     let later = of_plan(&world, &plan);
     assert!(later[0].changed.starts_with(explained[0].store.as_str()) && later[0].others.is_empty());
+    // What the plan has recorded is said all the same: of the chosen copy, and of the other one.
+    let seen =
+        |slot: &SlotId| later[0].because.iter().any(|line| line.contains(&format!("plan saw it, {slot} ended at")));
+    assert!(seen(&later[0].to) && seen(&explained[0].others[0].slot), "{:?}", later[0].because);
     assert_eq!(later[1].others.len(), 1, "the others have not");
 }
 
@@ -121,7 +125,26 @@ fn a_new_stores_place_and_a_target_asked_for_are_explained() {
     assert_eq!(explained.len(), 3);
     assert!(explained[0].because[0].contains("must be in different racks"), "{:?}", explained[0].because);
     world.complete(&plan);
-    assert!(of_plan(&world, &plan).iter().all(|task| task.changed.starts_with("it is made")));
+    world.see_all();
+    // Carried out, it has the same reasons, and the same of every other host.
+    let done = of_plan(&world, &plan);
+    for (was, is) in explained.iter().zip(&done) {
+        assert_eq!((is.changed.as_str(), &is.because[..2]), ("", &was.because[..]));
+        assert!(is.because[2].starts_with("judged without what this plan made"), "{:?}", is.because);
+        let hosts = |task: &ExplainedTask| -> Vec<(SlotId, Vec<HostName>)> {
+            task.places.iter().map(|p| (p.slot.clone(), p.others.iter().map(|o| o.host.clone()).collect())).collect()
+        };
+        assert_eq!(hosts(is), hosts(was));
+    }
+    // Moved since, it can't be judged any more: the rule it was placed by is said, and where the plan put it.
+    let name = done[0].store.clone();
+    let other = world.cluster.stores[&name].copies.keys().find(|slot| **slot != done[0].to).cloned();
+    world.store_mut(&name).master = other;
+    let moved = of_plan(&world, &plan);
+    assert!(moved[0].changed.contains("have moved since it was made"), "{}", moved[0].changed);
+    assert!(
+        !moved[0].changed.contains("slotctl explain") && moved[0].because[0].contains("must be in different racks")
+    );
 
     let world = World::running(4, 12, 4, 3);
     let slot = world.cluster.stores[&store(1)].master.clone().unwrap();

@@ -46,7 +46,15 @@ fn a_store_that_lives_on_all_of_them_is_named() {
         panic!("both copies of a store would stop")
     };
     assert_eq!(named, hosts(&[1, 2]));
-    assert!(!because.is_empty() && because.values().all(|why| matches!(why, DrainBlock::NoTarget(_))), "{because:?}");
+    assert!(!because.is_empty());
+    for (name, why) in &because {
+        let DrainBlock::AllDrained(others) = why else { panic!("{name}: {why:?}") };
+        let known = &world.cluster.stores[name];
+        let all: BTreeSet<SlotId> =
+            known.copies.keys().filter(|slot| known.master.as_ref() != Some(*slot)).cloned().collect();
+        assert_eq!(*others, all);
+        assert!(why.to_string().contains("its other copies are on hosts that are drained too"), "{why}");
+    }
     assert_eq!(world.plan(Intent::DrainHosts(BTreeSet::new())), Err(Refusal::NothingToDo(Nothing::NoHosts)));
 }
 

@@ -1,5 +1,6 @@
 //! Questions about whole fleets, judged by counting and by trying everything.
 
+mod capacity;
 mod exact;
 mod groups;
 mod loss;

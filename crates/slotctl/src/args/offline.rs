@@ -28,7 +28,7 @@ pub enum Offline {
         /// Every host of this rack, as one with the others that are named; once for each. Of a snapshot, any failure domain: ny/r1 or ny.
         #[arg(long = "rack", value_name = "RACK")]
         racks: Vec<String>,
-        /// Copies too.
+        /// Copies too; masters of other hosts are handed over as well where what arrives makes them uneven.
         #[arg(long)]
         empty: bool,
         /// From where to where.
@@ -50,7 +50,7 @@ pub enum Offline {
         #[command(flatten)]
         budget: Budget,
     },
-    /// Copies that are nowhere, or on hosts that are offline, get a place; what has one stays.
+    /// Copies that are nowhere, or on hosts that are offline, get a place; what has one stays, and so does a master that runs.
     ///
     /// New stores are placed together. In a file of htools they are instances whose nodes are empty, or `-`; for a snapshot they are in a
     /// cluster file.
@@ -150,7 +150,7 @@ pub struct Budget {
     /// At most so many bytes are copied.
     #[arg(long, value_name = "SIZE", value_parser = super::rebalance::bytes)]
     pub max_bytes: Option<u64>,
-    /// At most so many moves.
+    /// At most so many copies and masters are moved.
     #[arg(long, value_name = "COUNT")]
     pub max_moves: Option<usize>,
     /// Stop where a move evens out less than so many bytes for each byte copied.

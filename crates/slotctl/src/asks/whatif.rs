@@ -179,7 +179,7 @@ fn settle(fleet: &Fleet, layout: &Layout, change: &Change, then: &mut After) -> 
             then.homeless = copies.into_iter().map(|(store, _)| store).collect();
             0
         }
-        Err(No::NoOtherCopy(_) | No::UnknownHost(_) | No::NoActiveHost) => 0,
+        Err(No::NoOtherCopy(_) | No::UnknownHost(_) | No::NoActiveHost | No::TooLarge | No::Budget { .. }) => 0,
     }
 }
 

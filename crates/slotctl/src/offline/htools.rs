@@ -48,6 +48,9 @@ pub enum Unreadable {
     /// A section is missing.
     #[error("it has {0} sections of the 3 that are needed, parted by empty lines: groups, nodes, instances")]
     Sections(usize),
+    /// More than is planned for.
+    #[error("all {0} together are more than 1048576 TiB")]
+    TooLarge(&'static str),
     /// A line is not understood.
     #[error("in the section of {section}, line {line}: {what}")]
     Line {
@@ -80,6 +83,10 @@ pub fn parse(text: String) -> Result<Loaded, Unreadable> {
             line: line + 1,
             what,
         })?);
+    }
+    // MiB, so that no sum of bytes has no number.
+    if rows.iter().fold(0u64, |all, row| all.saturating_add(row.disk)) > BYTES_MAX / MIB {
+        return Err(Unreadable::TooLarge("disks"));
     }
     rows.sort_by_key(|row| row.name);
     if let Some(line) = rows.windows(2).position(|two| two[0].name == two[1].name) {
@@ -123,7 +130,7 @@ fn read_instances(
     let most = memchr_iter(b'\n', &bytes[begin..end]).count() + 1;
     let mut lines: Vec<Line> = Vec::with_capacity(most);
     let name = |line: &Line| &bytes[line.0 as usize..line.0 as usize + usize::from(line.2)];
-    let (mut from, mut in_order, mut refused) = (begin, true, None);
+    let (mut from, mut in_order, mut refused, mut mib) = (begin, true, None, 0u64);
     let row = |nth: usize| {
         let to = memchr(b'\n', bytes.get(from..end)?).map_or(end, |length| from + length);
         let row = std::mem::replace(&mut from, to + 1)..to;
@@ -134,7 +141,8 @@ fn read_instances(
             Ok(one) => {
                 in_order = in_order && lines.last().is_none_or(|last| name(last) < name(&one.line));
                 lines.push(one.line);
-                Some(Some((Store { size: one.disk * MIB, load: 1, copies: one.copies, level }, one)))
+                mib = mib.saturating_add(one.disk.saturating_mul(2));
+                Some(Some((Store { size: one.disk.saturating_mul(MIB), load: 1, copies: one.copies, level }, one)))
             }
             Err(what) => {
                 refused = Some(Unreadable::Line { section: "instances", line: nth + 1, what });
@@ -145,6 +153,9 @@ fn read_instances(
     let layout = Layout::of(fleet, (0..most).map_while(row).flatten());
     if let Some(refused) = refused {
         return Err(refused);
+    }
+    if mib > BYTES_MAX / MIB {
+        return Err(Unreadable::TooLarge("instances' disks, twice each,"));
     }
     if in_order {
         return Ok((layout, lines));

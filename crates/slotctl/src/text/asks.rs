@@ -84,6 +84,10 @@ pub fn risk(risk: &Risk) -> String {
     text + &table.text(0)
 }
 
+fn are(n: usize) -> &'static str {
+    if n == 1 { "is" } else { "are" }
+}
+
 /// How many more fit.
 pub fn capacity(room: &Capacity) -> String {
     let what = format!("{} of {} each", count(room.fits.into(), "more store"), bytes(room.size_bytes));
@@ -101,13 +105,26 @@ pub fn capacity(room: &Capacity) -> String {
         }
     };
     text += &wrap("at most      ", &bound);
+    let more = if room.together > 1 { format!("{} more", room.together) } else { "one more".to_owned() };
     let limit = match &room.loss {
+        Some(loss) if !room.last_copies.is_empty() => {
+            let stores = count(room.last_copies.len() as u64, "store");
+            format!("with {loss} lost, {stores} that {} there now would have no copy left", are(room.last_copies.len()))
+        }
         Some(loss) if !room.safe => {
             format!("with {loss} lost, no way was found to build what is there now again on the others")
         }
-        Some(loss) => format!("with one more, no way was found to build what is on {loss} again on the others"),
-        None => "there is no place for the copies of one more".to_owned(),
+        Some(loss) => format!("with {more}, no way was found to build what is on {loss} again on the others"),
+        None => format!("there is no place for the copies of {more}"),
     };
+    if room.together > 1 {
+        let together = format!("{} at a time, since they are small beside the room", room.together);
+        text += &wrap("placed       ", &together);
+    }
+    if !room.last_copies.is_empty() {
+        let text = text + &wrap("limit        ", &limit);
+        return text + &names("last copies  ", "whose last copy it takes", &room.last_copies);
+    }
     text + &wrap("limit        ", &limit)
 }
 

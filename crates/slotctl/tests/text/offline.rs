@@ -120,6 +120,12 @@ fn what_is_not_understood_is_named_with_its_line() {
     insta::assert_snapshot!(refused("s1|10|30", "s1|10|x"), @"in the section of instances, line 2: the third field, disk, is no whole number of MiB");
     insta::assert_snapshot!(refused("h1|h2", "h1|h9"), @"in the section of instances, line 2: its secondary is no node of this file");
     insta::assert_snapshot!(refused("h2|1000", "h1|1000"), @"in the section of nodes, line 2: a node of this name is there already");
+    let disk = |mebibytes: &str| refused("h3|1000|0|1000|500", &format!("h3|1000|0|1000|{mebibytes}"));
+    for more in ["17000000000000", "18000000000000", "18446744073709551615"] {
+        assert_eq!(disk(more), "all disks together are more than 1048576 TiB");
+    }
+    let instance = refused("s1|10|30", "s1|10|9000000000000");
+    assert_eq!(instance, "all instances' disks, twice each, together are more than 1048576 TiB");
     let text = htools::parse("a|b".to_owned()).unwrap_err().to_string();
     insta::assert_snapshot!(text, @"it has 1 sections of the 3 that are needed, parted by empty lines: groups, nodes, instances");
 }
@@ -134,6 +140,37 @@ fn a_drain_that_does_not_fit_names_the_stores_and_their_bytes() {
     let failure = super::snapshots::run(&format!("slotctl offline drain --host h1 --empty --from {path}"), false);
     let cause = failure.unwrap_err().cause;
     insta::assert_snapshot!(cause, @"1 copy of 31.4 MB in all fits on no other host: s1 (31.4 MB)");
+}
+
+/// What a drain of a fleet in a file is refused for, and what is to be done next.
+fn refused_drain(fleet: &str, rest: &str) -> (String, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("fleet.data").display().to_string();
+    std::fs::write(&path, fleet).unwrap();
+    let failure = super::snapshots::run(&format!("slotctl offline drain {rest} --from {path}"), false).unwrap_err();
+    (failure.cause, failure.next)
+}
+
+#[test]
+fn a_drain_that_the_budget_does_not_reach_says_so_and_not_that_there_is_no_room() {
+    let (cause, next) = refused_drain(FLEET, "--host h2 --empty --max-bytes 1");
+    assert!(
+        cause.starts_with("the budget does not reach what has to leave: that takes ") && cause.contains("31.4 MB"),
+        "{cause}"
+    );
+    assert!(next.starts_with("say --max-bytes 31457280 --max-moves "), "{next}");
+}
+
+#[test]
+fn a_drain_that_a_rule_forbids_names_the_rule_and_asks_for_no_room() {
+    // h1 in rack b, the others in rack a: what is on h1 and h2 has to leave h1 and may not go to h3.
+    let swapped = FLEET.replace("h3|1000|0|1000|500|400|8|M|id|1|rack:b", "h3|1000|0|1000|500|400|8|M|id|1|rack:a");
+    let one = swapped.replace("h1|1000|0|1000|500|400|8|N|id|1|rack:a", "h1|1000|0|1000|500|400|8|N|id|1|rack:b");
+    let (cause, next) = refused_drain(&one, "--host h1 --empty");
+    assert!(cause.starts_with("3 copies are allowed on no other host, whatever room there is: "), "{cause}");
+    let why = "s1 (h2 has a copy of it; h3 is in one failure domain with its copy on h2)";
+    assert!(cause.contains(why) && !cause.contains("fit"), "{cause}");
+    assert!(!next.contains("room") && next.starts_with("add a host in another failure domain"), "{next}");
 }
 
 #[test]

@@ -290,11 +290,18 @@ fn a_question_about_what_is_not_there_is_put_wrongly() {
     assert_eq!(failure.to_string(), "there is no host imap9");
     let all = asks::whatif(&loaded, &asked("down imap1,imap2,imap3,imap4")).unwrap_err();
     assert_eq!(all.to_string(), "no host would be left");
-    let none = asks::capacity(
-        &super::clusters::loaded(&World::empty()),
-        &args::Ask { size: None, copies: None, survive: Survive::Host },
-    );
-    assert_eq!(none.unwrap_err().to_string(), "there is no store to take the size from");
+    let empty = super::clusters::loaded(&World::empty());
+    let asked = |size, copies| {
+        let ask = args::Ask { size, copies, survive: Survive::Host };
+        let why = asks::capacity(&empty, &ask).unwrap_err();
+        (why.to_string(), why.next())
+    };
+    let said = |cause: &str, next: &str| (cause.to_owned(), next.to_owned());
+    let neither =
+        said("there is no store to take the size and the number of copies from", "say it: --size 500GB --copies 2");
+    assert_eq!(asked(None, None), neither);
+    assert_eq!(asked(None, Some(2)), said("there is no store to take the size from", "say it: --size 500GB"));
+    assert_eq!(asked(Some(5), None), said("there is no store to take the number of copies from", "say it: --copies 2"));
     assert!(run("slotctl offline risk --from /nonexistent/file", false).unwrap_err().cause.contains("No such file"));
 }
 

@@ -64,8 +64,14 @@ impl Aims {
             load += u64::from(store.load);
             least = Some(least.map_or(store.load, |least: u32| least.min(store.load)));
         }
-        let share_of =
-            |what: u128, part: u128, whole: u128| u64::try_from(what * part / whole.max(1)).unwrap_or(u64::MAX);
+        let share_of = |what: u128, part: u128, whole: u128| {
+            let share = match what.checked_mul(part) {
+                Some(all) => all / whole.max(1),
+                // As near as there are digits for.
+                None => (what >> 24) * part / (whole >> 24).max(1),
+            };
+            u64::try_from(share).unwrap_or(u64::MAX)
+        };
         let room: u128 = fleet.active().map(|h| u128::from(fleet.hosts[h as usize].bytes)).sum();
         let weights = || fleet.active().map(|h| fleet.hosts[h as usize].weight);
         let level = least_level(weights().collect::<Vec<_>>().into_iter(), load);
@@ -78,12 +84,12 @@ impl Aims {
             masters: Vec::new(),
             load: Vec::new(),
             load_low: Vec::new(),
-            survivor: first.worst_survivor_bound.max(level + step),
+            survivor: first.worst_survivor_bound.max(level.saturating_add(step)),
             shared: 0,
             level,
             step,
         };
-        let mean = load * 1_000_000 / weights().map(u64::from).sum::<u64>().max(1);
+        let mean = load.saturating_mul(1_000_000) / weights().map(u64::from).sum::<u64>().max(1);
         for host in &fleet.hosts {
             let on = host.is_active();
             let even = share_of(bytes * u128::from(wish.bytes_ppm), u128::from(host.bytes), room * 1_000_000);
@@ -105,7 +111,7 @@ impl Aims {
     /// The same with the worst survivor a store worse.
     pub fn one_worse(&self) -> Aims {
         let mut aims = self.clone();
-        aims.survivor += self.step;
+        aims.survivor = aims.survivor.saturating_add(self.step);
         aims.set_shared();
         aims
     }
@@ -117,8 +123,8 @@ impl Aims {
     pub fn loose(&self) -> Aims {
         let all: u64 = self.load.iter().sum::<u64>() + 1;
         Aims {
-            survivor: all * 2_000_000,
-            load: vec![all * 2; self.load.len()],
+            survivor: all.saturating_mul(2_000_000),
+            load: vec![all.saturating_mul(2); self.load.len()],
             bytes: vec![u64::MAX; self.load.len()],
             ..self.clone()
         }

@@ -101,10 +101,11 @@ fn within_budget(fleet: &Fleet, before: &Layout, after: &mut Layout, aims: &Aims
             (r.0, r.1)
         };
         let poor = mends == Need::Evens && size > 0 && gain < wish.min_gain_ppm;
-        if poor || bytes + size > wish.max_bytes || count + 1 > wish.max_moves {
+        let (then, moved) = (bytes.saturating_add(size), count + one.cost(before, fleet));
+        if poor || then > wish.max_bytes || moved > wish.max_moves {
             cut.push(one.store);
         } else {
-            (bytes, count) = (bytes + size, count + 1);
+            (bytes, count) = (then, moved);
         }
     }
     // A store's moves are carried out all or not at all.

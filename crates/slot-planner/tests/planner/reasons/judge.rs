@@ -239,7 +239,16 @@ impl<'w> Judge<'w> {
             DrainBlock::NoTarget(why) => {
                 let all: BTreeSet<&SlotId> = store.copies.keys().filter(|slot| !here(slot)).collect();
                 say(why.keys().collect::<BTreeSet<_>>() == all, (name, block))?;
+                // That nothing is said of any copy is true of a store that has one alone.
+                say(!why.is_empty() || store.copies.len() == 1, (name, block))?;
                 why.iter().try_for_each(|(slot, why)| self.role(name, slot, why))
+            }
+            DrainBlock::AllDrained(slots) => {
+                let is_led =
+                    |slot: &&SlotId| store.master.as_ref() == Some(*slot) || store.pending.as_ref() == Some(*slot);
+                let all: BTreeSet<&SlotId> = store.copies.keys().filter(|slot| !is_led(slot)).collect();
+                say(!all.is_empty() && all.iter().all(|slot| here(slot)), (name, block))?;
+                say(slots.iter().collect::<BTreeSet<_>>() == all, (name, block))
             }
             DrainBlock::TooFewReplicas { live, needed } => {
                 let counts = |slot: &&SlotId| !here(slot) && self.lives(name, slot).is_some();

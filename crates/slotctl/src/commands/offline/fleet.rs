@@ -9,7 +9,7 @@ use crate::failure::{Exit, Failure};
 use crate::json;
 use crate::offline::writing::{Readers, Unwritable, Writing};
 use crate::offline::{Loaded, htools};
-use crate::text::layout::{bytes, count, span};
+use crate::text::layout::{bytes, count, span, wrap};
 use serde::Serialize;
 use slot_planner::layout::*;
 
@@ -32,6 +32,8 @@ pub struct Stats {
     hand_overs: usize,
     /// Stores whose master is on another host afterwards.
     master_changes: usize,
+    /// Of these, stores whose master was on no host that is drained.
+    master_changes_elsewhere: usize,
     /// Masters that were on hosts that lose all, and above what the fullest host is left with: no plan that ends as even changes fewer.
     master_changes_floor: u64,
     bytes_copied: u64,
@@ -83,13 +85,7 @@ impl Stats {
 
 /// The fleet with its hosts in the states that the goal asks for.
 pub(super) fn wanted(loaded: &Loaded, goal: &Goal) -> Fleet {
-    let mut fleet = loaded.fleet.clone();
-    if let Goal::Drain { hosts, empty } = goal {
-        for host in hosts.iter().map(|host| *host as usize).filter(|host| loaded.fleet.hosts[*host].is_readable()) {
-            fleet.hosts[host].state = if *empty { State::Leaving } else { State::Draining };
-        }
-    }
-    fleet
+    in_states(&loaded.fleet, goal)
 }
 
 /// Each wave.
@@ -147,7 +143,7 @@ pub(super) fn solved(
     (operation, subject): (&str, &str),
 ) -> Result<Checked, Failure> {
     let outcome = solve(&loaded.fleet, &loaded.layout, goal, &wish(budget))
-        .map_err(|no| refused(loaded, operation, subject, &no))?;
+        .map_err(|no| refused(loaded, (operation, goal), subject, &no))?;
     check(&loaded.fleet, &loaded.layout, goal, outcome).map_err(|fault| {
         let next = "this is a mistake of the planner: please report it with the file";
         Failure::new(operation, subject, fault.to_string(), next)
@@ -185,35 +181,92 @@ fn wish(budget: &Budget) -> Wish {
     }
 }
 
-fn refused(loaded: &Loaded, operation: &str, subject: &str, no: &No) -> Failure {
+fn refused(loaded: &Loaded, (operation, goal): (&str, &Goal), subject: &str, no: &No) -> Failure {
     let (cause, next) = match no {
-        No::DoesNotFit(stores) => {
-            let mut named: Vec<String> = stores
-                .iter()
-                .take(NAMES_MAX)
-                .map(|(store, size)| format!("{} ({})", loaded.store(*store), bytes(*size)))
-                .collect();
-            named.extend(stores.len().checked_sub(NAMES_MAX + 1).map(|more| format!("and {} more", more + 1)));
-            let all: u64 = stores.iter().map(|(_, size)| *size).sum();
-            let next = "free room on another host, or leave hosts out of the drain";
-            let fit = if stores.len() == 1 { "fits" } else { "fit" };
-            let copies = count(stores.len() as u64, "copy");
-            (format!("{copies} of {} in all {fit} on no other host: {}", bytes(all), named.join(", ")), next)
-        }
+        No::DoesNotFit(stores) => does_not_fit(loaded, goal, stores),
         No::NoOtherCopy(stores) => {
             let named = stores.iter().take(5).map(|store| loaded.store(*store)).collect::<Vec<_>>().join(", ");
-            (format!("{no}: {named}"), "empty the host (--empty), or leave it out")
+            (format!("{no}: {named}"), "empty the host (--empty), or leave it out".to_owned())
         }
-        No::UnknownHost(_) | No::NoActiveHost => (no.to_string(), "look at the nodes of the file"),
+        No::Budget { bytes: needed, moves } => {
+            let takes = format!("{} of {} in all", count(*moves as u64, "copy or hand-over"), bytes(*needed));
+            let takes = takes.replace("copy or hand-overs", "copies and hand-overs");
+            (
+                format!("the budget does not reach what has to leave: that takes {takes}"),
+                format!("say --max-bytes {needed} --max-moves {moves} or more, or leave both out"),
+            )
+        }
+        No::UnknownHost(_) | No::NoActiveHost | No::TooLarge => {
+            (no.to_string(), "look at the nodes of the file".to_owned())
+        }
     };
-    Failure::new(operation, subject, cause, next)
+    Failure::new(operation, subject, cause, &next)
+}
+
+/// What fits nowhere, and whether that is for want of room.
+fn does_not_fit(loaded: &Loaded, goal: &Goal, stores: &[(u32, u64)]) -> (String, String) {
+    let fleet = in_states(&loaded.fleet, goal);
+    let tally = Tally::without_pairs(&fleet, &loaded.layout);
+    let barred = |store: u32| match nowhere(&fleet, &loaded.layout, &tally, store) {
+        Nowhere::Rules(why) => Some(why),
+        Nowhere::Full { .. } | Nowhere::Together => None,
+    };
+    let judged = stores.iter().map(|(store, size)| (*store, *size, barred(*store)));
+    let (barred, full): (Vec<_>, Vec<_>) = judged.partition(|(.., why)| why.is_some());
+    let listed = |mut named: Vec<String>, all: usize| {
+        named.extend(all.checked_sub(NAMES_MAX + 1).map(|more| format!("and {} more", more + 1)));
+        named.join(", ")
+    };
+    let (mut causes, mut next) = (Vec::new(), Vec::new());
+    if !full.is_empty() {
+        let named =
+            full.iter().take(NAMES_MAX).map(|(store, size, _)| format!("{} ({})", loaded.store(*store), bytes(*size)));
+        let all = full.iter().map(|(_, size, _)| *size).fold(0, u64::saturating_add);
+        let fit = if full.len() == 1 { "fits" } else { "fit" };
+        let copies = count(full.len() as u64, "copy");
+        let named = listed(named.collect(), full.len());
+        causes.push(format!("{copies} of {} in all {fit} on no other host: {named}", bytes(all)));
+        next.push("free room on another host");
+    }
+    if !barred.is_empty() {
+        let because = |(store, _, why): &(u32, u64, Option<Vec<(u32, WhyNotHere)>>)| {
+            let hosts: Vec<String> =
+                why.iter().flatten().take(3).map(|(host, why)| not_here(loaded, *host, *why)).collect();
+            format!(
+                "{} ({})",
+                loaded.store(*store),
+                if hosts.is_empty() { "no host is active".into() } else { hosts.join("; ") }
+            )
+        };
+        let copies = count(barred.len() as u64, "copy");
+        let may = if barred.len() == 1 { "is" } else { "are" };
+        let named = listed(barred.iter().take(NAMES_MAX).map(because).collect(), barred.len());
+        causes.push(format!("{copies} {may} allowed on no other host, whatever room there is: {named}"));
+        next.push("add a host in another failure domain");
+    }
+    next.push("or leave hosts out of the drain");
+    (causes.join("; "), next.join(", "))
+}
+
+/// Why a host may not have a copy.
+fn not_here(loaded: &Loaded, host: u32, why: WhyNotHere) -> String {
+    let name = loaded.host(host);
+    match why {
+        WhyNotHere::HasCopy => format!("{name} has a copy of it"),
+        WhyNotHere::SharesDomain { with } => {
+            format!("{name} is in one failure domain with its copy on {}", loaded.host(with))
+        }
+        WhyNotHere::Excluded => format!("it is kept away from {name}"),
+        WhyNotHere::State(_) => format!("{name} is not active"),
+        WhyNotHere::Bytes { .. } | WhyNotHere::Slots => format!("{name} is full"),
+    }
 }
 
 fn stats(operation: &'static str, loaded: &Loaded, goal: &Goal, checked: &Checked, look: Look) -> Stats {
     let outcome = checked.outcome();
     let fleet = &wanted(loaded, goal);
     let legs = waves(fleet, loaded, outcome, look);
-    let changes = Changes::of(fleet, &loaded.layout, outcome);
+    let changes = Changes::of(fleet, &loaded.layout, goal, outcome);
     let copies = outcome.moves.iter().filter(|one| one.to != NOWHERE).count();
     Stats {
         operation,
@@ -223,6 +276,7 @@ fn stats(operation: &'static str, loaded: &Loaded, goal: &Goal, checked: &Checke
         copies,
         hand_overs: outcome.moves.len() - copies,
         master_changes: changes.made,
+        master_changes_elsewhere: changes.elsewhere,
         master_changes_floor: changes.floor,
         bytes_copied: outcome.bytes,
         waves: outcome.waves.last().map_or(0, |last| last + 1),
@@ -240,13 +294,16 @@ fn stats(operation: &'static str, loaded: &Loaded, goal: &Goal, checked: &Checke
 /// Stores that another host leads.
 struct Changes {
     made: usize,
+    /// Of these, on hosts that are not drained.
+    elsewhere: usize,
     /// No layout that serves these stores, and leaves no host more loaded than this one does, has fewer.
     floor: u64,
 }
 
 impl Changes {
-    fn of(fleet: &Fleet, before: &Layout, outcome: &Outcome) -> Changes {
-        let (mut made, mut floor) = (0, 0);
+    fn of(fleet: &Fleet, before: &Layout, goal: &Goal, outcome: &Outcome) -> Changes {
+        let (mut made, mut elsewhere, mut floor) = (0, 0, 0);
+        let is_drained = |host: u32| matches!(goal, Goal::Drain { hosts, .. } if hosts.contains(&host));
         let mut led = vec![0u64; fleet.hosts.len()];
         for store in 0..fleet.stores.len() as u32 {
             let (was, is) = (before.master(fleet, store), outcome.layout.master(fleet, store));
@@ -254,6 +311,7 @@ impl Changes {
                 continue;
             }
             made += usize::from(was != is);
+            elsewhere += usize::from(was != is && !is_drained(was));
             match fleet.hosts[was as usize].is_active() {
                 true => led[was as usize] += u64::from(fleet.stores[store as usize].load),
                 false => floor += u64::from(was != is),
@@ -263,7 +321,7 @@ impl Changes {
         let heaviest = fleet.stores.iter().map(|store| u64::from(store.load)).max().unwrap_or(1).max(1);
         let level = |host: &Host| outcome.after.load_max * u64::from(host.weight) / 1_000_000;
         let above = fleet.hosts.iter().zip(&led).map(|(host, load)| load.saturating_sub(level(host)));
-        Changes { made, floor: floor + above.map(|load| load.div_ceil(heaviest)).sum::<u64>() }
+        Changes { made, elsewhere, floor: floor + above.map(|load| load.div_ceil(heaviest)).sum::<u64>() }
     }
 }
 
@@ -315,6 +373,10 @@ fn text(stats: &Stats) -> String {
     if stats.copies > 0 {
         text +=
             &format!("copied in {} at {} a second on each link\n", span(stats.copy_ms), bytes(stats.bytes_per_second));
+    }
+    if stats.operation == "drain" && stats.master_changes_elsewhere > 0 {
+        let led = count(stats.master_changes_elsewhere as u64, "master");
+        text += &wrap("", &format!("{led} of other hosts handed over too, so that no host leads more than it must"));
     }
     if let Some(during) = stats.worst_survivor_during {
         text += &format!("worst survivor of a loss between two waves: {during}\n");
