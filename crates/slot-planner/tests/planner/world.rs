@@ -173,18 +173,6 @@ impl World {
         self.cluster.stores.insert(name.clone(), known);
     }
 
-    /// Declares loads of stores and weights of hosts, in the order of their names; the draws are used over and over.
-    pub fn declare(&mut self, (loads, weights): &(Vec<u16>, Vec<u16>)) {
-        self.cluster.stores.values_mut().zip(loads.iter().cycle()).for_each(|(store, load)| store.spec.load = *load);
-        self.cluster.hosts.values_mut().zip(weights.iter().cycle()).for_each(|(host, weight)| host.weight = *weight);
-    }
-
-    /// The weights of hosts imap1, imap2 and so on; the number 0 is nobody's.
-    pub fn weights(&self) -> Vec<usize> {
-        let of = |n| self.cluster.hosts.get(&host(n)).map_or(1, |host| host.weight.into());
-        (0..=self.cluster.hosts.len()).map(of).collect()
-    }
-
     /// Everything is seen as the cluster says it is, half a second ago.
     pub fn see_all(&mut self) {
         self.evidence.hosts.clear();
