@@ -5,7 +5,7 @@
 //! [`Room::fits`] is shown as ever, and may be less than the most by what is taken together; [`Room::at_most`] is counted for single stores.
 
 use super::model::*;
-use super::room::{Ask, Room, at_most, room};
+use super::room::{Ask, COUNTED_MAX, Room, at_most, room};
 
 /// So many copies of new stores are placed at most.
 const PLACED_MAX: u64 = 2_000;
@@ -13,7 +13,7 @@ const PLACED_MAX: u64 = 2_000;
 /// The answer, and how many stores were taken together: 1 if each was placed by itself.
 pub fn capacity(fleet: &Fleet, layout: &Layout, ask: &Ask) -> (Room, u32) {
     let most = at_most(fleet, layout, ask);
-    let together = (u64::from(most) * u64::from(ask.copies.max(1))).div_ceil(PLACED_MAX);
+    let together = most.saturating_mul(u64::from(ask.copies.max(1))).div_ceil(PLACED_MAX);
     let together = u32::try_from(together).unwrap_or(u32::MAX);
     if together <= 1 {
         return (room(fleet, layout, ask), 1);
@@ -37,6 +37,7 @@ pub fn capacity(fleet: &Fleet, layout: &Layout, ask: &Ask) -> (Room, u32) {
     coarse.hosts.iter_mut().for_each(|host| host.largest = u64::MAX);
     let ask = Ask { size: ask.size.saturating_mul(u64::from(together)), ..*ask };
     let found = room(&coarse, layout, &ask);
+    let most = u32::try_from(most).unwrap_or(COUNTED_MAX);
     let fits = found.fits.saturating_mul(together).min(most);
     (Room { fits, at_most: if found.safe { most } else { 0 }, ..found }, together)
 }

@@ -25,6 +25,9 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 /// Steps of the slower ways to pack what is lost, in all losses of one question.
 const STEPS_MAX: u64 = 1_000_000;
 
+/// More stores than this are not counted: where [`Room::at_most`] is this it may be more.
+pub const COUNTED_MAX: u32 = u32::MAX - 1;
+
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ask {
@@ -91,8 +94,8 @@ impl Free {
 }
 
 /// No planner can place more.
-pub(super) fn at_most(fleet: &Fleet, layout: &Layout, ask: &Ask) -> u32 {
-    Question::of(fleet, layout, ask).bound()
+pub(super) fn at_most(fleet: &Fleet, layout: &Layout, ask: &Ask) -> u64 {
+    Question::of(fleet, layout, ask).most()
 }
 
 /// Answers the question.
@@ -184,7 +187,7 @@ impl<'a> Question<'a> {
 
     /// Counting: each domain can take no more copies than fit there, nor more than there are stores; and after each loss the bytes
     /// and slots that are left hold all copies.
-    fn bound(&self) -> u32 {
+    fn most(&self) -> u64 {
         let copies = u64::from(self.ask.copies.max(1));
         let units: Vec<u64> = self
             .domains
@@ -208,7 +211,11 @@ impl<'a> Question<'a> {
             let by_bytes = bytes.checked_div(self.ask.size.saturating_mul(copies)).unwrap_or(u64::MAX);
             most = most.min(by_bytes).min(slots / copies).min(self.bound_by_size(hosts));
         }
-        u32::try_from(most).unwrap_or(u32::MAX - 1)
+        most
+    }
+
+    fn bound(&self) -> u32 {
+        u32::try_from(self.most()).unwrap_or(COUNTED_MAX)
     }
 
     /// After a loss all of what is new is on what is left, and so is what was there of that size or more: each of them takes the place of one.

@@ -64,3 +64,15 @@ fn the_copies_that_a_loss_takes_for_the_last_time_are_named() {
     fleet.hosts[1].state = State::Down;
     assert_eq!(last_copies(&fleet, &layout, HOST, 0), [0]);
 }
+
+/// Many hosts and stores of one byte: no more are placed for that, and what is not counted is not said to be the most.
+#[test]
+fn the_number_of_hosts_does_not_undo_the_bound() {
+    let mut fleet = Fleet::default();
+    fleet.hosts.extend((0..300).map(|host| Host::new(1 << 40, u32::MAX).within(&[host % 20])));
+    let layout = Layout::of(&mut fleet, []);
+    let ask = Ask { size: 1, copies: 2, level: RACK, survive: None };
+    let (found, together) = capacity(&fleet, &layout, &ask);
+    assert_eq!((found.fits, found.at_most), (room::COUNTED_MAX, room::COUNTED_MAX));
+    assert!(together > 100_000_000, "{together} at a time");
+}

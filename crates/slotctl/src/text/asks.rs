@@ -4,6 +4,7 @@
 
 use super::layout::*;
 use crate::asks::*;
+use slot_planner::layout::room::COUNTED_MAX;
 
 /// So many names are said of a list; JSON has all of them.
 const NAMES_MAX: usize = 60;
@@ -99,6 +100,7 @@ pub fn capacity(room: &Capacity) -> String {
     let mut text = join("fit          ", &[what, copies]);
     text += &wrap("while        ", &survive);
     let bound = match room.at_most == room.fits {
+        true if room.fits == COUNTED_MAX => "that many and more: so far they are counted".to_owned(),
         true => "no placement has more".to_owned(),
         false => {
             format!("{} were placed and each loss rebuilt; no placement has more than {}", room.fits, room.at_most)
@@ -117,6 +119,9 @@ pub fn capacity(room: &Capacity) -> String {
         Some(loss) => format!("with {more}, no way was found to build what is on {loss} again on the others"),
         None => format!("there is no place for the copies of {more}"),
     };
+    if room.fits == COUNTED_MAX {
+        return text;
+    }
     if room.together > 1 {
         let together = format!("{} at a time, since they are small beside the room", room.together);
         text += &wrap("placed       ", &together);
