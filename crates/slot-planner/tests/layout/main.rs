@@ -13,6 +13,8 @@ mod judged;
 mod mended;
 mod naive;
 mod refused;
+mod remaining;
+mod walked;
 
 use fleets::*;
 use proptest::prelude::*;
