@@ -33,7 +33,8 @@
 //! may not take a copy, with a type.
 //!
 //! Questions that plan nothing: [`choice`] for one copy and every host, [`loss`] for every single loss and the worst pair,
-//! [`room`] and [`capacity`] for how many more stores fit, [`groups`] for the hosts that may be down together, [`whatif`] for a fleet that is not there.
+//! [`remains`] for the rules that a layout leaves broken and why, [`room`] and [`capacity`] for how many more stores fit, [`groups`] for the
+//! hosts that may be down together, [`whatif`] for a fleet that is not there.
 
 pub mod capacity;
 pub mod choice;
@@ -47,6 +48,7 @@ mod model;
 mod nowhere;
 mod pairs;
 pub mod refine;
+pub mod remains;
 mod replay;
 pub mod room;
 mod rules;

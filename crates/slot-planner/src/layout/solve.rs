@@ -117,16 +117,18 @@ impl Task<'_> {
         if undrained.is_empty() { Ok(outcome) } else { Err(No::DoesNotFit(undrained)) }
     }
     /// Where rules stay broken: single steps, on the smallest fleets every order of them, and chains of copies that make way for one
-    /// another.
+    /// another, and copies that wander until there is room.
     fn mend(&self, before: &Layout, first: Figures, aims: &Aims, best: &mut Best) {
         type Steps = fn(&Task<'_>, &Layout) -> Option<Vec<Move>>;
-        let ways: [(Steps, bool); 6] = [
+        let ways: [(Steps, bool); 8] = [
             (plain::steps, false),
             (every::steps, false),
             (chains::roomy, true),
             (chains::tight, true),
             (chains::roomy, false),
             (chains::tight, false),
+            (chains::wandering, true),
+            (chains::wandering, false),
         ];
         for (steps, from_end) in ways {
             if best.as_ref().is_some_and(|best| !best.0.0.is_broken()) {
@@ -134,6 +136,10 @@ impl Task<'_> {
             }
             let reached = best.as_ref().map(|best| best.1.clone()).filter(|_| from_end);
             let start = reached.unwrap_or_else(|| Outcome::nothing(before, first));
+            // From an end that is the beginning there is nothing to be tried that is not tried from there.
+            if from_end && start.moves.is_empty() {
+                continue;
+            }
             if let Some(steps) = steps(self, &start.layout)
                 && let Some(next) = order::in_order(self, (&start.layout, start.after), &steps)
             {
@@ -240,7 +246,7 @@ struct Built {
 }
 
 /// The fleet in the states that the goal asks for.
-fn wanted(fleet: &Fleet, before: &Layout, goal: &Goal) -> Result<Fleet, No> {
+pub(super) fn wanted(fleet: &Fleet, before: &Layout, goal: &Goal) -> Result<Fleet, No> {
     let mut fleet = fleet.clone();
     keep_masters(&mut fleet, before, goal);
     if let Goal::Drain { hosts, empty } = goal {

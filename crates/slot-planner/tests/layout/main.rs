@@ -14,7 +14,9 @@ mod judged;
 mod mended;
 mod naive;
 mod refused;
+mod remaining;
 mod scale;
+mod walked;
 mod why;
 
 use fleets::*;

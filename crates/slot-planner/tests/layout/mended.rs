@@ -2,6 +2,7 @@
 
 use crate::exact::{Least, May, least, least_in_order};
 use crate::fleets::{Dice, disturbed, tiny};
+use crate::walked::walked;
 use slot_planner::layout::*;
 
 /// Rules broken before and after.
@@ -45,9 +46,9 @@ fn a_copy_makes_way_for_another() {
 }
 
 /// Fleets of six to twenty hosts, nearly full, that were whole until copies went where they may not: to carry the same out backwards
-/// would mend them. No exact solver judges these, so what stays broken is counted: of one in a thousand, one rule.
+/// would mend them.
 #[test]
-fn next_to_none_remains_where_carrying_it_out_backwards_would_mend_it() {
+fn none_remains_where_carrying_it_out_backwards_would_mend_it() {
     let (mut whole, mut left) = (0, Vec::new());
     for seed in 0..1_100 {
         let (fleet, before, backwards) = disturbed(&mut Dice(seed));
@@ -60,6 +61,24 @@ fn next_to_none_remains_where_carrying_it_out_backwards_would_mend_it() {
             (_, broken) => left.push((seed, broken, was)),
         }
     }
-    let small = left.iter().all(|(_, broken, _)| *broken == 1) && left.len() * 1_000 <= whole;
-    assert!(small && whole > 1_000, "left {left:?} of {whole} mended");
+    assert!(left.is_empty() && whole > 1_000, "left {left:?} of {whole} mended");
+}
+
+/// Fleets of six to twenty-four hosts in racks and sites, of unequal room, with pins, exclusions and hosts that leave, that were broken by
+/// walking backwards from a whole layout: up to 140 steps, a copy any number of times, hosts filled beyond their room. Whether a walk
+/// of ours finds the way is luck, so one in two hundred may be missed.
+#[test]
+fn what_a_walk_backwards_broke_is_mended() {
+    let (mut whole, mut left) = (0, Vec::new());
+    for seed in 0..300 {
+        let (fleet, before, backwards) = walked(&mut Dice(seed));
+        assert_eq!(replay(&fleet, &before, &backwards), Ok(()), "fleet {seed}");
+        assert_eq!(violations(&fleet, &backwards.layout).total(), 0, "fleet {seed}");
+        match mended(&fleet, &before).expect("a plan") {
+            (0, _) => {}
+            (_, 0) => whole += 1,
+            (was, broken) => left.push((seed, was, broken)),
+        }
+    }
+    assert!(left.len() * 200 <= whole && whole > 270, "left {left:?} of {whole} mended");
 }

@@ -70,7 +70,7 @@ fn the_copies_that_a_loss_takes_for_the_last_time_are_named() {
 fn the_number_of_hosts_does_not_undo_the_bound() {
     let mut fleet = Fleet::default();
     fleet.hosts.extend((0..300).map(|host| Host::new(1 << 40, u32::MAX).within(&[host % 20])));
-    let layout = Layout::of(&mut fleet, []);
+    let layout = Layout::of(&mut fleet, std::iter::empty::<(Store, [u32; 0])>());
     let ask = Ask { size: 1, copies: 2, level: RACK, survive: None };
     let (found, together) = capacity(&fleet, &layout, &ask);
     assert_eq!((found.fits, found.at_most), (room::COUNTED_MAX, room::COUNTED_MAX));

@@ -7,11 +7,15 @@
 //! Why: the search moves one copy at a time, or exchanges two. Where a copy's only place is taken by one whose only place is taken by
 //! a third, no single step is any better than none.
 
+mod wander;
+
 use super::Task;
 use crate::layout::goal::Move;
 use crate::layout::model::*;
 use crate::layout::rules::may_hold;
 use std::cmp::Reverse;
+
+pub(super) use wander::steps as wandering;
 
 /// So many copies make way for one another, at most.
 const DEPTH_MAX: u32 = 4;
@@ -67,14 +71,8 @@ fn steps(task: &Task<'_>, before: &Layout, tight: bool) -> Option<Vec<Move>> {
         // What mends one thing may leave room for another: the short chains first, again.
         depth = if chains.sweep(depth) { 0 } else { depth + 1 };
     }
-    let leads = |copy: u32| chains.fleet.first.binary_search(&copy).is_ok();
-    let moves = chains.steps.iter().map(|step| Move {
-        store: chains.owner[step.copy as usize],
-        from: step.from,
-        to: step.to,
-        master: if leads(step.copy) { step.to } else { NOWHERE },
-    });
-    (!chains.steps.is_empty()).then(|| moves.collect())
+    let moves = chains.moves();
+    (!moves.is_empty()).then_some(moves)
 }
 
 impl<'a> Chains<'a> {
@@ -99,6 +97,17 @@ impl<'a> Chains<'a> {
             looks: LOOKS_MAX,
             tight,
         }
+    }
+    /// The steps so far.
+    fn moves(&self) -> Vec<Move> {
+        let leads = |copy: u32| self.fleet.first.binary_search(&copy).is_ok();
+        let moves = self.steps.iter().map(|step| Move {
+            store: self.owner[step.copy as usize],
+            from: step.from,
+            to: step.to,
+            master: if leads(step.copy) { step.to } else { NOWHERE },
+        });
+        moves.collect()
     }
     /// Tries to mend each thing that is broken once, by chains of this depth; answers whether anything was.
     fn sweep(&mut self, depth: u32) -> bool {

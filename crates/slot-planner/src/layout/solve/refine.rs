@@ -126,7 +126,7 @@ pub(super) fn is_small(fleet: &Fleet) -> bool {
 }
 
 /// The same numbers in every run.
-struct Dice(u64);
+pub(super) struct Dice(pub u64);
 
 impl Dice {
     fn next(&mut self) -> u64 {
@@ -135,11 +135,11 @@ impl Dice {
         self.0 ^= self.0 << 17;
         self.0
     }
-    fn below(&mut self, bound: usize) -> usize {
+    pub fn below(&mut self, bound: usize) -> usize {
         (((self.next() >> 32) * bound as u64) >> 32) as usize
     }
     /// How much worse a step may be: exponentially distributed with about this mean, from the bits alone.
-    fn patience(&mut self, heat: u64) -> u64 {
+    pub fn patience(&mut self, heat: u64) -> u64 {
         let bits = self.next() | 1;
         let (zeros, rest) = (u64::from(bits.leading_zeros()), (bits << bits.leading_zeros()) >> 48 & 0x7FFF);
         (heat * (zeros * 0x8000 + 0x8000 - rest)) >> 15

@@ -347,7 +347,7 @@ fn elsewhere(refusal: &Refusal) -> Option<&'static str> {
 /// The same worlds each time, so many that every reason there is comes up.
 #[test]
 fn every_reason_that_these_intents_have_is_met_and_true() {
-    let config = ProptestConfig { cases: 5_000, failure_persistence: None, ..ProptestConfig::default() };
+    let config = ProptestConfig { cases: 10_000, failure_persistence: None, ..ProptestConfig::default() };
     let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
     let tally = RefCell::new(Tally::new());
     let look = |recipe: Recipe| {
