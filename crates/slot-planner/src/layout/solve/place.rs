@@ -119,7 +119,7 @@ impl Yard {
         let fits = hosts.filter(|host| board.bytes[*host as usize] + size <= room(*host));
         let fill = |host: u32| parts_of(board.bytes[host as usize] + size, room(host).max(1));
         // Of those that stay thin and of the others; what cannot be the best of its kind is not looked at further.
-        let (mut thin, mut thick): (Option<(u128, u32)>, Option<(u128, u32)>) = (None, None);
+        let [mut thin, mut thick] = [None::<(u128, u32)>; 2];
         for key in fits.map(|host| (fill(host), host)) {
             if thin.is_some_and(|best| best < key) || !board.may(copy, key.1) {
                 continue;
