@@ -180,9 +180,9 @@ pub fn offline_plan(planned: &crate::commands::offline::Planned) -> Document {
         "digest": planned.plan.digest().to_string(),
         "figures_before": value(&planned.before),
         "figures_after": value(&planned.after),
-        "left": value(&planned.left),
         "document": document(plan),
     });
+    let body = with_left(body, &planned.left);
     Document::new(Schema::OfflinePlan, body)
 }
 
@@ -438,6 +438,19 @@ pub fn nothing_to_do(what: &str, subject: &str, because: &str, safe_to_switch_of
         body["safe_to_switch_off"] = safe.into();
     }
     Document::new(Schema::Done, body)
+}
+
+/// Nothing was to be planned for a cluster in a file, and this is broken.
+pub fn nothing_to_plan(what: &str, subject: &str, because: &str, left: &crate::commands::offline::AllLeft) -> Document {
+    let body = json!({ "done": what, "subject": subject, "exit": left.exit().code(), "nothing_to_do": because });
+    Document::new(Schema::Done, with_left(body, left))
+}
+
+fn with_left(mut body: Value, left: &crate::commands::offline::AllLeft) -> Value {
+    if let (Value::Object(body), Value::Object(left)) = (&mut body, value(left)) {
+        body.extend(left);
+    }
+    body
 }
 
 /// A hold, or its end.

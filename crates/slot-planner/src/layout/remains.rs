@@ -144,6 +144,10 @@ impl std::fmt::Display for Why {
 impl Remains {
     /// In one sentence, with the names of what is numbered.
     pub fn said<'a>(&self, store: impl Fn(u32) -> &'a str, host: impl Fn(u32) -> &'a str) -> String {
+        format!("{}; {}", self.what(store, host), self.why)
+    }
+    /// The same without why.
+    pub fn what<'a>(&self, store: impl Fn(u32) -> &'a str, host: impl Fn(u32) -> &'a str) -> String {
         let at = || host(self.host);
         let what = match (self.rule, self.with) {
             (Rule::Apart, Some(with)) => format!("copies on {} and {} share a failure domain", at(), host(with)),
@@ -158,7 +162,7 @@ impl Remains {
             (rule @ (Rule::Apart | Rule::Pinned), _) => rule.to_string(),
         };
         let whose = if self.store == NOWHERE { at() } else { store(self.store) };
-        format!("{whose}: {what}; {}", self.why)
+        format!("{whose}: {what}")
     }
 }
 

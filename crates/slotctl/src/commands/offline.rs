@@ -10,7 +10,7 @@ mod left;
 
 pub use cluster::Planned;
 pub use fleet::{Look, Stats};
-pub use left::Left;
+pub use left::{AllLeft, Asked};
 
 use super::asks::{print, put_wrongly, unwritable};
 use crate::args::{Anywhere, Format, Input, Offline};

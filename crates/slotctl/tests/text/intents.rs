@@ -95,18 +95,21 @@ fn what_is_left_is_named_and_is_no_success() {
     let (folder, path) =
         htools(&fleet("s1|10|20|1|running|Y|h5|h6|drbd||1|0|N\ns2|10|20|1|running|Y|h1|h5|drbd||1|0|N\n"));
     let json = folder.path().join("a.json").display().to_string();
-    for (asked, left) in [
-        ("drain --host h5 --empty", "s1 is on h5"),
-        ("drain --host h5", "s1 is led from h5"),
-        ("place", "s1 lacks a copy, s1 lacks a copy"),
+    for (asked, left, shown) in [
+        ("drain --host h5 --empty", "s1 is on h5", "not done   s1: a copy is on h5, which is down; nothing"),
+        ("drain --host h5", "s1 is led from h5", "not done   s1: its master is on h5, which is not active; nothing"),
+        ("place", "s1 lacks a copy, s1 lacks a copy", "not done   s1: a copy is on h5, which is down; nothing"),
     ] {
         let (exit, text) = ended(&format!("slotctl offline {asked} --from {path} --json {json}"), false);
         let failure = exit.unwrap_err();
         assert_eq!(failure.exit, Exit::Failed, "{asked}");
         assert!(failure.cause.contains(left) && !failure.cause.contains("s2"), "{asked}: {}", failure.cause);
-        assert!(text.contains("not done") && text.contains(left), "{asked}: {text}");
+        assert!(text.contains("still broken") && text.contains(shown), "{asked}: {text}");
+        assert!(!text.contains(left), "said once: {text}");
         let said = value(&std::fs::read_to_string(&json).unwrap());
-        assert_eq!(said["left"][0]["store"], "s1", "{asked}");
+        let first = &said["left"][0];
+        let why = (&first["store"], &first["asked"], &first["proven"], &first["because"]);
+        assert_eq!(why, (&"s1".into(), &true.into(), &true.into(), &"lost".into()), "{asked}");
     }
     let (exit, text) = ended(&format!("slotctl offline drain --host h1 --empty --from {path}"), false);
     assert_eq!(exit.unwrap(), Exit::Done, "{text}");
@@ -122,6 +125,25 @@ fn what_is_left_of_a_snapshot_is_no_success() {
     let (_folder, path) = saved(&world);
     let (exit, _) = ended(&format!("slotctl offline place --format snapshot --from {path}"), false);
     assert_eq!(exit.unwrap_err().exit, Exit::Failed);
+}
+
+/// All hosts are in one rack and each store asks for two: where there is nothing to do they are named, and that no move helps.
+#[test]
+fn what_is_broken_is_named_where_there_is_nothing_to_do() {
+    let mut world = World::running(3, 8, 6, 2);
+    let rack = slot_types::cluster::Domain(vec!["dc1".into(), "a".into()]);
+    world.cluster.hosts.values_mut().for_each(|host| host.at = rack.clone());
+    let (_folder, path) = saved(&world);
+    let line = format!("slotctl offline rebalance --format snapshot --from {path}");
+    let text = run(&line, false).unwrap();
+    assert!(
+        text.starts_with("nothing to do") && text.contains("still broken 6 rules, proven: no order of moves"),
+        "{text}"
+    );
+    assert!(text.contains("broken     store1: copies on ") && text.contains("share a failure domain"), "{text}");
+    let said = value(&run(&line, true).unwrap());
+    let why = (&said["left_count"], &said["left"][0]["because"], &said["left"][0]["proven"], &said["exit"]);
+    assert_eq!(why, (&6.into(), &"domains".into(), &true.into(), &0.into()), "{said}");
 }
 
 #[test]

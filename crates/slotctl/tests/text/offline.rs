@@ -1,7 +1,8 @@
 //! `offline`: what is read from a file, what comes out, and what is refused.
 
 use slot_planner::layout::*;
-use slotctl::commands::offline::{Look, Stats};
+use slotctl::commands::offline::{AllLeft, Asked, Look, Stats};
+use slotctl::json;
 use slotctl::offline::{Loaded, htools};
 use slotctl::text;
 
@@ -29,7 +30,68 @@ pub fn stats() -> Stats {
     let loaded = loaded();
     let outcome = solve(&loaded.fleet, &loaded.layout, &Goal::Rebalance, &Wish::default()).unwrap();
     let checked = check(&loaded.fleet, &loaded.layout, &Goal::Rebalance, outcome).unwrap();
-    Stats::of("rebalance", &loaded, &Goal::Rebalance, &checked, Look { rate: 100, during: true })
+    let asked = (&Goal::Rebalance, &Wish::default());
+    Stats::of("rebalance", &loaded, asked, &checked, Look { rate: 100, during: true })
+}
+
+/// All hosts are in one rack, and together they are too small for what is there.
+fn too_full() -> String {
+    FLEET
+        .replace("h1|1000|0|1000|500|", "h1|1000|0|1000|60|")
+        .replace("h2|1000|0|1000|500|", "h2|1000|0|1000|40|")
+        .replace("h3|1000|0|1000|500|400|8|M|id|1|rack:b,fast", "h3|1000|0|1000|45|400|8|M|id|1|rack:a,fast")
+}
+
+/// Of a plan that leaves rules broken.
+pub fn stats_of_too_full() -> Stats {
+    let loaded = htools::parse(too_full()).unwrap();
+    let outcome = solve(&loaded.fleet, &loaded.layout, &Goal::Rebalance, &Wish::default()).unwrap();
+    let checked = check(&loaded.fleet, &loaded.layout, &Goal::Rebalance, outcome).unwrap();
+    let asked = (&Goal::Rebalance, &Wish::default());
+    Stats::of("rebalance", &loaded, asked, &checked, Look { rate: 100, during: true })
+}
+
+/// What is broken there before anything moves.
+pub fn left_of_too_full() -> AllLeft {
+    let loaded = htools::parse(too_full()).unwrap();
+    let as_it_is = (&loaded.fleet, &loaded.layout, &loaded.layout);
+    AllLeft::of(&loaded, as_it_is, (&Goal::Rebalance, &Wish::default()), &Asked::Even)
+}
+
+/// What stays broken is named: the store or host, the rule, where, and whether that is proven.
+#[test]
+fn a_plan_that_leaves_rules_broken_names_each_and_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("fleet.data").display().to_string();
+    std::fs::write(&path, too_full()).unwrap();
+    let shown = |words: &str| super::snapshots::run(&format!("slotctl offline {words} --from {path}"), false).unwrap();
+    let text = format!("{}\n{}", shown("rebalance"), shown("drain --host h2"));
+    assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
+    golden!(text);
+    let document: serde_json::Value = json::offline(&stats_of_too_full()).to_string().parse().unwrap();
+    let left = document["left"].as_array().unwrap();
+    assert_eq!(document["left_count"], left.len());
+    assert_eq!(document["figures_after"]["violations"], left.len());
+    assert!(left.iter().any(|one| one["because"] == "domains" && one["proven"] == true && one["store"] == "s1"));
+    assert!(left.iter().any(|one| one["because"] == "bytes" && one["store"].is_null()), "{document}");
+    assert!(left.iter().all(|one| one["asked"] == false));
+}
+
+/// The first ten are shown and all are counted; a document has all of them.
+#[test]
+fn of_many_that_stay_broken_ten_are_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("fleet.data").display().to_string();
+    let stores: String = (10..37).map(|n| format!("s{n}|10|1|1|running|Y|h1|h2|drbd||1|0|N\n")).collect();
+    let one_rack = FLEET.replace("rack:b,fast", "rack:a,fast");
+    std::fs::write(&path, one_rack.replace("s2|10|20", &format!("{stores}s2|10|20"))).unwrap();
+    let shown = |as_json| super::snapshots::run(&format!("slotctl offline rebalance --from {path}"), as_json).unwrap();
+    let text = shown(false);
+    assert!(text.contains("still broken 30 rules, proven: no order of moves mends them all"), "{text}");
+    assert_eq!(text.matches("share a failure domain").count(), 10, "{text}");
+    assert!(text.contains("and 20 more (--json FILE names them)"), "{text}");
+    let document: serde_json::Value = shown(true).parse().unwrap();
+    assert_eq!((&document["left_count"], document["left"].as_array().unwrap().len()), (&30.into(), 30));
 }
 
 fn csv(loaded: &Loaded, layout: &Layout) -> String {

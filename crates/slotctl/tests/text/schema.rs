@@ -213,6 +213,7 @@ fn documents(schema: Schema) -> Vec<Document> {
             json::held("hold", "host imap3", true, &[PlanId(17)]),
             json::held("release", "all", false, &[]),
             json::nothing_to_do("drain host", "imap3", "imap3 is in Maintenance", Some(true)),
+            json::nothing_to_plan("rebalance", "cluster.json", "it is even", &super::offline::left_of_too_full()),
         ],
         Schema::Invitations => vec![looked_at(View::Invitations(invitations_view()))],
         Schema::Invited => vec![json::invited(&host(3), Path::new("imap3.token"), &digest)],
@@ -228,7 +229,9 @@ fn asked(schema: Schema) -> Vec<Document> {
         Schema::Init => vec![json::initialized(&initialized())],
         Schema::Routes => vec![looked_at(View::Routes(super::routes_view()))],
         Schema::RoutesChange => vec![json::routes_change(&routes_reply())],
-        Schema::Offline => vec![json::offline(&super::offline::stats())],
+        Schema::Offline => {
+            vec![json::offline(&super::offline::stats()), json::offline(&super::offline::stats_of_too_full())]
+        }
         Schema::OfflinePlan => vec![json::offline_plan(&super::snapshots::planned())],
         Schema::OfflineExplain => {
             super::offline_explain::placements().iter().map(|one| json::answer(schema, one, FILE)).collect()

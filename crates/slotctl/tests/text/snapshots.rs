@@ -10,7 +10,7 @@ use slot_types::plan::{Intent, Scope};
 use slot_types::view::{Lost, SnapshotError};
 use slotctl::args::{Cli, Command, Survive};
 use slotctl::asks::{self, Capacity, Groups, Risk, Whatif};
-use slotctl::commands::offline::{Left, Planned};
+use slotctl::commands::offline::Planned;
 use slotctl::console::Console;
 use slotctl::failure::{Exit, Failure};
 use slotctl::offline::snapshot as file;
@@ -44,8 +44,7 @@ pub fn planned() -> Planned {
     let world = World::running(4, 8, 12, 2);
     let side = asks::Side::of(&slot_planner::layout::figures(&loaded(&world).fleet, &loaded(&world).layout));
     let plan = world.plan(Intent::DrainHost(world::host(2))).unwrap();
-    let left = vec![Left { store: "store1".into(), host: Some("imap2".into()), what: "copy" }];
-    Planned { operation: "drain", plan, before: side.clone(), after: side, left }
+    Planned { operation: "drain", plan, before: side.clone(), after: side, left: super::offline::left_of_too_full() }
 }
 
 pub fn htools_risk() -> Risk {

@@ -3,7 +3,7 @@
 //! What always holds: the plan is the one that the leader would have made at the moment of the snapshot, but for who asks; what has
 //! no meaning for a cluster's plan is refused, never left out.
 
-use super::left::{self, Asked, Left, left};
+use super::left::{AllLeft, Asked};
 use super::{hosts, unwritable};
 use crate::args::{self, Files, Offline};
 use crate::asks::Side;
@@ -15,7 +15,7 @@ use crate::offline::writing::{Readers, Unwritable, Writing};
 use crate::offline::{Loaded, htools};
 use crate::text::layout::wrap;
 use slot_planner::layout::cluster::after_plan;
-use slot_planner::layout::{Fleet, Layout, figures};
+use slot_planner::layout::{Fleet, Goal, Layout, figures};
 use slot_planner::{CheckedPlan, Inputs, Refusal, WhatIf};
 use slot_types::evidence::Seen;
 use slot_types::ids::{HostName, OperatorName, PlanId, SlotId, StoreName};
@@ -35,8 +35,8 @@ pub struct Planned {
     pub before: Side,
     /// With everything in it done.
     pub after: Side,
-    /// What is not as was asked then.
-    pub left: Vec<Left>,
+    /// What is broken then, and why.
+    pub left: AllLeft,
 }
 
 /// What nobody in particular asks for, from a file.
@@ -57,20 +57,22 @@ pub(super) fn plan(
         !matches!(what, Offline::Rebalance { .. } | Offline::Fill { .. }) && bounds != Default::default();
     refuse_what_has_no_meaning(operation, files, other || only_rebalances)?;
     let intent = intent(loaded, what, bounds)?;
-    let asked = asked(loaded, what)?;
+    let (goal, asked) = asked(loaded, what)?;
+    let wish = super::fleet::wish(budget);
+    let left = |fleet: &Fleet, layout: &Layout| AllLeft::of(loaded, (fleet, layout, layout), (&goal, &wish), &asked);
     let subject = files.from.display().to_string();
     let plan = match slot_planner::plan(&view.cluster, &view.evidence, intent, inputs(view)) {
         Ok(plan) => plan,
         Err(Refusal::NothingToDo(why)) => {
-            let document = json::nothing_to_do(operation, &subject, &why.to_string(), None);
+            let left = left(&loaded.fleet, &loaded.layout);
+            let document = json::nothing_to_plan(operation, &subject, &why.to_string(), &left);
             write(loaded, files, (&loaded.fleet, &loaded.layout, None), &document).map_err(unwritable)?;
             if console.json {
                 console.document(&document);
             } else {
-                console.text(&wrap("", &format!("nothing to do: {why}")));
+                console.text(&(wrap("", &format!("nothing to do: {why}")) + &left.text()));
             }
-            let left = left(loaded, (&loaded.fleet, &loaded.layout), &asked);
-            return if left.is_empty() { Ok(Exit::Done) } else { Err(left::failure(operation, &subject, &left)) };
+            return left.ended(operation, &subject);
         }
         Err(refusal) => {
             return Err(Failure::new(operation, &subject, refusal.to_string(), "put that right, or ask for less"));
@@ -81,7 +83,7 @@ pub(super) fn plan(
         operation,
         before: Side::of(&figures(&loaded.fleet, &loaded.layout)),
         after: Side::of(&figures(&fleet, &layout)),
-        left: left(loaded, (&fleet, &layout), &asked),
+        left: left(&fleet, &layout),
         plan,
     };
     let document = json::offline_plan(&planned);
@@ -89,9 +91,9 @@ pub(super) fn plan(
     if console.json {
         console.document(&document);
     } else {
-        console.text(&(render_plan(None, planned.plan.plan(), &planned.plan.digest()) + &left::text(&planned.left)));
+        console.text(&(render_plan(None, planned.plan.plan(), &planned.plan.digest()) + &planned.left.text()));
     }
-    if planned.left.is_empty() { Ok(Exit::Done) } else { Err(left::failure(operation, &subject, &planned.left)) }
+    planned.left.ended(operation, &subject)
 }
 
 /// Writes where the copies are then, those of stores that a plan makes among them, and the document.
@@ -159,15 +161,19 @@ fn refuse_what_has_no_meaning(operation: &str, files: &Files, budget: bool) -> R
     }
 }
 
-/// What is asked for, as far as it can be seen in the end. New stores are all placed, or the plan is refused.
-fn asked(loaded: &Loaded, what: &Offline) -> Result<Asked, Failure> {
+/// What is asked for, and that as far as it can be seen in the end. New stores are all placed, or the plan is refused.
+fn asked(loaded: &Loaded, what: &Offline) -> Result<(Goal, Asked), Failure> {
+    // The planner says it of those that it does not know.
+    let numbers = |hosts: &[String]| hosts.iter().filter_map(|host| loaded.number(host)).collect::<Vec<u32>>();
     Ok(match what {
-        Offline::Place { file: None, .. } => Asked::Placed,
+        Offline::Place { file: Some(_), .. } => (Goal::Place, Asked::Even),
+        Offline::Place { file: None, .. } => (Goal::Rebuild, Asked::Placed),
         Offline::Drain { hosts: named, racks, empty, .. } => {
-            let hosts = hosts(loaded, "drain", named, racks)?;
-            Asked::Drained { hosts: hosts.iter().filter_map(|host| loaded.number(host)).collect(), empty: *empty }
+            let hosts = numbers(&hosts(loaded, "drain", named, racks)?);
+            (Goal::Drain { hosts: hosts.clone(), empty: *empty }, Asked::Drained { hosts, empty: *empty })
         }
-        _ => Asked::Even,
+        Offline::Fill { hosts, .. } => (Goal::Fill { hosts: numbers(hosts) }, Asked::Even),
+        _ => (Goal::Rebalance, Asked::Even),
     })
 }
 

@@ -33,7 +33,7 @@ fn of_a_file(loaded: &Loaded, input: &Input, what: &ExplainOf) -> Result<Placeme
             let (operation, budget, asked) = what.offline(input);
             let subject = input.from.display().to_string();
             let goal = fleet::goal(loaded, &asked, operation, &subject)?;
-            let checked = fleet::solved(loaded, &goal, &budget, (operation, &subject))?;
+            let checked = fleet::solved(loaded, &goal, &fleet::wish(&budget), (operation, &subject))?;
             Ok(placed::plan(loaded, &fleet::wanted(loaded, &goal), operation, checked.outcome()))
         }
         ExplainOf::Store { store } => placed::store(loaded, store).ok_or_else(|| {

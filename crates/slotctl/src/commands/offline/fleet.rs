@@ -1,6 +1,6 @@
 //! Plans of the placement engine for a fleet in a file of htools.
 
-use super::left::{self, Asked, Left, left};
+use super::left::{AllLeft, Asked};
 use super::{hosts, unwritable, wrong};
 use crate::args::{Budget, Files, Offline};
 use crate::asks::Side;
@@ -48,8 +48,9 @@ pub struct Stats {
     /// The worst survivor of a loss between any two waves; null when nobody asked.
     worst_survivor_during: Option<f64>,
     figures_after: Side,
-    /// What is not as was asked then.
-    left: Vec<Left>,
+    /// What is broken then, and why.
+    #[serde(flatten)]
+    left: AllLeft,
     /// That every part of every move was replayed against the hard rules: nothing else has figures.
     checked: bool,
 }
@@ -78,8 +79,8 @@ pub struct Look {
 
 impl Stats {
     /// The figures of an outcome for a loaded fleet; only what was replayed has any.
-    pub fn of(operation: &'static str, loaded: &Loaded, goal: &Goal, checked: &Checked, look: Look) -> Stats {
-        stats(operation, loaded, goal, checked, look)
+    pub fn of(operation: &'static str, loaded: &Loaded, asked: (&Goal, &Wish), checked: &Checked, look: Look) -> Stats {
+        stats(operation, loaded, asked, checked, look)
     }
 }
 
@@ -109,16 +110,17 @@ pub(super) fn plan(
 ) -> Result<Exit, Failure> {
     let subject = files.from.display().to_string();
     let goal = goal(loaded, what, operation, &subject)?;
-    let checked = solved(loaded, &goal, budget, (operation, &subject))?;
+    let wish = wish(budget);
+    let checked = solved(loaded, &goal, &wish, (operation, &subject))?;
     let look = Look { rate: files.rate.unwrap_or(RATE), during: files.during };
-    let stats = stats(operation, loaded, &goal, &checked, look);
+    let stats = stats(operation, loaded, (&goal, &wish), &checked, look);
     write(loaded, &checked, files, &stats).map_err(unwritable)?;
     if console.json {
         console.document(&json::offline(&stats));
     } else {
         console.text(&text(&stats));
     }
-    if stats.left.is_empty() { Ok(Exit::Done) } else { Err(left::failure(operation, &subject, &stats.left)) }
+    stats.left.ended(operation, &subject)
 }
 
 /// What is wanted.
@@ -139,10 +141,10 @@ pub(super) fn goal(loaded: &Loaded, what: &Offline, operation: &str, subject: &s
 pub(super) fn solved(
     loaded: &Loaded,
     goal: &Goal,
-    budget: &Budget,
+    wish: &Wish,
     (operation, subject): (&str, &str),
 ) -> Result<Checked, Failure> {
-    let outcome = solve(&loaded.fleet, &loaded.layout, goal, &wish(budget))
+    let outcome = solve(&loaded.fleet, &loaded.layout, goal, wish)
         .map_err(|no| refused(loaded, (operation, goal), subject, &no))?;
     check(&loaded.fleet, &loaded.layout, goal, outcome).map_err(|fault| {
         let next = "this is a mistake of the planner: please report it with the file";
@@ -169,7 +171,7 @@ fn numbers(loaded: &Loaded, names: &[String], operation: &str) -> Result<Vec<u32
     names.iter().map(number).collect()
 }
 
-fn wish(budget: &Budget) -> Wish {
+pub(super) fn wish(budget: &Budget) -> Wish {
     Wish {
         bytes_ppm: (budget.disk * 10_000.0) as u64,
         max_bytes: budget.max_bytes.unwrap_or(u64::MAX),
@@ -262,7 +264,13 @@ fn not_here(loaded: &Loaded, host: u32, why: WhyNotHere) -> String {
     }
 }
 
-fn stats(operation: &'static str, loaded: &Loaded, goal: &Goal, checked: &Checked, look: Look) -> Stats {
+fn stats(
+    operation: &'static str,
+    loaded: &Loaded,
+    (goal, wish): (&Goal, &Wish),
+    checked: &Checked,
+    look: Look,
+) -> Stats {
     let outcome = checked.outcome();
     let fleet = &wanted(loaded, goal);
     let legs = waves(fleet, loaded, outcome, look);
@@ -286,7 +294,7 @@ fn stats(operation: &'static str, loaded: &Loaded, goal: &Goal, checked: &Checke
         legs,
         figures_before: Side::of(&outcome.before),
         figures_after: Side::of(&outcome.after),
-        left: left(loaded, (fleet, &outcome.layout), &asked(goal)),
+        left: AllLeft::of(loaded, (&loaded.fleet, &loaded.layout, &outcome.layout), (goal, wish), &asked(goal)),
         checked: true,
     }
 }
@@ -394,5 +402,5 @@ fn text(stats: &Stats) -> String {
         stats.master_changes.to_string(),
         stats.master_changes_floor.to_string(),
     );
-    text + &left::text(&stats.left)
+    text + &stats.left.text()
 }
