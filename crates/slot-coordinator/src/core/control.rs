@@ -76,24 +76,16 @@ impl CoordinatorCore {
                 self.answer(token, Question::View(query), true);
                 return Ok(());
             }
-            ControlRequest::View { query, .. } => {
-                let question = Box::new(Question::View(query));
-                self.read_index(Read::Answer { token, question });
-                return Ok(());
-            }
+            ControlRequest::View { query, .. } => return self.answer_confirmed(token, Question::View(query)),
             ControlRequest::Verify { on, since } => {
                 self.known(&on)?;
-                let question = Box::new(Question::Verify { on, since });
-                self.read_index(Read::Answer { token, question });
-                return Ok(());
+                return self.answer_confirmed(token, Question::Verify { on, since });
             }
             ControlRequest::MakePlan { request, intent, reason, said } => {
                 reason_given(&reason)?;
                 not_everyday(&intent)?;
                 let wish = Wish { by: Asker { who, said }, request, intent: *intent, reason };
-                let question = Box::new(Question::Plan(Box::new(wish)));
-                self.read_index(Read::Answer { token, question });
-                return Ok(());
+                return self.answer_confirmed(token, Question::Plan(Box::new(wish)));
             }
             ControlRequest::OpenSession => (None, Command::OpenSession),
             ControlRequest::ApprovePlan { request, plan, digest, reason } => {
@@ -149,6 +141,12 @@ impl CoordinatorCore {
             }
         };
         self.proposer.propose(self.now, self.state.log_time, request, command, Purpose::Request(token));
+        Ok(())
+    }
+
+    /// Answers once a read-index round begun now has confirmed that nothing newer is there (S13).
+    fn answer_confirmed(&mut self, token: u64, question: Question) -> Result<(), Failure> {
+        self.read_index(Read::Answer { token, question: Box::new(question) });
         Ok(())
     }
 

@@ -208,13 +208,6 @@ fn documents(schema: Schema) -> Vec<Document> {
             [super::verified(None), super::verified(Some(broken))].iter().map(json::verified).collect()
         }
         Schema::Event => super::audit().entries.iter().map(json::event).collect(),
-        Schema::Done => vec![
-            json::done("reject plan", "p17", Exit::Done),
-            json::held("hold", "host imap3", true, &[PlanId(17)]),
-            json::held("release", "all", false, &[]),
-            json::nothing_to_do("drain host", "imap3", "imap3 is in Maintenance", Some(true)),
-            json::nothing_to_plan("rebalance", "cluster.json", "it is even", &super::offline::left_of_too_full()),
-        ],
         Schema::Invitations => vec![looked_at(View::Invitations(invitations_view()))],
         Schema::Invited => vec![json::invited(&host(3), Path::new("imap3.token"), &digest)],
         Schema::Error => vec![json::error(&Failure::new("drain host", "imap3", "it is silent", "start it"))],
@@ -225,6 +218,13 @@ fn documents(schema: Schema) -> Vec<Document> {
 /// Of whole fleets, and of what is written to files.
 fn asked(schema: Schema) -> Vec<Document> {
     match schema {
+        Schema::Done => vec![
+            json::done("reject plan", "p17", Exit::Done),
+            json::held("hold", "host imap3", true, &[PlanId(17)]),
+            json::held("release", "all", false, &[]),
+            json::nothing_to_do("drain host", "imap3", "imap3 is in Maintenance", Some(true)),
+            json::nothing_to_plan("rebalance", "cluster.json", "it is even", &super::offline::left_of_too_full()),
+        ],
         Schema::Backup => vec![json::backup(&super::backup_head(), Path::new("fm1.backup"), 48_213)],
         Schema::Init => vec![json::initialized(&initialized())],
         Schema::Routes => vec![looked_at(View::Routes(super::routes_view()))],

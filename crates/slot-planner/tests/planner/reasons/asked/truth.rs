@@ -17,11 +17,7 @@ impl Asked<'_> {
         let cluster = self.cluster();
         let here = |slot: &SlotId| self.at() == Some(slot);
         let host = |host: &HostName| self.asks_about(host);
-        let store = |name: &StoreName| match (self.intent, self.at()) {
-            (Intent::RetireStore(asked), _) => asked == name,
-            (_, Some(slot)) => self.on(slot).is_some_and(|(on, ..)| on == name),
-            _ => false,
-        };
+        let store = |name: &StoreName| self.asks_of(name);
         match refusal {
             Refusal::NobodyAsks => say(self.world.inputs.requested_by.is_none() && !self.intent.is_everyday(), refusal),
             Refusal::UnknownHost(name) => say(host(name) && !cluster.hosts.contains_key(name), refusal),
@@ -72,6 +68,26 @@ impl Asked<'_> {
                 let retires = matches!(self.intent, Intent::RetireHost(_));
                 say(retires && host(name) && !slots.is_empty() && *slots == self.held(name), refusal)
             }
+            other => self.truth_of_stores(other),
+        }
+    }
+
+    /// Whether the store is what is asked about, or has the slot that is.
+    fn asks_of(&self, name: &StoreName) -> bool {
+        match (self.intent, self.at()) {
+            (Intent::RetireStore(asked), _) => asked == name,
+            (_, Some(slot)) => self.on(slot).is_some_and(|(on, ..)| on == name),
+            _ => false,
+        }
+    }
+
+    /// Of stores, copies and loss cases, and of all of them that are left.
+    fn truth_of_stores(&self, refusal: &Refusal) -> Truth {
+        let cluster = self.cluster();
+        let here = |slot: &SlotId| self.at() == Some(slot);
+        let host = |host: &HostName| self.asks_about(host);
+        let store = |name: &StoreName| self.asks_of(name);
+        match refusal {
             Refusal::NotMaster { slot, store: name, master } => {
                 let known = self.store(name)?;
                 let starts = matches!(self.intent, Intent::StartMaster { .. });
