@@ -3,12 +3,10 @@
 //! What always holds: fleets are made by the planner and the machine, the same in every run: copies in different racks, a quarter of the slots
 //! free, every agent heard. It measures and asserts nothing.
 
-use slot_benches::{Fleet, Size, host};
+use slot_benches::{Fleet, Size, host, json_file, times_ms};
 use slot_planner::{WhatIf, explain_store, plan};
 use slot_types::plan::{Budget, Intent};
 use std::hint::black_box;
-use std::path::PathBuf;
-use std::time::Instant;
 
 /// How often each question is asked.
 const RUNS: usize = 5;
@@ -16,17 +14,8 @@ const RUNS: usize = 5;
 const SIZES: [(u16, u16, u16, u8); 5] =
     [(12, 3, 30, 2), (48, 6, 30, 2), (100, 10, 30, 2), (200, 20, 30, 2), (200, 20, 20, 3)];
 
-fn ask<T>(what: &str, question: impl Fn() -> T) -> (String, Vec<f64>) {
-    black_box(question());
-    let mut took_ms: Vec<f64> = (0..RUNS)
-        .map(|_| {
-            let from = Instant::now();
-            black_box(question());
-            from.elapsed().as_secs_f64() * 1e3
-        })
-        .collect();
-    took_ms.sort_by(f64::total_cmp);
-    (what.to_string(), took_ms)
+fn ask<T>(what: &str, question: impl FnMut() -> T) -> (String, Vec<f64>) {
+    (what.to_string(), times_ms(RUNS, question))
 }
 
 fn measured(fleet: &Fleet) -> Vec<(String, Vec<f64>)> {
@@ -46,13 +35,6 @@ fn measured(fleet: &Fleet) -> Vec<(String, Vec<f64>)> {
         ask("drain host --empty", || planned(Intent::EmptyHost(third.clone()))),
         ask("rebalance", || planned(Intent::Rebalance(Budget::default()))),
     ]
-}
-
-/// `--json FILE`, or `--json=FILE`; what else cargo hands on is not for this bench.
-fn json_file() -> Option<PathBuf> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let after = arguments.iter().position(|argument| argument == "--json").and_then(|at| arguments.get(at + 1));
-    after.map(String::as_str).or_else(|| arguments.iter().find_map(|a| a.strip_prefix("--json="))).map(PathBuf::from)
 }
 
 fn main() -> std::io::Result<()> {

@@ -3,13 +3,12 @@
 //! What always holds: the fleets are made from a formula, the same in every run: 30 stores of two copies for each host, copies in
 //! different racks, hosts half full. It measures and asserts nothing: each median stands beside its target.
 
+use slot_benches::{json_file, times_ms};
 use slot_planner::layout::groups::groups;
 use slot_planner::layout::loss::Losses;
 use slot_planner::layout::room::{Ask, room};
 use slot_planner::layout::*;
 use std::hint::black_box;
-use std::path::PathBuf;
-use std::time::Instant;
 
 const RACKS: u32 = 20;
 const GIB: u64 = 1 << 30;
@@ -57,17 +56,8 @@ impl Case {
 }
 
 /// Asks as often as is said, after once that is not counted.
-fn ask<T>(what: impl Into<String>, target_ms: f64, mut question: impl FnMut() -> T) -> Case {
-    black_box(question());
-    let mut took_ms: Vec<f64> = (0..RUNS)
-        .map(|_| {
-            let from = Instant::now();
-            black_box(question());
-            from.elapsed().as_secs_f64() * 1e3
-        })
-        .collect();
-    took_ms.sort_by(f64::total_cmp);
-    Case { what: what.into(), target_ms, took_ms }
+fn ask<T>(what: impl Into<String>, target_ms: f64, question: impl FnMut() -> T) -> Case {
+    Case { what: what.into(), target_ms, took_ms: times_ms(RUNS, question) }
 }
 
 fn cases() -> Vec<Case> {
@@ -96,13 +86,6 @@ fn cases() -> Vec<Case> {
         cases.push(ask(what, 100.0, || room(black_box(&middle), black_box(&placed), &wanted)));
     }
     cases
-}
-
-/// `--json FILE`, or `--json=FILE`; what else cargo hands on is not for this bench.
-fn json_file() -> Option<PathBuf> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let after = arguments.iter().position(|argument| argument == "--json").and_then(|at| arguments.get(at + 1));
-    after.map(String::as_str).or_else(|| arguments.iter().find_map(|a| a.strip_prefix("--json="))).map(PathBuf::from)
 }
 
 fn main() -> std::io::Result<()> {

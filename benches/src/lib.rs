@@ -1,7 +1,7 @@
 //! Fleets to measure with, made by the planner and the machine: of 12 hosts in three racks with 240 stores of two copies, or larger.
 //!
-//! What always holds: nothing is measured here and no speed is asserted anywhere; the same calls make the same fleet;
-//! its agents are perfect, and no client writes, so a copy at epoch n holds its n epoch-start records and nothing else.
+//! What always holds: no speed is asserted anywhere; the same calls make the same fleet; its agents are perfect, and
+//! no client writes, so a copy at epoch n holds its n epoch-start records and nothing else.
 
 use slot_machine::apply::apply;
 use slot_machine::command::{Answer, Command, Proposal, StepRef};
@@ -16,7 +16,10 @@ use slot_types::order::{Action, Done, Order, Outcome};
 use slot_types::plan::Intent;
 use slot_types::position::{Digest, EpochStart, Position, Tip};
 use std::collections::{BTreeMap, BTreeSet};
+use std::hint::black_box;
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Instant;
 
 /// How large a fleet is.
 #[derive(Clone, Copy, Debug)]
@@ -318,6 +321,27 @@ impl Fleet {
         let record = &self.state.plans[&id];
         assert_eq!(record.status, PlanStatus::Done, "{id}: {:?}", record.tasks);
     }
+}
+
+/// How long a question takes, in milliseconds, shortest first: asked so often, after once that is not counted.
+pub fn times_ms<T>(runs: usize, mut question: impl FnMut() -> T) -> Vec<f64> {
+    black_box(question());
+    let mut took_ms: Vec<f64> = (0..runs)
+        .map(|_| {
+            let from = Instant::now();
+            black_box(question());
+            from.elapsed().as_secs_f64() * 1e3
+        })
+        .collect();
+    took_ms.sort_by(f64::total_cmp);
+    took_ms
+}
+
+/// `--json FILE`, or `--json=FILE`; what else cargo hands on is not for a bench of ours.
+pub fn json_file() -> Option<PathBuf> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let after = arguments.iter().position(|argument| argument == "--json").and_then(|at| arguments.get(at + 1));
+    after.map(String::as_str).or_else(|| arguments.iter().find_map(|a| a.strip_prefix("--json="))).map(PathBuf::from)
 }
 
 #[cfg(test)]

@@ -8,6 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 /// A hand-over: of which store, and to which of its copies or hosts, as the caller numbers them.
 pub(crate) type HandOver = (u32, u32);
 
+/// What a search for the nearest set came to.
+pub(crate) struct Nearest {
+    /// The room that is lacking beside it, if any, and the set.
+    pub found: Option<(Option<u64>, Vec<HandOver>)>,
+    /// Not all was looked at.
+    pub bounded: bool,
+}
+
 /// The hand-overs off one host, those of the same effect together.
 pub(crate) struct Sets(Vec<Vec<HandOver>>);
 
@@ -17,6 +25,36 @@ impl Sets {
         let mut classes: BTreeMap<Vec<u32>, Vec<HandOver>> = BTreeMap::new();
         all.for_each(|(effect, one)| classes.entry(effect).or_default().push(one));
         Sets(classes.into_values().collect())
+    }
+
+    /// The smallest set with which `room` says that it is enough, of as small ones that with the least room; none of more than `most`. So many
+    /// looks are made at most: one set costs as many as there are hosts, and eight for each hand-over.
+    pub fn nearest(
+        &self,
+        most: usize,
+        (hosts, looks): (usize, u64),
+        mut room: impl FnMut(&[HandOver]) -> Option<Option<u64>>,
+    ) -> Nearest {
+        let (mut left, mut bounded) = (looks, false);
+        for size in 0..=most {
+            let mut found: Option<(Option<u64>, Vec<HandOver>)> = None;
+            let cost = if size == 0 { 0 } else { (hosts + 8 * size) as u64 };
+            self.each(size, &mut |set| {
+                let Some(rest) = left.checked_sub(cost) else {
+                    bounded = true;
+                    return false;
+                };
+                left = rest;
+                if let Some(room) = room(set).filter(|room| found.as_ref().is_none_or(|(known, _)| room < known)) {
+                    found = Some((room, set.to_vec()));
+                }
+                true
+            });
+            if found.is_some() || bounded {
+                return Nearest { found, bounded };
+            }
+        }
+        Nearest { found: None, bounded }
     }
 
     /// Shows every set of so many, until one is refused.

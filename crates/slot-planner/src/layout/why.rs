@@ -8,7 +8,7 @@ use super::choice::{Rank, Seats};
 use super::figures::figures;
 use super::model::*;
 use super::rules::WhyNotHere;
-use crate::handed::{HandOver, Sets};
+use crate::handed::{HandOver, Nearest, Sets};
 
 /// More room than this on one host is no change that anybody makes.
 const BYTES_MAX: u64 = 1 << 50;
@@ -212,32 +212,16 @@ impl<'a> Judge<'a> {
     fn nearest(&mut self, copy: Copy, host: u32, looks: u64) -> Change {
         let is_full = self.rank(copy, host).is_err();
         let sets = Sets::of(self.hand_overs(copy, host).into_iter());
-        let (mut left, mut bounded) = (looks, false);
-        for size in 0..=FEWER_MAX {
-            let mut found: Option<(Option<u64>, Vec<HandOver>)> = None;
-            let cost = if size == 0 { 0 } else { self.fleet.hosts.len() as u64 + 8 * size as u64 };
-            sets.each(size, &mut |set| {
-                let Some(rest) = left.checked_sub(cost) else {
-                    bounded = true;
-                    return false;
-                };
-                left = rest;
-                set.iter().for_each(|one| self.hand_over(*one));
-                let room = self.least_room(copy, host, is_full);
-                set.iter().rev().for_each(|one| self.hand_over(*one));
-                if let Some(room) = room.filter(|room| found.as_ref().is_none_or(|(known, _)| room < known)) {
-                    found = Some((room, set.to_vec()));
-                }
-                true
-            });
-            if let Some((bytes, set)) = found {
-                let on = |(store, nth): HandOver| self.seats.layout.copies(self.fleet, store)[nth as usize];
-                let led_elsewhere = set.into_iter().map(|one| (one.0, on(one))).collect();
-                return Change { were: Vec::new(), led_elsewhere, bytes, bounded };
-            }
-            if bounded {
-                break;
-            }
+        let Nearest { found, bounded } = sets.nearest(FEWER_MAX, (self.fleet.hosts.len(), looks), |set| {
+            set.iter().for_each(|one| self.hand_over(*one));
+            let room = self.least_room(copy, host, is_full);
+            set.iter().rev().for_each(|one| self.hand_over(*one));
+            room
+        });
+        if let Some((bytes, set)) = found {
+            let on = |(store, nth): HandOver| self.seats.layout.copies(self.fleet, store)[nth as usize];
+            let led_elsewhere = set.into_iter().map(|one| (one.0, on(one))).collect();
+            return Change { were: Vec::new(), led_elsewhere, bytes, bounded };
         }
         self.without_better(copy, host, is_full, bounded)
     }

@@ -8,7 +8,7 @@ mod permit;
 
 use super::place::Table;
 use super::{Chart, Lead, Stance};
-use crate::handed::{HandOver, Sets};
+use crate::handed::{HandOver, Nearest, Sets};
 use crate::layout::choice::Rank;
 use crate::layout::{NOWHERE, WhyNotHere};
 use crate::view::View;
@@ -194,31 +194,15 @@ impl<'c, 'a> Judge<'c, 'a> {
             };
         }
         let sets = Sets::of(self.hand_overs(copy, host).into_iter());
-        let (mut left, mut bounded) = (looks, false);
-        for size in 0..=FEWER_MAX {
-            let mut found: Option<(Option<u64>, Vec<HandOver>)> = None;
-            let cost = if size == 0 { 0 } else { self.chart.hosts.len() as u64 + 8 * size as u64 };
-            sets.each(size, &mut |set| {
-                let Some(rest) = left.checked_sub(cost) else {
-                    bounded = true;
-                    return false;
-                };
-                left = rest;
-                set.iter().for_each(|one| self.hand_over(*one));
-                let room = self.least_room(copy, host, is_full);
-                set.iter().rev().for_each(|one| self.hand_over(*one));
-                if let Some(room) = room.filter(|room| found.as_ref().is_none_or(|(known, _)| room < known)) {
-                    found = Some((room, set.to_vec()));
-                }
-                true
-            });
-            if let Some((slot_bytes, set)) = found {
-                let led_elsewhere = set.iter().filter_map(|one| self.told(*one)).collect();
-                return Ok(Change { were: Vec::new(), led_elsewhere, slot_bytes, bounded });
-            }
-            if bounded {
-                break;
-            }
+        let Nearest { found, bounded } = sets.nearest(FEWER_MAX, (self.chart.hosts.len(), looks), |set| {
+            set.iter().for_each(|one| self.hand_over(*one));
+            let room = self.least_room(copy, host, is_full);
+            set.iter().rev().for_each(|one| self.hand_over(*one));
+            room
+        });
+        if let Some((slot_bytes, set)) = found {
+            let led_elsewhere = set.iter().filter_map(|one| self.told(*one)).collect();
+            return Ok(Change { were: Vec::new(), led_elsewhere, slot_bytes, bounded });
         }
         let slot_bytes = is_full.then(|| self.fits(copy, host));
         Ok(self.without_better(copy, host, able, slot_bytes, bounded))
